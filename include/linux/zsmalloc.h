@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * zsmalloc: an allocator for compressed pages whose memory can be migrated.
+ *
+ * See Documentation/mm/zsmalloc.rst; every function is documented at its
+ * definition in mm/zsmalloc.c.
+ */
+#ifndef _ZS_MALLOC_H_
+#define _ZS_MALLOC_H_
+
+#include <linux/types.h>
+
+struct movable_operations;
+struct scatterlist;
+struct zs_pool;
+
+/**
+ * struct zs_pool_stats - what zs_pool_stats() reports of a pool
+ * @pages_compacted: pages that zs_compact() and the shrinker have given back
+ *		     to the page allocator since the pool was created
+ */
+struct zs_pool_stats {
+	atomic_long_t pages_compacted;
+};
+
+struct zs_pool *zs_create_pool(const char *name);
+void zs_destroy_pool(struct zs_pool *pool);
+
+unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
+			const int nid);
+void zs_free(struct zs_pool *pool, unsigned long handle);
+
+void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
+			size_t mem_len, void *local_copy);
+void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
+		     size_t mem_len, void *handle_mem);
+void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
+			  struct scatterlist *sg, size_t mem_len);
+void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle);
+void zs_obj_write(struct zs_pool *pool, unsigned long handle,
+		  void *handle_mem, size_t mem_len);
+
+unsigned long zs_compact(struct zs_pool *pool);
+
+unsigned long zs_get_total_pages(struct zs_pool *pool);
+size_t zs_huge_class_size(struct zs_pool *pool);
+unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size);
+void zs_pool_stats(struct zs_pool *pool, struct zs_pool_stats *stats);
+
+extern const struct movable_operations zsmalloc_mops;
+
+#endif /* _ZS_MALLOC_H_ */

@@ -1,0 +1,1331 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of zsmalloc.
+ *
+ * Each test is named after what must hold.  Every object is filled with bytes
+ * made from a seed of its own and compared as a whole, both by
+ * zs_obj_read_begin() and as a scatterlist.  Pages are moved by the migration
+ * core, isolate_movable_ops_page() and migrate_pages(), never by calling the
+ * allocator's callbacks.  After each test nothing may be left of its pools.
+ */
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/kthread.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/pagemap.h>
+#include <linux/prandom.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmstat.h>
+
+#include "../zsmalloc.h"
+
+#define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
+#define MAX_OBJS	8192
+
+struct obj {
+	unsigned long handle;
+	u32 size;
+	u32 seed;
+};
+
+struct zst {
+	struct kunit *test;
+	struct zs_pool *pool;
+	unsigned long pages_before;	/* zspages of everybody, before the test */
+	u32 seed;
+	unsigned int nr;		/* objects in objs[] */
+	struct obj *objs;
+	u8 *want, *copy;		/* a page each */
+};
+
+/* Per-cpu counters are folded in, so this is exact when nothing runs. */
+static unsigned long all_zspages(void)
+{
+	unsigned long pages = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		pages += zone_page_state_snapshot(zone, NR_ZSPAGES);
+	return pages;
+}
+
+static void fill(u8 *buf, u32 size, u32 seed)
+{
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, seed);
+	prandom_bytes_state(&rnd, buf, size);
+}
+
+static void obj_write(struct zst *t, struct obj *o)
+{
+	o->seed = ++t->seed;
+	fill(t->want, o->size, o->seed);
+	zs_obj_write(t->pool, o->handle, t->want, o->size);
+}
+
+/* The object's bytes, read both ways, are those that were written last. */
+static bool obj_intact(struct zst *t, const struct obj *o)
+{
+	struct scatterlist sg[2];
+	bool ok;
+	u8 *mem;
+
+	fill(t->want, o->size, o->seed);
+
+	mem = zs_obj_read_begin(t->pool, o->handle, o->size, t->copy);
+	ok = !memcmp(mem, t->want, o->size);
+	zs_obj_read_end(t->pool, o->handle, o->size, mem);
+
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	return ok && !memcmp(t->copy, t->want, o->size);
+}
+
+static struct obj *obj_alloc(struct zst *t, size_t size)
+{
+	struct obj *o = &t->objs[t->nr];
+
+	KUNIT_ASSERT_LT(t->test, t->nr, MAX_OBJS);
+	o->size = size;
+	o->handle = zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE);
+	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL((void *)o->handle));
+	t->nr++;
+	obj_write(t, o);
+	return o;
+}
+
+/* The last object takes the place of the one that is freed. */
+static void obj_free(struct zst *t, struct obj *o)
+{
+	zs_free(t->pool, o->handle);
+	*o = t->objs[--t->nr];
+}
+
+static void free_all(struct zst *t)
+{
+	while (t->nr)
+		obj_free(t, &t->objs[t->nr - 1]);
+}
+
+static struct zspage *obj_zspage(const struct obj *o)
+{
+	unsigned int slot;
+
+	return zs_decode_handle(o->handle, &slot);
+}
+
+static void expect_all_intact(struct zst *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++)
+		if (!obj_intact(t, &t->objs[i]))
+			KUNIT_FAIL_AND_ABORT(t->test, "object %u, %u bytes: wrong bytes\n",
+					     i, t->objs[i].size);
+	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
+}
+
+/* A zspage of objects of @size, all slots in use; returns the first. */
+static struct obj *fill_zspage(struct zst *t, size_t size)
+{
+	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	struct obj *first = &t->objs[t->nr];
+
+	while (slots--)
+		obj_alloc(t, size);
+	KUNIT_ASSERT_PTR_EQ(t->test, obj_zspage(first),
+			    obj_zspage(&t->objs[t->nr - 1]));
+	return first;
+}
+
+/* A size whose zspages have several pages, and objects that straddle them. */
+static size_t long_size(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--)
+		if (geo[nr].pages >= 3 && geo[nr].slots > geo[nr].pages)
+			return geo[nr].size;
+	kunit_skip(test, "no class with three pages per zspage");
+}
+
+/*
+ * Migration as the core's users do it
+ */
+
+static bool isolate(struct page *page, struct list_head *list)
+{
+	if (!isolate_movable_ops_page(page, ISOLATE_UNEVICTABLE))
+		return false;
+	list_add_tail(&page->lru, list);
+	return true;
+}
+
+struct target {
+	gfp_t gfp;
+	int failing;	/* the n-th allocation from now fails, if positive */
+};
+
+static struct folio *new_folio(struct folio *src, unsigned long private)
+{
+	struct target *target = (struct target *)private;
+
+	if (target->failing && !--target->failing)
+		return NULL;
+	return folio_alloc(target->gfp, 0);
+}
+
+/* Returns how many pages stayed where they are; these were put back. */
+static int migrate_to(struct list_head *list, struct target *target,
+		      enum migrate_mode mode)
+{
+	int failed;
+
+	failed = migrate_pages(list, new_folio, NULL, (unsigned long)target,
+			       mode, MR_COMPACTION, NULL);
+	if (!list_empty(list))
+		putback_movable_pages(list);
+	return failed;
+}
+
+static int migrate(struct list_head *list)
+{
+	struct target target = { .gfp = GFP_TEST };
+
+	return migrate_to(list, &target, MIGRATE_SYNC);
+}
+
+static unsigned int isolate_zspage(struct zspage *zspage, struct list_head *list)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		nr += isolate(zpdesc_page(zspage->pages[i]), list);
+	return nr;
+}
+
+/* Isolates every page of the pool.  Only the caller uses it. */
+static unsigned int isolate_pool(struct zs_pool *pool, struct list_head *list)
+{
+	unsigned int nr = 0, nr_geos;
+
+	zs_geometries(&nr_geos);
+	for (unsigned int i = 0; i < nr_geos; i++)
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			struct zspage *zspage;
+
+			list_for_each_entry(zspage,
+					    &pool->classes[i].zspages[f], list)
+				nr += isolate_zspage(zspage, list);
+		}
+	return nr;
+}
+
+static void needs_migration(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "no CONFIG_MIGRATION");
+}
+
+/*
+ * The interface at its edges
+ */
+
+static void sizes_out_of_range_are_refused(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 0, GFP_TEST, NUMA_NO_NODE),
+			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, PAGE_SIZE + 1, GFP_TEST,
+					NUMA_NO_NODE), (unsigned long)-ENOSPC);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, SIZE_MAX, GFP_TEST,
+					NUMA_NO_NODE), (unsigned long)-ENOSPC);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+}
+
+static void every_size_keeps_its_bytes(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (size_t size = 1; size <= PAGE_SIZE; size += PAGE_SIZE / 4096)
+		obj_alloc(t, size);
+	obj_alloc(t, PAGE_SIZE);
+	expect_all_intact(t);
+
+	for (unsigned int i = 0; i < t->nr; i += 2)
+		obj_write(t, &t->objs[i]);
+	expect_all_intact(t);
+}
+
+static void every_slot_of_every_class_keeps_its_bytes(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--) {
+		/* One slot more, so that a second zspage begins. */
+		for (unsigned int i = 0; i <= geo[nr].slots; i++)
+			obj_alloc(t, geo[nr].size - i % ZS_SIZE_STEP);
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+				2 * geo[nr].pages);
+		expect_all_intact(t);
+		free_all(t);
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	}
+}
+
+static void free_of_nothing_does_nothing(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	obj_alloc(t, 100);
+	zs_free(t->pool, 0);
+	zs_free(t->pool, (unsigned long)-ENOMEM);
+	zs_free(t->pool, (unsigned long)-ENOSPC);
+	expect_all_intact(t);
+}
+
+static void double_free_is_reported_and_changes_nothing(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long handle;
+	struct obj *o;
+
+	obj_alloc(t, 100);
+	obj_alloc(t, 100);
+	o = obj_alloc(t, 100);
+	handle = o->handle;
+	obj_free(t, o);
+
+	kunit_warning_suppress(test) {
+		zs_free(t->pool, handle);
+		zs_free(t->pool, handle);
+		/* A slot that the zspage does not have */
+		zs_free(t->pool, handle + ZS_MAX_SLOTS - 1 -
+				 (handle - ZS_HANDLE_BIAS) % ZS_MAX_SLOTS);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
+	}
+	KUNIT_EXPECT_EQ(test, obj_zspage(&t->objs[0])->inuse, 2);
+	expect_all_intact(t);
+}
+
+static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int last = zs_lookup_class_index(t->pool, 1);
+
+	for (unsigned int size = 2; size <= PAGE_SIZE; size++) {
+		unsigned int index = zs_lookup_class_index(t->pool, size);
+		bool same = zs_size_class(t->pool, size) ==
+			    zs_size_class(t->pool, size - 1);
+
+		KUNIT_ASSERT_GE(test, index, last);
+		KUNIT_ASSERT_EQ(test, index == last, same);
+		last = index;
+	}
+	/* Out of range: an answer, not a crash. */
+	KUNIT_EXPECT_EQ(test, zs_lookup_class_index(t->pool, 0),
+			zs_lookup_class_index(t->pool, 1));
+	KUNIT_EXPECT_EQ(test, zs_lookup_class_index(t->pool, UINT_MAX), last);
+}
+
+static void huge_objects_take_a_page_each(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t huge = zs_huge_class_size(t->pool);
+	const struct zs_geometry *geo;
+
+	KUNIT_ASSERT_GT(test, huge, 1);
+	KUNIT_ASSERT_LE(test, huge, PAGE_SIZE);
+	geo = &zs_size_class(t->pool, huge)->geo;
+	KUNIT_EXPECT_EQ(test, geo->pages, 1);
+	KUNIT_EXPECT_EQ(test, geo->slots, 1);
+	KUNIT_EXPECT_PTR_EQ(test, zs_size_class(t->pool, huge),
+			    zs_size_class(t->pool, PAGE_SIZE));
+	KUNIT_EXPECT_GT(test, zs_size_class(t->pool, huge - 1)->geo.slots, 1);
+
+	for (int i = 0; i < 10; i++) {
+		obj_alloc(t, i % 2 ? huge : PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), t->nr);
+	}
+	expect_all_intact(t);
+}
+
+static void page_sized_objects_need_no_buffer(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < 20; i++) {
+		struct obj *o = obj_alloc(t, PAGE_SIZE);
+		struct scatterlist sg[2];
+		u8 *mem;
+
+		fill(t->want, PAGE_SIZE, o->seed);
+		mem = zs_obj_read_begin(t->pool, o->handle, PAGE_SIZE, NULL);
+		KUNIT_EXPECT_MEMEQ(test, mem, t->want, PAGE_SIZE);
+		zs_obj_read_end(t->pool, o->handle, PAGE_SIZE, mem);
+
+		zs_obj_read_sg_begin(t->pool, o->handle, sg, PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, sg_nents(sg), 1);
+		KUNIT_EXPECT_EQ(test, sg->offset, 0);
+		zs_obj_read_sg_end(t->pool, o->handle);
+	}
+}
+
+/* Only an object that lies in two pages is copied. */
+static void only_straddling_objects_are_copied(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int straddling = 0;
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--) {
+		for (unsigned int i = 0; i < geo[nr].slots; i++) {
+			u32 offset = offset_in_page(i * geo[nr].size);
+			u32 size = geo[nr].size;
+			struct scatterlist sg[2];
+			struct obj *o;
+			bool copied;
+			u8 *mem;
+
+			o = obj_alloc(t, size);
+			mem = zs_obj_read_begin(t->pool, o->handle, size,
+						t->copy);
+			copied = mem == t->copy;
+			zs_obj_read_end(t->pool, o->handle, size, mem);
+			zs_obj_read_sg_begin(t->pool, o->handle, sg, size);
+			KUNIT_ASSERT_EQ(test, copied, offset + size > PAGE_SIZE);
+			KUNIT_ASSERT_EQ(test, sg_nents(sg), 1 + copied);
+			zs_obj_read_sg_end(t->pool, o->handle);
+			straddling += copied;
+		}
+		expect_all_intact(t);
+		free_all(t);
+	}
+	KUNIT_EXPECT_GT(test, straddling, 0);
+}
+
+/*
+ * Pure functions
+ */
+
+static void geometry_fits(struct kunit *test)
+{
+	for (unsigned int shift = 12; shift <= 16; shift += 2)
+		for (unsigned int max_pages = 4; max_pages <= 16; max_pages++)
+			for (unsigned int bits = 7; bits <= 12; bits += 5) {
+				unsigned int page = 1 << shift;
+				unsigned int max_slots = 1 << bits;
+				unsigned int size = max(32U, page >> bits);
+
+				for (; size <= page; size += ZS_SIZE_STEP) {
+					struct zs_geometry geo;
+
+					geo = zs_fit(size, page, max_pages,
+						     max_slots);
+					KUNIT_ASSERT_EQ(test, geo.size, size);
+					KUNIT_ASSERT_GE(test, geo.pages, 1);
+					KUNIT_ASSERT_LE(test, geo.pages,
+							max_pages);
+					KUNIT_ASSERT_GE(test, geo.slots, 1);
+					KUNIT_ASSERT_LE(test, geo.slots,
+							max_slots);
+					KUNIT_ASSERT_LE(test,
+							geo.slots * geo.size,
+							geo.pages * page);
+					/* At most one slot short of full */
+					if (geo.slots < max_slots)
+						KUNIT_ASSERT_GT(test,
+								(geo.slots + 1) * size,
+								geo.pages * page);
+					if (geo.slots == 1)
+						KUNIT_ASSERT_EQ(test,
+								geo.pages, 1);
+				}
+				KUNIT_EXPECT_EQ(test, zs_fit(page, page, max_pages,
+							     max_slots).pages, 1);
+				KUNIT_EXPECT_EQ(test, zs_fit(page, page, max_pages,
+							     max_slots).slots, 1);
+			}
+}
+
+static void classes_ascend_and_cover_every_size(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	for (unsigned int i = 1; i < nr; i++)
+		KUNIT_EXPECT_GT(test, geo[i].size, geo[i - 1].size);
+	KUNIT_EXPECT_EQ(test, geo[nr - 1].size, PAGE_SIZE);
+
+	for (unsigned int size = 1; size <= PAGE_SIZE; size++) {
+		struct size_class *class = zs_size_class(t->pool, size);
+
+		KUNIT_ASSERT_GE(test, class->geo.size, size);
+		/* The smallest that is large enough */
+		if (class != t->pool->classes)
+			KUNIT_ASSERT_LT(test, class[-1].geo.size, size);
+	}
+}
+
+static void handles_hold_at_their_limits(struct kunit *test)
+{
+	static const unsigned int slots[] = { 0, 1, ZS_MAX_SLOTS - 1 };
+	/* The first byte of memory, and the last descriptor there can be */
+	unsigned long offsets[] = {
+		0, ZSPAGE_ALIGN,
+#ifdef CONFIG_64BIT
+		(1UL << 52) - ZSPAGE_ALIGN,
+#else
+		-PAGE_OFFSET - 2 * PAGE_SIZE,
+#endif
+	};
+
+	for (int i = 0; i < ARRAY_SIZE(offsets); i++)
+		for (int j = 0; j < ARRAY_SIZE(slots); j++) {
+			void *zspage = (void *)(PAGE_OFFSET + offsets[i]);
+			unsigned long handle;
+			unsigned int slot;
+
+			handle = zs_encode_handle(zspage, slots[j]);
+			KUNIT_EXPECT_NE(test, handle, 0);
+			KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+			KUNIT_EXPECT_PTR_EQ(test, (void *)zs_decode_handle(handle, &slot),
+					    zspage);
+			KUNIT_EXPECT_EQ(test, slot, slots[j]);
+		}
+}
+
+/*
+ * Allocation and freeing
+ */
+
+static void zspages_are_freed_with_their_last_object(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned int pages = zs_size_class(t->pool, size)->geo.pages;
+
+	fill_zspage(t, size);
+	fill_zspage(t, size);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 2 * pages);
+	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, 2 * pages);
+	while (t->nr > 1)
+		obj_free(t, &t->objs[t->nr - 1]);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+}
+
+static void the_fullest_zspage_is_used_first(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = 64;
+	struct zspage *full, *nearly, *sparse;
+	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	unsigned long freed;
+
+	full = obj_zspage(fill_zspage(t, size));
+	nearly = obj_zspage(fill_zspage(t, size));
+	sparse = obj_zspage(fill_zspage(t, size));
+	for (unsigned int i = 0; i < slots / 2; i++)
+		obj_free(t, &t->objs[2 * slots]);
+	freed = t->objs[slots].handle;
+	obj_free(t, &t->objs[slots]);
+	KUNIT_EXPECT_EQ(test, nearly->inuse, slots - 1);
+	KUNIT_EXPECT_EQ(test, full->inuse, slots);
+
+	KUNIT_EXPECT_EQ(test, obj_alloc(t, size)->handle, freed);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), sparse);
+	expect_all_intact(t);
+}
+
+static void random_use_agrees_with_a_model(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, 20261122);
+	for (unsigned int i = 0; i < 20000; i++) {
+		u32 r = prandom_u32_state(&rnd);
+
+		if (t->nr < 1000 && (r & 1 || !t->nr)) {
+			/* Few sizes, so that zspages fill up */
+			obj_alloc(t, 1 + (r >> 8) % 16 * (PAGE_SIZE - 1) / 15);
+		} else {
+			struct obj *o = &t->objs[(r >> 8) % t->nr];
+
+			KUNIT_ASSERT_TRUE(test, obj_intact(t, o));
+			if (r & 2)
+				obj_free(t, o);
+			else
+				obj_write(t, o);
+		}
+		if (i % 1000 == 0)
+			expect_all_intact(t);
+	}
+	expect_all_intact(t);
+}
+
+/* Failing allocations, each in turn */
+
+static int nr_until_failure;
+
+static bool fails_now(void)
+{
+	return nr_until_failure && !--nr_until_failure;
+}
+
+static struct zs_pool *no_pool(size_t size)
+{
+	return NULL;
+}
+
+static struct zspage *no_descriptor(struct size_class *class, gfp_t gfp, int nid)
+{
+	return NULL;
+}
+
+static unsigned int short_bulk(gfp_t gfp, int nid, unsigned int nr,
+			       struct zpdesc **pages)
+{
+	pages[0] = page_zpdesc(alloc_pages_node(nid, gfp, 0));
+	return !!pages[0];
+}
+
+static unsigned int no_bulk(gfp_t gfp, int nid, unsigned int nr,
+			    struct zpdesc **pages)
+{
+	return 0;
+}
+
+static struct zpdesc *nth_single_fails(gfp_t gfp, int nid)
+{
+	if (fails_now())
+		return NULL;
+	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
+}
+
+static void expect_enomem(struct zst *t, size_t size)
+{
+	KUNIT_EXPECT_EQ(t->test, zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE),
+			(unsigned long)-ENOMEM);
+	KUNIT_EXPECT_EQ(t->test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
+	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
+}
+
+static void no_memory_for_a_pool_is_reported(struct kunit *test)
+{
+	kunit_activate_static_stub(test, zs_alloc_pool, no_pool);
+	KUNIT_EXPECT_NULL(test, zs_create_pool("none"));
+	kunit_deactivate_static_stub(test, zs_alloc_pool);
+	KUNIT_EXPECT_NULL(test, zs_create_pool(NULL));
+	zs_destroy_pool(NULL);
+}
+
+static void no_memory_for_an_object_leaks_nothing(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned int pages = zs_size_class(t->pool, size)->geo.pages;
+
+	kunit_activate_static_stub(test, zs_alloc_descriptor, no_descriptor);
+	expect_enomem(t, size);
+	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
+
+	/* Each page in turn; short_bulk brings the first one */
+	kunit_activate_static_stub(test, zs_alloc_single, nth_single_fails);
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
+	for (unsigned int n = 1; n <= pages; n++) {
+		nr_until_failure = n;
+		expect_enomem(t, size);
+	}
+	kunit_activate_static_stub(test, zs_alloc_bulk, short_bulk);
+	for (unsigned int n = 1; n < pages; n++) {
+		nr_until_failure = n;
+		expect_enomem(t, size);
+	}
+	nr_until_failure = 0;
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+
+	fill_zspage(t, size);
+	expect_all_intact(t);
+}
+
+static void a_short_bulk_is_completed_singly(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	kunit_activate_static_stub(test, zs_alloc_bulk, short_bulk);
+	fill_zspage(t, long_size(test));
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
+	fill_zspage(t, long_size(test));
+	expect_all_intact(t);
+}
+
+static void pages_come_from_the_node_asked_for(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	int nid;
+
+	for_each_node_state(nid, N_MEMORY) {
+		unsigned long handle;
+		unsigned int slot;
+
+		handle = zs_malloc(t->pool, PAGE_SIZE,
+				   GFP_TEST | __GFP_THISNODE, nid);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		KUNIT_EXPECT_EQ(test, nid,
+				page_to_nid(zpdesc_page(zs_decode_handle(handle,
+									 &slot)->pages[0])));
+		zs_free(t->pool, handle);
+	}
+}
+
+/*
+ * Migration
+ */
+
+static void every_page_moves_and_every_byte_stays(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int pages;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	for (u32 size = 1; size <= PAGE_SIZE; size += PAGE_SIZE / 1024)
+		obj_alloc(t, size);
+	obj_alloc(t, PAGE_SIZE);
+
+	for (int round = 0; round < 3; round++) {
+		pages = isolate_pool(t->pool, &list);
+		KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+		/* Nothing needs to wait for it */
+		expect_all_intact(t);
+		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+		KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+		KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
+		expect_all_intact(t);
+		for (unsigned int i = round; i < t->nr; i += 3)
+			obj_write(t, &t->objs[i]);
+	}
+	expect_all_intact(t);
+}
+
+/* What the core gets for it: the old page belongs to nobody any more. */
+static void a_replaced_page_is_free_at_once(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++) {
+		struct page *page = zpdesc_page(zspage->pages[i]);
+
+		get_page(page);
+		KUNIT_ASSERT_TRUE(test, isolate(page, &list));
+		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+		KUNIT_EXPECT_PTR_NE(test, zpdesc_page(zspage->pages[i]), page);
+		KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+		/* The core may still come across it. */
+		KUNIT_EXPECT_FALSE(test, isolate(page, &list));
+		put_page(page);
+	}
+	expect_all_intact(t);
+}
+
+static void open_objects_do_not_hinder_migration(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct page *old[ZS_MAX_PAGES];
+	unsigned int pages, refused;
+	struct obj *first, *o;
+	struct target target = { .gfp = GFP_TEST };
+	struct scatterlist sg[2];
+	struct zspage *zspage;
+	LIST_HEAD(list);
+	u8 *mem;
+
+	needs_migration(test);
+	first = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(first);
+	pages = zspage->class->geo.pages;
+	for (unsigned int i = 0; i < pages; i++) {
+		old[i] = zpdesc_page(zspage->pages[i]);
+		get_page(old[i]);
+	}
+
+	/* One object open in place, the last, which straddles, as a list. */
+	mem = zs_obj_read_begin(t->pool, first->handle, first->size, t->copy);
+	KUNIT_ASSERT_PTR_NE(test, mem, t->copy);
+	o = &t->objs[t->nr - 2];
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
+	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_ASYNC), 0);
+	for (unsigned int i = 0; i < pages; i++) {
+		KUNIT_EXPECT_PTR_NE(test, zpdesc_page(zspage->pages[i]), old[i]);
+		/* This test's reference, and the open objects' */
+		KUNIT_EXPECT_EQ(test, page_ref_count(old[i]), 2);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale), pages);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
+
+	/* Held back once over is enough. */
+	refused = pages - isolate_zspage(zspage, &list);
+	KUNIT_EXPECT_EQ(test, refused, pages);
+
+	/* Others are read and written meanwhile */
+	for (unsigned int i = 1; i < t->nr; i++)
+		if (&t->objs[i] != o)
+			obj_write(t, &t->objs[i]);
+	expect_all_intact(t);
+
+	fill(t->want, first->size, first->seed);
+	KUNIT_EXPECT_MEMEQ(test, mem, t->want, first->size);
+	fill(t->want, o->size, o->seed);
+	sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
+	KUNIT_EXPECT_MEMEQ(test, t->copy, t->want, o->size);
+
+	zs_obj_read_sg_end(t->pool, o->handle);
+	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
+	zs_obj_read_end(t->pool, first->handle, first->size, mem);
+	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale), 0);
+	for (unsigned int i = 0; i < pages; i++) {
+		KUNIT_EXPECT_EQ(test, page_ref_count(old[i]), 1);
+		put_page(old[i]);
+	}
+
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	expect_all_intact(t);
+}
+
+static void isolated_pages_can_be_put_back(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage;
+	unsigned int pages;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	pages = zspage->class->geo.pages;
+	for (int round = 0; round < 3; round++) {
+		KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
+		KUNIT_EXPECT_EQ(test, zspage->isolated, pages);
+		/* Not twice */
+		KUNIT_EXPECT_FALSE(test, isolate(zpdesc_page(zspage->pages[0]),
+						 &list));
+		expect_all_intact(t);
+		putback_movable_pages(&list);
+		KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+		expect_all_intact(t);
+	}
+}
+
+static void a_zspage_can_be_isolated_in_part(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	LIST_HEAD(moving);
+	LIST_HEAD(staying);
+	struct zpdesc *last;
+	struct zspage *zspage;
+	unsigned int pages;
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	pages = zspage->class->geo.pages;
+	last = zspage->pages[pages - 1];
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &moving));
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(last), &staying));
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 2);
+	KUNIT_EXPECT_EQ(test, migrate(&moving), 0);
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 1);
+	expect_all_intact(t);
+	putback_movable_pages(&staying);
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+	KUNIT_EXPECT_PTR_EQ(test, zspage->pages[pages - 1], last);
+	expect_all_intact(t);
+}
+
+static void failing_to_migrate_leaves_all_as_it_was(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct target target = { .gfp = GFP_TEST, .failing = 2 };
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	isolate_zspage(zspage, &list);
+	KUNIT_EXPECT_NE(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+	expect_all_intact(t);
+}
+
+static void a_poisoned_page_is_not_copied(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage;
+	struct page *page;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	page = zpdesc_page(zspage->pages[1]);
+	SetPageHWPoison(page);
+	isolate_zspage(zspage, &list);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
+	ClearPageHWPoison(page);
+	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[1]), page);
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+			zspage->class->geo.pages);
+	expect_all_intact(t);
+}
+
+/* Freed by whoever ends the last isolation: putback (0) or migration (1). */
+static void emptied_while_isolated(struct zst *t, bool last_migrates)
+{
+	struct kunit *test = t->test;
+	struct zspage *zspage;
+	unsigned int pages;
+	LIST_HEAD(first);
+	LIST_HEAD(last);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	pages = zspage->class->geo.pages;
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &first));
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[1]), &last));
+	free_all(t);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_EMPTY);
+
+	if (last_migrates)
+		putback_movable_pages(&first);
+	else
+		KUNIT_EXPECT_EQ(test, migrate(&first), 0);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+
+	if (last_migrates)
+		KUNIT_EXPECT_EQ(test, migrate(&last), 0);
+	else
+		putback_movable_pages(&last);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+}
+
+static void emptied_while_isolated_freed_by_putback(struct kunit *test)
+{
+	emptied_while_isolated(test->priv, false);
+}
+
+static void emptied_while_isolated_freed_by_migration(struct kunit *test)
+{
+	emptied_while_isolated(test->priv, true);
+}
+
+static void emptied_while_isolated_and_used_again_stays(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, size));
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &list));
+	free_all(t);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), zspage);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+			zspage->class->geo.pages);
+	expect_all_intact(t);
+}
+
+static void a_locked_page_defers_freeing(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int pages;
+	struct page *page;
+	LIST_HEAD(list);
+
+	obj_alloc(t, long_size(test));
+	pages = zs_get_total_pages(t->pool);
+	page = zpdesc_page(obj_zspage(&t->objs[0])->pages[1]);
+	get_page(page);
+	lock_page(page);
+	free_all(t);
+	msleep(20);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	unlock_page(page);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	/* The core comes too late */
+	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
+	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
+	put_page(page);
+}
+
+static void a_dead_zspage_is_not_isolated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct page *locked, *page;
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	obj_alloc(t, long_size(test));
+	zspage = obj_zspage(&t->objs[0]);
+	locked = zpdesc_page(zspage->pages[0]);
+	page = zpdesc_page(zspage->pages[1]);
+	get_page(page);
+	get_page(locked);
+	/* The worker waits for the first page, and the second is not locked. */
+	lock_page(locked);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_DEAD);
+	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
+	unlock_page(locked);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	put_page(locked);
+	put_page(page);
+}
+
+static void zone_counters_follow_a_page(struct kunit *test)
+{
+	struct target target = { .gfp = GFP_KERNEL | GFP_DMA };
+	struct zone *from, *to;
+	unsigned long nr_from, nr_to;
+	struct zst *t = test->priv;
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	if (!IS_ENABLED(CONFIG_ZONE_DMA))
+		kunit_skip(test, "no ZONE_DMA to migrate to");
+	zspage = obj_zspage(obj_alloc(t, PAGE_SIZE));
+	from = page_zone(zpdesc_page(zspage->pages[0]));
+	nr_from = zone_page_state_snapshot(from, NR_ZSPAGES);
+	to = &NODE_DATA(page_to_nid(zpdesc_page(zspage->pages[0])))->node_zones[0];
+	if (from == to || !populated_zone(to))
+		kunit_skip(test, "one zone only");
+	nr_to = zone_page_state_snapshot(to, NR_ZSPAGES);
+
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &list));
+	KUNIT_ASSERT_EQ(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
+	KUNIT_ASSERT_PTR_EQ(test, page_zone(zpdesc_page(zspage->pages[0])), to);
+	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(from, NR_ZSPAGES),
+			nr_from - 1);
+	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(to, NR_ZSPAGES),
+			nr_to + 1);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(to, NR_ZSPAGES), nr_to);
+}
+
+/*
+ * The end of a pool
+ */
+
+static void destroy(struct zst *t)
+{
+	zs_destroy_pool(t->pool);
+	t->pool = NULL;
+	zs_flush_deferred();
+}
+
+static void destroyed_with_isolated_pages(struct zst *t, bool migrates)
+{
+	struct kunit *test = t->test;
+	unsigned int pages;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	obj_alloc(t, long_size(test));
+	obj_alloc(t, PAGE_SIZE);
+	pages = isolate_pool(t->pool, &list);
+	KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+	free_all(t);
+	destroy(t);
+	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
+	if (migrates)
+		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	else
+		putback_movable_pages(&list);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+}
+
+static void destroyed_while_isolated_freed_by_putback(struct kunit *test)
+{
+	destroyed_with_isolated_pages(test->priv, false);
+}
+
+static void destroyed_while_isolated_freed_by_migration(struct kunit *test)
+{
+	destroyed_with_isolated_pages(test->priv, true);
+}
+
+static void objects_outlive_a_destroyed_pool(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zs_pool *pool = t->pool;
+	LIST_HEAD(list);
+
+	for (int i = 0; i < 10; i++)
+		obj_alloc(t, 500 * (i % 3 + 1));
+	kunit_warning_suppress(test) {
+		zs_destroy_pool(pool);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	zs_flush_deferred();
+	/* Leaked, not lost: they can still be moved, read and freed. */
+	if (IS_ENABLED(CONFIG_MIGRATION)) {
+		KUNIT_EXPECT_GT(test, isolate_pool(pool, &list), 0);
+		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	}
+	for (unsigned int i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[i]));
+	free_all(t);
+	t->pool = NULL;
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+}
+
+/*
+ * All at once
+ */
+
+struct crowd {
+	struct zst *t;
+	unsigned int first, nr;		/* objs[] of one user */
+	unsigned long ops;
+	unsigned long errors;
+	u8 *want, *copy;
+};
+
+static int crowd_user(void *data)
+{
+	struct crowd *c = data;
+	struct zst t = *c->t;
+	struct rnd_state rnd;
+
+	t.want = c->want;
+	t.copy = c->copy;
+	t.seed = c->first << 16;
+	prandom_seed_state(&rnd, c->first + 1);
+	while (!kthread_should_stop()) {
+		u32 r = prandom_u32_state(&rnd);
+		struct obj *o = &t.objs[c->first + (r >> 16) % c->nr];
+
+		if (!o->handle) {
+			o->size = 1 + r % PAGE_SIZE;
+			o->handle = zs_malloc(t.pool, o->size, GFP_TEST,
+					      NUMA_NO_NODE);
+			if (IS_ERR_VALUE(o->handle)) {
+				c->errors++;
+				o->handle = 0;
+				continue;
+			}
+			obj_write(&t, o);
+		} else {
+			if (!obj_intact(&t, o))
+				c->errors++;
+			if (r % 4 == 0) {
+				zs_free(t.pool, o->handle);
+				o->handle = 0;
+			} else if (r % 4 == 1) {
+				obj_write(&t, o);
+			}
+		}
+		c->ops++;
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
+ * Isolates what zspages it meets, as compaction does: by walking over page
+ * frames, with no idea whose they are.
+ */
+static unsigned long migrate_all_memory(void)
+{
+	struct target target = { .gfp = GFP_TEST | __GFP_NOWARN };
+	unsigned long pfn, moved = 0;
+	struct zone *zone;
+	LIST_HEAD(list);
+
+	for_each_populated_zone(zone)
+		for (pfn = zone->zone_start_pfn; pfn < zone_end_pfn(zone); pfn++) {
+			struct page *page = pfn_to_online_page(pfn);
+
+			if (!page || !PageZsmalloc(page) ||
+			    !isolate(page, &list))
+				continue;
+			if (pfn % 7 == 0)
+				putback_movable_pages(&list);
+			else if (!migrate_to(&list, &target, pfn % 2 ?
+					     MIGRATE_ASYNC : MIGRATE_SYNC))
+				moved++;
+			cond_resched();
+		}
+	return moved;
+}
+
+static void users_and_migration_at_once(struct kunit *test)
+{
+	struct task_struct *tasks[2];
+	struct crowd crowd[ARRAY_SIZE(tasks)] = { };
+	struct zst *t = test->priv;
+	unsigned long end, moved = 0;
+	const unsigned int nr = 300;
+
+	needs_migration(test);
+	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
+		crowd[i].t = t;
+		crowd[i].first = i * nr;
+		crowd[i].nr = nr;
+		crowd[i].want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+		crowd[i].copy = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, crowd[i].want);
+		KUNIT_ASSERT_NOT_NULL(test, crowd[i].copy);
+	}
+	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
+		tasks[i] = kthread_run(crowd_user, &crowd[i], "zs_user/%d", i);
+		if (IS_ERR(tasks[i]))
+			KUNIT_FAIL(test, "no thread\n");
+	}
+	end = jiffies + 3 * HZ;
+	while (time_before(jiffies, end))
+		moved += migrate_all_memory();
+	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
+		if (IS_ERR(tasks[i]))
+			continue;
+		kthread_stop(tasks[i]);
+		kunit_info(test, "user %d: %lu operations\n", i, crowd[i].ops);
+		KUNIT_EXPECT_GT(test, crowd[i].ops, 0);
+		KUNIT_EXPECT_EQ(test, crowd[i].errors, 0);
+	}
+	kunit_info(test, "%lu pages moved\n", moved);
+	KUNIT_EXPECT_GT(test, moved, 0);
+	zs_flush_deferred();
+
+	/* Hand what is left to the test's end */
+	for (unsigned int i = 0; i < nr * ARRAY_SIZE(tasks); i++)
+		if (t->objs[i].handle)
+			t->objs[t->nr++] = t->objs[i];
+	expect_all_intact(t);
+}
+
+static int zst_init(struct kunit *test)
+{
+	struct zst *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	if (!t)
+		return -ENOMEM;
+	test->priv = t;
+	t->test = test;
+	zs_flush_deferred();
+	t->pages_before = all_zspages();
+	t->objs = kvcalloc(MAX_OBJS, sizeof(*t->objs), GFP_KERNEL);
+	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	t->copy = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	t->pool = zs_create_pool("kunit");
+	if (!t->objs || !t->want || !t->copy || !t->pool)
+		return -ENOMEM;
+	return 0;
+}
+
+static void zst_exit(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	if (!t)
+		return;
+	if (t->pool) {
+		free_all(t);
+		destroy(t);
+	}
+	kvfree(t->objs);
+	KUNIT_EXPECT_EQ_MSG(test, all_zspages(), t->pages_before,
+			    "the test left pages behind");
+}
+
+static struct kunit_case zst_cases[] = {
+	KUNIT_CASE(sizes_out_of_range_are_refused),
+	KUNIT_CASE(every_size_keeps_its_bytes),
+	KUNIT_CASE(every_slot_of_every_class_keeps_its_bytes),
+	KUNIT_CASE(free_of_nothing_does_nothing),
+	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
+	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
+	KUNIT_CASE(huge_objects_take_a_page_each),
+	KUNIT_CASE(page_sized_objects_need_no_buffer),
+	KUNIT_CASE(only_straddling_objects_are_copied),
+	KUNIT_CASE(geometry_fits),
+	KUNIT_CASE(classes_ascend_and_cover_every_size),
+	KUNIT_CASE(handles_hold_at_their_limits),
+	KUNIT_CASE(zspages_are_freed_with_their_last_object),
+	KUNIT_CASE(the_fullest_zspage_is_used_first),
+	KUNIT_CASE(random_use_agrees_with_a_model),
+	KUNIT_CASE(no_memory_for_a_pool_is_reported),
+	KUNIT_CASE(no_memory_for_an_object_leaks_nothing),
+	KUNIT_CASE(a_short_bulk_is_completed_singly),
+	KUNIT_CASE(pages_come_from_the_node_asked_for),
+	KUNIT_CASE(every_page_moves_and_every_byte_stays),
+	KUNIT_CASE(a_replaced_page_is_free_at_once),
+	KUNIT_CASE(open_objects_do_not_hinder_migration),
+	KUNIT_CASE(isolated_pages_can_be_put_back),
+	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
+	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
+	KUNIT_CASE(a_poisoned_page_is_not_copied),
+	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
+	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
+	KUNIT_CASE(emptied_while_isolated_and_used_again_stays),
+	KUNIT_CASE(a_locked_page_defers_freeing),
+	KUNIT_CASE(a_dead_zspage_is_not_isolated),
+	KUNIT_CASE(zone_counters_follow_a_page),
+	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
+	KUNIT_CASE(destroyed_while_isolated_freed_by_migration),
+	KUNIT_CASE(objects_outlive_a_destroyed_pool),
+	KUNIT_CASE_SLOW(users_and_migration_at_once),
+	{ }
+};
+
+static struct kunit_suite zst_suite = {
+	.name = "zsmalloc",
+	.init = zst_init,
+	.exit = zst_exit,
+	.test_cases = zst_cases,
+};
+
+kunit_test_suite(zst_suite);

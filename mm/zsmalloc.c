@@ -1,0 +1,1361 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * zsmalloc: an allocator for compressed pages whose memory can be migrated
+ *
+ * Objects of at most a page are packed into zspages: runs of single pages, cut
+ * into equal slots without regard to page borders.  All that is known about a
+ * zspage stands in its descriptor, struct zspage: which pages, which slots are
+ * in use.  The pages themselves hold the users' bytes and nothing else.
+ *
+ * A handle names a descriptor and a slot.  There is no table between the two,
+ * so looking an object up touches no memory but its descriptor's, and moving
+ * a page is replacing one pointer in zspage->pages[], whatever is stored in
+ * the page and whoever is reading it.
+ *
+ * The hard part is to let go of a page that somebody may be reading, without
+ * making readers wait.  A reader pins the zspage and then looks where its
+ * pages are.  Migration first publishes the new page, then looks for pins.  At
+ * least one of them sees the other: either the reader gets the new page, or
+ * migration finds the zspage pinned and leaves the old page on zspage->stale,
+ * from where the last one to unpin frees it.
+ *
+ * Writers use the same pages, but what they write to a page that is just being
+ * copied may be lost.  They look at zspage->moves before and after, and write
+ * again if a page was moved in between.
+ *
+ * Locks, outermost first:
+ *
+ *  page lock		page->zspage.  Held for all pages of a zspage while it
+ *			is freed, so a locked page's zspage stays.
+ *  class->lock		slots, fullness, isolation and page moves of the zspages
+ *			of one size class
+ *  zspage->moves	a sequence count, written under class->lock
+ *
+ * There is no pool-wide lock, and no lock on the way to an object.
+ *
+ * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
+ * zspage without objects goes away at once, or when its last page comes back
+ * from the migration core, or when a worker has got hold of its page locks.
+ * Zspages keep their pool, and pools keep the module.
+ */
+
+#include <kunit/static_stub.h>
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/page_ref.h>
+#include <linux/pagemap.h>
+#include <linux/scatterlist.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+
+#include "zsmalloc.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/zsmalloc.h>
+
+static bool zs_migration __ro_after_init = IS_ENABLED(CONFIG_MIGRATION);
+#ifdef CONFIG_MIGRATION
+module_param_named(migration, zs_migration, bool, 0444);
+MODULE_PARM_DESC(migration, "Let the kernel move the pages of pools (default: yes; no: they are allocated as unmovable)");
+#endif
+
+static struct workqueue_struct *zs_wq __ro_after_init;
+static struct dentry *zs_debugfs __ro_after_init;
+
+/*
+ * Size classes
+ */
+
+/* The geometries in use, by ascending size; the same for every pool. */
+static struct zs_geometry zs_geos[ZS_NR_STEPS] __ro_after_init;
+static unsigned int zs_nr_geos __ro_after_init;
+/* Which of them a size goes to, by zs_size_step(). */
+static u16 zs_geo_of_step[ZS_NR_STEPS] __ro_after_init;
+/* The smallest size that is stored in a page of its own. */
+static size_t zs_huge_size __ro_after_init;
+
+struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
+			  unsigned int max_pages, unsigned int max_slots)
+{
+	struct zs_geometry best = { .size = size };
+	u64 best_cost = 0;
+
+	for (unsigned int pages = 1; pages <= max_pages; pages++) {
+		unsigned int slots = min(pages * page_size / size, max_slots);
+		u64 cost = pages * page_size +
+			   zspage_descriptor_size(pages, slots);
+
+		if (pages > 1 && slots <= pages)
+			continue;
+		if (best.slots && cost * best.slots >= best_cost * slots)
+			continue;
+		best.pages = pages;
+		best.slots = slots;
+		best_cost = cost;
+	}
+	return best;
+}
+
+/* From the largest size down, as that is the one neighbours may share. */
+static void __init zs_init_geometries(void)
+{
+	struct zs_geometry *geo = NULL;
+	unsigned int step = ZS_NR_STEPS;
+
+	while (step--) {
+		struct zs_geometry fit;
+
+		fit = zs_fit(ZS_MIN_SIZE + step * ZS_SIZE_STEP, PAGE_SIZE,
+			     ZS_MAX_PAGES, ZS_MAX_SLOTS);
+		if (!geo || fit.pages != geo->pages || fit.slots != geo->slots) {
+			geo = &zs_geos[zs_nr_geos++];
+			*geo = fit;
+		}
+		if (fit.slots == 1)
+			zs_huge_size = fit.size - ZS_SIZE_STEP + 1;
+		zs_geo_of_step[step] = zs_nr_geos - 1;
+	}
+
+	for (unsigned int i = 0; i < zs_nr_geos / 2; i++)
+		swap(zs_geos[i], zs_geos[zs_nr_geos - 1 - i]);
+	for (step = 0; step < ZS_NR_STEPS; step++)
+		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
+}
+
+const struct zs_geometry *zs_geometries(unsigned int *nr)
+{
+	*nr = zs_nr_geos;
+	return zs_geos;
+}
+
+struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size)
+{
+	return &pool->classes[zs_geo_of_step[zs_size_step(size)]];
+}
+
+/*
+ * Descriptor caches, shared by all classes whose descriptors have one size
+ */
+
+#define ZS_NR_CACHES	((sizeof(struct zspage) +			\
+			  ZS_MAX_PAGES * sizeof(struct zpdesc *) +	\
+			  ZS_MAX_SLOTS / BITS_PER_BYTE) / ZSPAGE_SIZE_STEP + 2)
+
+static struct kmem_cache *zs_caches[ZS_NR_CACHES] __ro_after_init;
+
+static struct kmem_cache **zs_cache(const struct zs_geometry *geo)
+{
+	return &zs_caches[zspage_descriptor_size(geo->pages, geo->slots) /
+			  ZSPAGE_SIZE_STEP];
+}
+
+static void zs_destroy_caches(void)
+{
+	for (unsigned int i = 0; i < ZS_NR_CACHES; i++)
+		kmem_cache_destroy(zs_caches[i]);
+}
+
+static int __init zs_create_caches(void)
+{
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct kmem_cache **cache = zs_cache(&zs_geos[i]);
+		size_t size = zspage_descriptor_size(zs_geos[i].pages,
+						     zs_geos[i].slots);
+		char name[24];
+
+		if (*cache)
+			continue;
+		snprintf(name, sizeof(name), "zspage-%zu", size);
+		*cache = kmem_cache_create(name, size, ZSPAGE_ALIGN, 0, NULL);
+		if (!*cache) {
+			zs_destroy_caches();
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/*
+ * References to the pool
+ */
+
+static void zs_pool_free(struct work_struct *work)
+{
+	struct zs_pool *pool = container_of(work, struct zs_pool, free_work);
+
+	kvfree(pool);
+	/* zs_exit() waits for this work before the code below it goes. */
+	module_put(THIS_MODULE);
+}
+
+static void zs_pool_put(struct zs_pool *pool)
+{
+	if (atomic_long_dec_and_test(&pool->refs))
+		queue_work(zs_wq, &pool->free_work);
+}
+
+/*
+ * Pins and replaced pages
+ */
+
+/*
+ * Hold an object of @zspage open.  From here until zspage_unpin() no page that
+ * is found in pages[] is freed, though it may be replaced.
+ *
+ * Fully ordered: the pin is visible before pages[] is read.  Pairs with
+ * zs_migrate_page(), which changes pages[] before zspage_unpin() looks at the
+ * pins.
+ */
+static void zspage_pin(struct zspage *zspage)
+{
+	atomic_inc_return(&zspage->pins);
+}
+
+static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
+{
+	struct zpdesc *zpdesc, *next;
+	int nr = 0;
+
+	llist_for_each_entry_safe(zpdesc, next, list, stale) {
+		zpdesc_put(zpdesc);
+		nr++;
+	}
+	atomic_sub(nr, &zspage->nr_stale);
+}
+
+/*
+ * Let go of @zspage; the last one to do so frees the pages that were replaced
+ * meanwhile.
+ *
+ * Counting down and taking the pages are two steps, and a reader that comes in
+ * between may have found one of these very pages: before its replacement was
+ * published, which was before the page got onto the list.  So take the whole
+ * list first, and only then look at the pins: without one, nobody can have a
+ * page of it any more, and pins from now on find the replacements.  With one,
+ * give the list back and try again, by way of a pin of our own: whoever is last
+ * then has the list.
+ *
+ * The decrement and llist_del_all() are fully ordered, which both looks need.
+ *
+ * The caller has to keep @zspage until this returns: by an object that it
+ * still owns, or by the lock of one of its pages.
+ */
+static void zspage_unpin(struct zspage *zspage)
+{
+	while (atomic_dec_return(&zspage->pins) == 0) {
+		struct llist_node *list, *last;
+
+		if (llist_empty(&zspage->stale))
+			return;
+		list = llist_del_all(&zspage->stale);
+		if (!list)
+			return;
+		if (!atomic_read(&zspage->pins)) {
+			zspage_put_stale(zspage, list);
+			return;
+		}
+		zspage_pin(zspage);
+		for (last = list; last->next; last = last->next)
+			;
+		llist_add_batch(list, last, &zspage->stale);
+	}
+}
+
+/*
+ * Look @handle up and hold its object open.  The caller owns the object, which
+ * keeps the descriptor.
+ */
+static struct zspage *zs_pin(unsigned long handle, unsigned int *slot)
+{
+	struct zspage *zspage = zs_decode_handle(handle, slot);
+
+	zspage_check_magic(zspage);
+	zspage_pin(zspage);
+	return zspage;
+}
+
+/* For the end of what zs_pin() began: a pinned object stays where it is. */
+static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
+{
+	return zs_decode_handle(handle, slot);
+}
+
+/*
+ * The zspage's page at @index, which a pin keeps.  zs_migrate_page() publishes
+ * a page after its contents; the address dependency orders what is read from
+ * it after this.
+ */
+static struct page *zspage_page(struct zspage *zspage, unsigned int index)
+{
+	return zpdesc_page(READ_ONCE(zspage->pages[index]));
+}
+
+/*
+ * Descriptors and pages.  Each allocation is a function of its own, so that
+ * tests can make it fail.
+ */
+
+struct zs_pool *zs_alloc_pool(size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_pool, size);
+
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_descriptor, class, gfp, nid);
+
+	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE);
+	return kmem_cache_alloc_node(class->cache, gfp | __GFP_ZERO, nid);
+}
+
+unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
+			   struct zpdesc **pages)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_bulk, gfp, nid, nr, pages);
+
+	return alloc_pages_bulk_node(gfp, nid, nr, (struct page **)pages);
+}
+
+struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_single, gfp, nid);
+
+	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
+}
+
+static void zs_count_page(struct zpdesc *zpdesc, int nr)
+{
+	mod_zone_page_state(zpdesc_zone(zpdesc), NR_ZSPAGES, nr);
+}
+
+/* A zspage that nobody can see yet. */
+static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
+{
+	struct zs_pool *pool = class->pool;
+	struct zspage *zspage;
+	unsigned int nr, i;
+
+	zspage = zs_alloc_descriptor(class, gfp, nid);
+	if (!zspage)
+		return NULL;
+
+	if (!zs_migration)
+		gfp &= ~__GFP_MOVABLE;
+	nr = zs_alloc_bulk(gfp, nid, class->geo.pages, zspage->pages);
+	/* A bulk that came back short need not be out of memory. */
+	for (; nr < class->geo.pages; nr++) {
+		zspage->pages[nr] = zs_alloc_single(gfp, nid);
+		if (!zspage->pages[nr])
+			goto fail;
+	}
+
+	seqcount_spinlock_init(&zspage->moves, &class->lock);
+	init_llist_head(&zspage->stale);
+	zspage->class = class;
+	zspage->fullness = ZS_DEAD;
+	zspage_set_magic(zspage, ZSPAGE_MAGIC);
+	for (i = 0; i < nr; i++)
+		zs_count_page(zspage->pages[i], 1);
+	atomic_long_add(nr, &pool->pages);
+	atomic_long_inc(&pool->refs);
+	return zspage;
+
+fail:
+	while (nr--)
+		zpdesc_put(zspage->pages[nr]);
+	kmem_cache_free(class->cache, zspage);
+	return NULL;
+}
+
+/*
+ * Tie a page to @zspage and show it to the migration core, in this order: the
+ * core acts on the mark, and takes the page lock before it gets here.  The mark
+ * and the type stay until the page is back in the page allocator.
+ */
+static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
+{
+	zpdesc->zspage = zspage;
+	__zpdesc_set_zsmalloc(zpdesc);
+	if (zs_migration) {
+		/* Pairs with the folio_trylock() of isolate_movable_ops_page() */
+		smp_mb__before_atomic();
+		__zpdesc_set_movable(zpdesc);
+	}
+}
+
+/*
+ * Free a dead zspage, with all of its pages locked.  Whoever waits for one of
+ * these locks, or still holds a reference to a page, finds page->zspage
+ * cleared.
+ */
+static void zspage_free(struct zspage *zspage)
+{
+	struct size_class *class = zspage->class;
+	struct zs_pool *pool = class->pool;
+
+	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
+	VM_WARN_ON_ONCE(atomic_read(&zspage->pins));
+	VM_WARN_ON_ONCE(!llist_empty(&zspage->stale));
+
+	for (unsigned int i = 0; i < class->geo.pages; i++) {
+		struct zpdesc *zpdesc = zspage->pages[i];
+
+		zpdesc->zspage = NULL;
+		zs_count_page(zpdesc, -1);
+		zpdesc_unlock(zpdesc);
+		zpdesc_put(zpdesc);
+	}
+	atomic_long_sub(class->geo.pages, &pool->pages);
+	zspage_set_magic(zspage, 0);
+	kmem_cache_free(class->cache, zspage);
+	zs_pool_put(pool);
+}
+
+static bool zspage_trylock_pages(struct zspage *zspage)
+{
+	unsigned int i;
+
+	for (i = 0; i < zspage->class->geo.pages; i++)
+		if (!zpdesc_trylock(zspage->pages[i]))
+			goto fail;
+	return true;
+
+fail:
+	while (i--)
+		zpdesc_unlock(zspage->pages[i]);
+	return false;
+}
+
+/*
+ * Deferred free: zs_free() may not sleep for page locks, and the migration
+ * core holds one when a zspage's last isolation ends.
+ *
+ * A dead zspage cannot be isolated any more, so its pages[] stand still.
+ */
+
+static LLIST_HEAD(zs_deferred);
+
+static void zs_free_deferred(struct work_struct *work)
+{
+	struct zspage *zspage, *next;
+
+	llist_for_each_entry_safe(zspage, next, llist_del_all(&zs_deferred),
+				  deferred) {
+		for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+			zpdesc_lock(zspage->pages[i]);
+		zspage_free(zspage);
+		cond_resched();
+	}
+}
+
+static DECLARE_WORK(zs_deferred_work, zs_free_deferred);
+
+static void zspage_defer_free(struct zspage *zspage)
+{
+	if (llist_add(&zspage->deferred, &zs_deferred))
+		queue_work(zs_wq, &zs_deferred_work);
+}
+
+/* Wait until all that was deferred has been freed, pools included. */
+void zs_flush_deferred(void)
+{
+	flush_work(&zs_deferred_work);
+	flush_workqueue(zs_wq);
+}
+
+/*
+ * Fullness
+ */
+
+static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
+				enum zs_fullness fullness)
+	__must_hold(&class->lock)
+{
+	if (zspage->fullness == fullness)
+		return;
+
+	if (zspage->fullness != ZS_DEAD) {
+		class->nr[zspage->fullness]--;
+		list_del(&zspage->list);
+	}
+	if (fullness != ZS_DEAD) {
+		class->nr[fullness]++;
+		list_add(&zspage->list, &class->zspages[fullness]);
+	}
+	zspage->fullness = fullness;
+}
+
+static void zspage_update_fullness(struct size_class *class,
+				   struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	zspage_set_fullness(class, zspage,
+			    zs_fullness(zspage->inuse, class->geo.slots));
+}
+
+/* The fullest zspage with a free slot. */
+static struct zspage *class_find_zspage(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	for (int i = ZS_99; i >= ZS_EMPTY; i--) {
+		struct zspage *zspage;
+
+		zspage = list_first_entry_or_null(&class->zspages[i],
+						  struct zspage, list);
+		if (zspage)
+			return zspage;
+	}
+	return NULL;
+}
+
+static bool zspage_check(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	unsigned int slots = class->geo.slots;
+	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
+
+	zspage_check_magic(zspage);
+	return !WARN_ONCE(zspage->inuse != inuse || zspage->natives != inuse ||
+			  zspage->isolated > class->geo.pages ||
+			  zspage->fullness != zs_fullness(inuse, slots) ||
+			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
+				zspage->hint,
+			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, natives %u, hint %u, isolated %u, fullness %u\n",
+			  slots, class->geo.size, inuse, zspage->inuse,
+			  zspage->natives, zspage->hint, zspage->isolated,
+			  zspage->fullness);
+}
+
+/* All the equations of struct zspage, for a pool that nobody uses just now. */
+bool zs_check_pool(struct zs_pool *pool)
+{
+	unsigned long pages = 0, zspages = 0;
+	bool ok = true;
+
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+		unsigned long inuse = 0;
+		struct zspage *zspage;
+
+		spin_lock(&class->lock);
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			unsigned long nr = 0;
+
+			list_for_each_entry(zspage, &class->zspages[f], list) {
+				ok &= zspage_check(class, zspage);
+				inuse += zspage->inuse;
+				nr++;
+			}
+			ok &= nr == class->nr[f];
+			zspages += nr;
+			pages += nr * class->geo.pages;
+		}
+		ok &= inuse == class->inuse;
+		spin_unlock(&class->lock);
+	}
+	return ok && pages == atomic_long_read(&pool->pages) &&
+	       zspages + 1 == atomic_long_read(&pool->refs);
+}
+
+/*
+ * Allocating and freeing
+ */
+
+static unsigned long zspage_take_slot(struct size_class *class,
+				      struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	unsigned long *bitmap = zspage_bitmap(zspage);
+	unsigned int slot;
+
+	slot = find_next_zero_bit(bitmap, class->geo.slots, zspage->hint);
+	__set_bit(slot, bitmap);
+	zspage->hint = slot + 1;
+	zspage->inuse++;
+	zspage->natives++;
+	class->inuse++;
+	zspage_update_fullness(class, zspage);
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		zspage_check(class, zspage);
+
+	return zs_encode_handle(zspage, slot);
+}
+
+/**
+ * zs_malloc - allocate an object
+ * @pool: where from
+ * @size: its size in bytes, 1 to PAGE_SIZE
+ * @gfp: how to allocate memory if the pool has no free slot of this size.
+ *	 __GFP_HIGHMEM and __GFP_MOVABLE are welcome.
+ * @nid: the node to allocate such memory on, or NUMA_NO_NODE
+ *
+ * The object's contents are undefined until zs_obj_write().
+ *
+ * Context: any in which @gfp may be used; takes a spinlock (not from
+ * interrupts).
+ * Return: a handle, which is neither 0 nor an error value; or, to be tested
+ * with IS_ERR_VALUE(), -EINVAL for @size 0, -ENOSPC for a @size above
+ * PAGE_SIZE, -ENOMEM.
+ */
+unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
+			const int nid)
+{
+	struct size_class *class;
+	struct zspage *zspage;
+	unsigned long handle;
+
+	if (unlikely(!size))
+		return (unsigned long)-EINVAL;
+	if (unlikely(size > PAGE_SIZE))
+		return (unsigned long)-ENOSPC;
+
+	class = zs_size_class(pool, size);
+	spin_lock(&class->lock);
+	zspage = class_find_zspage(class);
+	if (!zspage) {
+		spin_unlock(&class->lock);
+		zspage = zspage_alloc(class, gfp, nid);
+		if (!zspage)
+			return (unsigned long)-ENOMEM;
+		spin_lock(&class->lock);
+		/*
+		 * The core must not see the pages before the zspage is in use
+		 * and on a list: the end of an isolation would free it.  It
+		 * can't, as isolating takes the lock held here.
+		 */
+		for (unsigned int i = 0; i < class->geo.pages; i++)
+			zspage_adopt(zspage, zspage->pages[i]);
+	}
+	handle = zspage_take_slot(class, zspage);
+	spin_unlock(&class->lock);
+
+	return handle;
+}
+EXPORT_SYMBOL_GPL(zs_malloc);
+
+static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
+			    unsigned int slot)
+	__must_hold(&class->lock)
+{
+	if (unlikely(slot >= class->geo.slots ||
+		     !__test_and_clear_bit(slot, zspage_bitmap(zspage))))
+		return false;
+	if (slot < zspage->hint)
+		zspage->hint = slot;
+	zspage->inuse--;
+	zspage->natives--;
+	class->inuse--;
+	return true;
+}
+
+/**
+ * zs_free - free an object
+ * @pool: where it was allocated
+ * @handle: what zs_malloc() returned; 0 and error values are ignored
+ *
+ * The caller has closed the object and does not use @handle any more.  Freeing
+ * twice is reported, and does nothing else, as long as the object's neighbours
+ * keep its zspage and its slot has not been allocated again; beyond that it is
+ * a use after free like any other.
+ *
+ * Context: any but interrupts; takes a spinlock.
+ */
+void zs_free(struct zs_pool *pool, unsigned long handle)
+{
+	struct size_class *class;
+	struct zspage *zspage;
+	bool reap = false;
+	unsigned int slot;
+
+	if (IS_ERR_OR_NULL((void *)handle))
+		return;
+
+	zspage = zs_decode_handle(handle, &slot);
+	class = zspage->class;
+	spin_lock(&class->lock);
+	if (unlikely(!zspage_put_slot(class, zspage, slot))) {
+		spin_unlock(&class->lock);
+		WARN(1, "zsmalloc: double free of handle %#lx in pool %s\n",
+		     handle, pool->name);
+		return;
+	}
+	if (zspage->inuse || zspage->isolated) {
+		zspage_update_fullness(class, zspage);
+		if (IS_ENABLED(CONFIG_DEBUG_VM))
+			zspage_check(class, zspage);
+	} else {
+		zspage_set_fullness(class, zspage, ZS_DEAD);
+		reap = zspage_trylock_pages(zspage);
+		if (!reap)
+			zspage_defer_free(zspage);
+	}
+	spin_unlock(&class->lock);
+
+	if (reap)
+		zspage_free(zspage);
+}
+EXPORT_SYMBOL_GPL(zs_free);
+
+/*
+ * Reading and writing
+ */
+
+/* Where @slot begins: returns the index of its page, and the offset in there. */
+static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
+				  unsigned int *offset)
+{
+	unsigned long pos = (unsigned long)slot * zspage->class->geo.size;
+
+	*offset = offset_in_page(pos);
+	return pos >> PAGE_SHIFT;
+}
+
+/**
+ * zs_obj_read_begin - open an object for reading
+ * @pool: where it was allocated
+ * @handle: what zs_malloc() returned
+ * @mem_len: its size, as given to zs_malloc()
+ * @local_copy: a buffer of @mem_len bytes, for an object that lies in two
+ *		pages; may be NULL if @mem_len is PAGE_SIZE, as such an object
+ *		never does
+ *
+ * Nothing that the migration core or other users do makes this wait, and an
+ * open object does not keep its page from being migrated; only the memory of
+ * the replaced page is held back.  So sleeping while the object is open is
+ * fine.  Freeing it is not.
+ *
+ * Context: any.  The result may be a local mapping, see kmap_local_page(): to
+ * be ended in reverse order, and by the same task.
+ * Return: the object's bytes, in place or in @local_copy, read-only and valid
+ * until zs_obj_read_end().
+ */
+void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
+			size_t mem_len, void *local_copy)
+{
+	unsigned int slot, index, offset;
+	struct zspage *zspage;
+	size_t head;
+
+	zspage = zs_pin(handle, &slot);
+	index = zspage_locate(zspage, slot, &offset);
+	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
+
+	if (!zs_straddles(offset, mem_len))
+		return kmap_local_page(zspage_page(zspage, index)) + offset;
+
+	head = PAGE_SIZE - offset;
+	memcpy_from_page(local_copy, zspage_page(zspage, index), offset, head);
+	memcpy_from_page(local_copy + head, zspage_page(zspage, index + 1), 0,
+			 mem_len - head);
+	return local_copy;
+}
+EXPORT_SYMBOL_GPL(zs_obj_read_begin);
+
+/**
+ * zs_obj_read_end - close an object
+ * @pool: as for zs_obj_read_begin()
+ * @handle: as for zs_obj_read_begin()
+ * @mem_len: as for zs_obj_read_begin()
+ * @handle_mem: what zs_obj_read_begin() returned
+ *
+ * Context: as zs_obj_read_begin(); may free pages.
+ */
+void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
+		     size_t mem_len, void *handle_mem)
+{
+	unsigned int slot, offset;
+	struct zspage *zspage;
+
+	zspage = zs_pinned(handle, &slot);
+	zspage_locate(zspage, slot, &offset);
+	if (!zs_straddles(offset, mem_len))
+		kunmap_local(handle_mem);
+	zspage_unpin(zspage);
+}
+EXPORT_SYMBOL_GPL(zs_obj_read_end);
+
+/**
+ * zs_obj_read_sg_begin - open an object for reading, as a scatterlist
+ * @pool: where it was allocated
+ * @handle: what zs_malloc() returned
+ * @sg: two entries, to be filled in; one is used unless the object lies in
+ *	two pages
+ * @mem_len: the object's size, as given to zs_malloc()
+ *
+ * As zs_obj_read_begin(), but never copies.
+ *
+ * Context: any.
+ */
+void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
+			  struct scatterlist *sg, size_t mem_len)
+{
+	unsigned int slot, index, offset;
+	struct zspage *zspage;
+	size_t head;
+
+	zspage = zs_pin(handle, &slot);
+	index = zspage_locate(zspage, slot, &offset);
+	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
+
+	if (!zs_straddles(offset, mem_len)) {
+		sg_init_table(sg, 1);
+		sg_set_page(sg, zspage_page(zspage, index), mem_len, offset);
+		return;
+	}
+
+	head = PAGE_SIZE - offset;
+	sg_init_table(sg, 2);
+	sg_set_page(sg, zspage_page(zspage, index), head, offset);
+	sg_set_page(sg_next(sg), zspage_page(zspage, index + 1),
+		    mem_len - head, 0);
+}
+EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
+
+/**
+ * zs_obj_read_sg_end - close an object opened by zs_obj_read_sg_begin()
+ * @pool: as for zs_obj_read_sg_begin()
+ * @handle: as for zs_obj_read_sg_begin()
+ *
+ * Context: any; may free pages.
+ */
+void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
+{
+	unsigned int slot;
+
+	zspage_unpin(zs_pinned(handle, &slot));
+}
+EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
+
+/**
+ * zs_obj_write - fill an object
+ * @pool: where it was allocated
+ * @handle: what zs_malloc() returned
+ * @handle_mem: the bytes to store
+ * @mem_len: how many, at most the size given to zs_malloc()
+ *
+ * The object must not be written or read by others meanwhile.
+ *
+ * Context: any; may free pages.
+ */
+void zs_obj_write(struct zs_pool *pool, unsigned long handle,
+		  void *handle_mem, size_t mem_len)
+{
+	unsigned int slot, index, offset, seq;
+	struct zspage *zspage;
+	size_t head;
+
+	zspage = zs_pin(handle, &slot);
+	index = zspage_locate(zspage, slot, &offset);
+	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
+	head = min(mem_len, PAGE_SIZE - offset);
+
+	/*
+	 * Bytes that go to a page while it is copied may not get to its
+	 * replacement.  So wait until no copy is under way, write, and start
+	 * over if one has begun since; however often.  Writing twice does no
+	 * harm.
+	 */
+	do {
+		seq = read_seqcount_begin(&zspage->moves);
+		memcpy_to_page(zspage_page(zspage, index), offset, handle_mem,
+			       head);
+		if (zs_straddles(offset, mem_len))
+			memcpy_to_page(zspage_page(zspage, index + 1), 0,
+				       handle_mem + head, mem_len - head);
+		/*
+		 * The bytes before the look at moves: either this sees a move,
+		 * or the move's copy sees the bytes.  Pairs with the barrier
+		 * in zspage_move_page().
+		 */
+		smp_mb();
+	} while (read_seqcount_retry(&zspage->moves, seq));
+
+	zspage_unpin(zspage);
+}
+EXPORT_SYMBOL_GPL(zs_obj_write);
+
+/*
+ * Migration of pages
+ */
+
+#ifdef CONFIG_MIGRATION
+
+/*
+ * One page is not isolated any more.  A zspage that was emptied meanwhile, and
+ * not used again, was left to the last of them.  The caller holds the lock of
+ * a page of @zspage, so it cannot be freed right here.
+ */
+static void zspage_end_isolation(struct size_class *class,
+				 struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	if (--zspage->isolated || zspage->inuse)
+		return;
+	zspage_set_fullness(class, zspage, ZS_DEAD);
+	zspage_defer_free(zspage);
+}
+
+/*
+ * @page is locked, and freeing a zspage takes the locks of all its pages: so
+ * page->zspage is stable, and what it points to stays.  It is NULL once the
+ * page was let go of or replaced; then the core may still come across it.
+ */
+static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
+{
+	struct zspage *zspage = page_zpdesc(page)->zspage;
+	struct size_class *class;
+	bool isolated;
+
+	if (!zspage)
+		return false;
+
+	class = zspage->class;
+	spin_lock(&class->lock);
+	/*
+	 * A reader that sleeps with an object open holds back every page that
+	 * is replaced meanwhile.  Let that be the zspage once over, no more.
+	 */
+	isolated = zspage->fullness != ZS_DEAD &&
+		   zspage->isolated + atomic_read(&zspage->nr_stale) <
+			class->geo.pages;
+	if (isolated)
+		zspage->isolated++;
+	spin_unlock(&class->lock);
+
+	trace_zs_isolate_page(class->pool->name, page_to_pfn(page), isolated);
+	return isolated;
+}
+
+static unsigned int zspage_index(struct zspage *zspage, struct zpdesc *zpdesc)
+{
+	unsigned int i = 0;
+
+	while (zspage->pages[i] != zpdesc)
+		i++;
+	return i;
+}
+
+/* Make @new what @old is, contents and all; fails without a trace. */
+static int zspage_move_page(struct size_class *class, struct zspage *zspage,
+			    struct zpdesc *new, struct zpdesc *old)
+	__must_hold(&class->lock)
+{
+	unsigned int index = zspage_index(zspage, old);
+	int failed;
+
+	write_seqcount_begin(&zspage->moves);
+	/*
+	 * moves before the copy: write_seqcount_begin() orders stores only.
+	 * Pairs with the barrier in zs_obj_write().
+	 */
+	smp_mb();
+	failed = copy_mc_highpage(zpdesc_page(new), zpdesc_page(old));
+	if (!failed) {
+		zpdesc_get(new);
+		zspage_adopt(zspage, new);
+		/*
+		 * The contents before the pointer, for readers, who do not
+		 * look at moves.  Pairs with zspage_page().
+		 */
+		smp_store_release(&zspage->pages[index], new);
+	}
+	write_seqcount_end(&zspage->moves);
+	if (failed)
+		return -EHWPOISON;
+
+	old->zspage = NULL;
+	if (zpdesc_zone(new) != zpdesc_zone(old)) {
+		zs_count_page(new, 1);
+		zs_count_page(old, -1);
+	}
+	atomic_inc(&zspage->nr_stale);
+	llist_add(&old->stale, &zspage->stale);
+	return 0;
+}
+
+/*
+ * Callers that migrate synchronously want the memory, not a promise: give
+ * readers a while to let go of a page that was replaced.  Its references are
+ * the core's and, as long as it is stale, the zspage's.
+ */
+static bool zs_wait_stale(struct page *page, enum migrate_mode mode)
+{
+	unsigned int tries = 0;
+
+	if (mode == MIGRATE_SYNC)
+		tries = 20;
+	else if (mode == MIGRATE_SYNC_LIGHT)
+		tries = 2;
+
+	while (page_ref_count(page) > 1 && tries--)
+		usleep_range(20, 50);
+	return page_ref_count(page) > 1;
+}
+
+/*
+ * Both pages are locked.  @page is isolated, which keeps its zspage until
+ * zspage_end_isolation(), and from there the lock of @newpage does.
+ */
+static int zs_migrate_page(struct page *newpage, struct page *page,
+			   enum migrate_mode mode)
+{
+	struct zpdesc *new = page_zpdesc(newpage), *old = page_zpdesc(page);
+	struct zspage *zspage = old->zspage;
+	struct size_class *class = zspage->class;
+	const char *name = class->pool->name;
+	bool stale = false;
+	int ret;
+
+	/* Reading it could be fatal where copies are not machine-check safe. */
+	if (PageHWPoison(page))
+		return -EHWPOISON;
+
+	spin_lock(&class->lock);
+	/* Whoever frees @page from the stale list has unpinned after this. */
+	zspage_pin(zspage);
+	ret = zspage_move_page(class, zspage, new, old);
+	if (!ret)
+		zspage_end_isolation(class, zspage);
+	spin_unlock(&class->lock);
+	zspage_unpin(zspage);
+
+	if (!ret)
+		stale = zs_wait_stale(page, mode);
+	trace_zs_migrate_page(name, page_to_pfn(page), page_to_pfn(newpage),
+			      ret, stale);
+	return ret;
+}
+
+static void zs_putback_page(struct page *page)
+{
+	struct zspage *zspage = page_zpdesc(page)->zspage;
+	struct size_class *class = zspage->class;
+
+	trace_zs_putback_page(class->pool->name, page_to_pfn(page));
+	spin_lock(&class->lock);
+	zspage_end_isolation(class, zspage);
+	spin_unlock(&class->lock);
+}
+
+const struct movable_operations zsmalloc_mops = {
+	.isolate_page = zs_isolate_page,
+	.migrate_page = zs_migrate_page,
+	.putback_page = zs_putback_page,
+};
+
+static int __init zs_register_mops(void)
+{
+	return set_movable_ops(&zsmalloc_mops, PGTY_zsmalloc);
+}
+
+static void zs_unregister_mops(void)
+{
+	set_movable_ops(NULL, PGTY_zsmalloc);
+}
+
+#else
+
+static int __init zs_register_mops(void)
+{
+	return 0;
+}
+
+static void zs_unregister_mops(void)
+{
+}
+
+#endif /* CONFIG_MIGRATION */
+
+/*
+ * Statistics
+ */
+
+/**
+ * zs_compact - pack objects together and free the pages that this empties
+ * @pool: the pool
+ *
+ * Not built yet: objects stay where they are.
+ *
+ * Context: process context.
+ * Return: the number of pages freed, 0.
+ */
+unsigned long zs_compact(struct zs_pool *pool)
+{
+	return 0;
+}
+EXPORT_SYMBOL_GPL(zs_compact);
+
+/**
+ * zs_get_total_pages - the memory that a pool's objects take
+ * @pool: the pool
+ *
+ * Context: any.
+ * Return: in pages.
+ */
+unsigned long zs_get_total_pages(struct zs_pool *pool)
+{
+	return atomic_long_read(&pool->pages);
+}
+EXPORT_SYMBOL_GPL(zs_get_total_pages);
+
+/**
+ * zs_huge_class_size - the size from which an object takes a page of its own
+ * @pool: any pool
+ *
+ * Compressing a page to that size or more saves nothing.
+ *
+ * Context: any.
+ * Return: in bytes.
+ */
+size_t zs_huge_class_size(struct zs_pool *pool)
+{
+	return zs_huge_size;
+}
+EXPORT_SYMBOL_GPL(zs_huge_class_size);
+
+/**
+ * zs_lookup_class_index - the size class of a size, as a number
+ * @pool: the pool
+ * @size: in bytes, 1 to PAGE_SIZE
+ *
+ * Context: any.
+ * Return: a number that is the same for two sizes if their objects take the
+ * same space, and greater for the size that takes more.
+ */
+unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size)
+{
+	size = min_t(unsigned int, size, PAGE_SIZE);
+	return zs_size_step(zs_size_class(pool, size)->geo.size);
+}
+EXPORT_SYMBOL_GPL(zs_lookup_class_index);
+
+/**
+ * zs_pool_stats - read a pool's statistics
+ * @pool: the pool
+ * @stats: where to put them
+ *
+ * Context: any.
+ */
+void zs_pool_stats(struct zs_pool *pool, struct zs_pool_stats *stats)
+{
+	atomic_long_set(&stats->pages_compacted,
+			atomic_long_read(&pool->stats.pages_compacted));
+}
+EXPORT_SYMBOL_GPL(zs_pool_stats);
+
+#ifdef CONFIG_ZSMALLOC_STAT
+
+struct zs_class_totals {
+	unsigned long nr[ZS_NR_FULLNESS];
+	unsigned long allocated;
+	unsigned long used;
+	unsigned long pages;
+	unsigned long freeable;
+};
+
+static void zs_show_totals(struct seq_file *m, const struct zs_class_totals *t)
+{
+	for (int f = ZS_10; f <= ZS_FULL; f++)
+		seq_printf(m, " %9lu", t->nr[f]);
+	seq_printf(m, " %13lu %10lu %10lu", t->allocated, t->used, t->pages);
+}
+
+/* Tools read these columns by position. */
+static int classes_show(struct seq_file *m, void *unused)
+{
+	struct zs_class_totals total = { };
+	struct zs_pool *pool = m->private;
+
+	seq_printf(m, " %5s %5s", "class", "size");
+	for (int f = ZS_10; f < ZS_99; f++)
+		seq_printf(m, " %8d%%", f * 10);
+	seq_printf(m, " %9s %9s %13s %10s %10s %16s %8s\n\n", "99%", "100%",
+		   "obj_allocated", "obj_used", "pages_used",
+		   "pages_per_zspage", "freeable");
+
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+		const struct zs_geometry *geo = &class->geo;
+		struct zs_class_totals t = { };
+		unsigned long zspages = 0;
+
+		spin_lock(&class->lock);
+		memcpy(t.nr, class->nr, sizeof(t.nr));
+		t.used = class->inuse;
+		spin_unlock(&class->lock);
+
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			zspages += t.nr[f];
+			total.nr[f] += t.nr[f];
+		}
+		t.allocated = zspages * geo->slots;
+		t.pages = zspages * geo->pages;
+		t.freeable = (t.allocated - t.used) / geo->slots * geo->pages;
+
+		seq_printf(m, " %5u %5u", zs_size_step(geo->size), geo->size);
+		zs_show_totals(m, &t);
+		seq_printf(m, " %16u %8lu\n", geo->pages, t.freeable);
+
+		total.allocated += t.allocated;
+		total.used += t.used;
+		total.pages += t.pages;
+		total.freeable += t.freeable;
+	}
+
+	seq_printf(m, "\n %5s %5s", "Total", "");
+	zs_show_totals(m, &total);
+	seq_printf(m, " %16s %8lu\n", "", total.freeable);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(classes);
+
+static void zs_pool_add_debugfs(struct zs_pool *pool)
+{
+	pool->debugfs = debugfs_create_dir(pool->name, zs_debugfs);
+	debugfs_create_file("classes", 0444, pool->debugfs, pool,
+			    &classes_fops);
+}
+
+static void __init zs_create_debugfs(void)
+{
+	zs_debugfs = debugfs_create_dir("zsmalloc", NULL);
+}
+
+#else
+
+static void zs_pool_add_debugfs(struct zs_pool *pool)
+{
+}
+
+static void __init zs_create_debugfs(void)
+{
+}
+
+#endif /* CONFIG_ZSMALLOC_STAT */
+
+/*
+ * Pools
+ */
+
+/**
+ * zs_create_pool - create a pool
+ * @name: what to call it in debugfs, traces and messages; copied
+ *
+ * Context: process context, may sleep.
+ * Return: the pool, or NULL if there is no memory for it or no @name.
+ */
+struct zs_pool *zs_create_pool(const char *name)
+{
+	size_t size = struct_size_t(struct zs_pool, classes, zs_nr_geos);
+	struct zs_pool *pool;
+	size_t name_size;
+
+	if (!name)
+		return NULL;
+	name_size = strlen(name) + 1;
+	pool = zs_alloc_pool(size + name_size);
+	if (!pool)
+		return NULL;
+
+	pool->name = memcpy((char *)pool + size, name, name_size);
+	atomic_long_set(&pool->refs, 1);
+	INIT_WORK(&pool->free_work, zs_pool_free);
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+
+		class->geo = zs_geos[i];
+		class->pool = pool;
+		class->cache = *zs_cache(&class->geo);
+		spin_lock_init(&class->lock);
+		for (int f = 0; f < ZS_NR_FULLNESS; f++)
+			INIT_LIST_HEAD(&class->zspages[f]);
+	}
+	__module_get(THIS_MODULE);
+	zs_pool_add_debugfs(pool);
+	return pool;
+}
+EXPORT_SYMBOL_GPL(zs_create_pool);
+
+/**
+ * zs_destroy_pool - destroy a pool
+ * @pool: the pool, all of its objects freed; or NULL
+ *
+ * Pages that the migration core is about to move are no obstacle; the rest of
+ * the pool goes when they do.
+ *
+ * Objects that were not freed are reported.  They stay as they are, and so do
+ * their memory, the pool and the module.
+ *
+ * Context: process context, may sleep.
+ */
+void zs_destroy_pool(struct zs_pool *pool)
+{
+	unsigned long live = 0;
+
+	if (!pool)
+		return;
+
+	debugfs_remove(pool->debugfs);
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+
+		spin_lock(&class->lock);
+		live += class->inuse;
+		spin_unlock(&class->lock);
+	}
+	WARN(live, "zsmalloc: pool %s destroyed with %lu live objects, which leak\n",
+	     pool->name, live);
+	zs_pool_put(pool);
+}
+EXPORT_SYMBOL_GPL(zs_destroy_pool);
+
+static int __init zs_init(void)
+{
+	int ret;
+
+	zs_init_geometries();
+	ret = zs_create_caches();
+	if (ret)
+		return ret;
+	/* Freeing memory is what reclaim waits for. */
+	zs_wq = alloc_workqueue("zsmalloc", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!zs_wq) {
+		ret = -ENOMEM;
+		goto destroy_caches;
+	}
+	ret = zs_register_mops();
+	if (ret)
+		goto destroy_wq;
+	zs_create_debugfs();
+	return 0;
+
+destroy_wq:
+	destroy_workqueue(zs_wq);
+destroy_caches:
+	zs_destroy_caches();
+	return ret;
+}
+
+static void __exit zs_exit(void)
+{
+	debugfs_remove(zs_debugfs);
+	zs_unregister_mops();
+	/* The last pool may have gone, but the work that freed it may run. */
+	destroy_workqueue(zs_wq);
+	zs_destroy_caches();
+}
+
+module_init(zs_init);
+module_exit(zs_exit);
+
+MODULE_DESCRIPTION("Allocator for compressed pages whose memory can be migrated");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * zsmalloc internals, shared by the allocator and its tests.
+ *
+ * Small pure functions first (geometry, handles, fullness), then the data
+ * with the lock that guards each field, then what the tests may call.
+ */
+#ifndef _MM_ZSMALLOC_H
+#define _MM_ZSMALLOC_H
+
+#include <linux/align.h>
+#include <linux/atomic.h>
+#include <linux/bitmap.h>
+#include <linux/bits.h>
+#include <linux/kasan.h>
+#include <linux/llist.h>
+#include <linux/log2.h>
+#include <linux/minmax.h>
+#include <linux/seqlock.h>
+#include <linux/spinlock.h>
+#include <linux/zsmalloc.h>
+
+#include "zpdesc.h"
+
+/*
+ * Handles
+ * =======
+ *
+ * A handle is (descriptor, slot) and never changes while its object lives:
+ *
+ *	(descriptor's offset in the linear map, less its alignment bits)
+ *		<< ZS_SLOT_BITS | slot, plus ZS_HANDLE_BIAS
+ *
+ * 64-bit: 8-byte aligned descriptors and 12 slot bits leave room for offsets
+ * of up to 55 bits.  32-bit: 128-byte aligned descriptors leave 7 bits for
+ * the slot, and the handle is the offset of one of the descriptor's first 128
+ * bytes, plus the bias.
+ *
+ * The bias keeps 0 free, which zram takes for "no object"; offset 0 is real
+ * memory on some machines.  Error values cannot occur either: on 64-bit they
+ * would need a 55-bit offset, on 32-bit a descriptor in the last page of the
+ * address space, which the kernel keeps free for the sake of its own error
+ * pointers.
+ */
+#ifdef CONFIG_64BIT
+#define ZSPAGE_ALIGN		8UL
+#define ZS_SLOT_BITS		12
+#else
+#define ZSPAGE_ALIGN		128UL
+#define ZS_SLOT_BITS		7
+#endif
+#define ZS_MAX_SLOTS		((unsigned int)BIT(ZS_SLOT_BITS))
+#define ZS_HANDLE_BIAS		1UL
+
+struct zspage;
+
+static inline unsigned long zs_encode_handle(const struct zspage *zspage,
+					     unsigned int slot)
+{
+	unsigned long offset;
+
+	offset = (unsigned long)kasan_reset_tag(zspage) - PAGE_OFFSET;
+	return (offset / ZSPAGE_ALIGN << ZS_SLOT_BITS | slot) + ZS_HANDLE_BIAS;
+}
+
+static inline struct zspage *zs_decode_handle(unsigned long handle,
+					      unsigned int *slot)
+{
+	handle -= ZS_HANDLE_BIAS;
+	*slot = handle & (ZS_MAX_SLOTS - 1);
+	return (void *)((handle >> ZS_SLOT_BITS) * ZSPAGE_ALIGN + PAGE_OFFSET);
+}
+
+/*
+ * Geometry
+ * ========
+ *
+ * Sizes are rounded up to steps of 16 bytes, on any page size.  Neighbouring
+ * steps that would get the same number of slots from the same number of pages
+ * share one class, that of the largest of them.
+ */
+#define ZS_SIZE_STEP		16U
+#define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
+#define ZS_NR_STEPS		((PAGE_SIZE - ZS_MIN_SIZE) / ZS_SIZE_STEP + 1)
+#define ZS_MAX_PAGES		CONFIG_ZSMALLOC_CHAIN_SIZE
+
+/**
+ * struct zs_geometry - how the zspages of one class are cut
+ * @size: bytes per slot
+ * @pages: pages per zspage
+ * @slots: slots per zspage
+ */
+struct zs_geometry {
+	unsigned int size;
+	unsigned int pages;
+	unsigned int slots;
+};
+
+/* Steps from the smallest size; the class index that debugfs and zram see. */
+static inline unsigned int zs_size_step(unsigned int size)
+{
+	if (size <= ZS_MIN_SIZE)
+		return 0;
+	return DIV_ROUND_UP(size - ZS_MIN_SIZE, ZS_SIZE_STEP);
+}
+
+/**
+ * zs_fit - the cheapest way to cut zspages into slots of @size bytes
+ * @size: bytes per slot, at most @page_size
+ * @page_size: bytes per page
+ * @max_pages: longest zspage allowed
+ * @max_slots: most slots per zspage allowed
+ *
+ * Cheapest: least memory per slot, the descriptor included; of equals, the
+ * shortest zspage.  Where the pages are too short for more than one slot each
+ * a zspage is a single page, which can be freed by itself.
+ *
+ * Context: any, a pure function.
+ * Return: the geometry.
+ */
+struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
+			  unsigned int max_pages, unsigned int max_slots);
+
+/* One object (its true length, not its slot) lies in two pages. */
+static inline bool zs_straddles(unsigned int offset, size_t len)
+{
+	return offset + len > PAGE_SIZE;
+}
+
+/*
+ * Fullness groups: a zspage is on the list of its group.  The names are the
+ * columns of debugfs: ZS_10 has slots in use, but less than 10 % of them.
+ */
+enum zs_fullness {
+	ZS_EMPTY,
+	ZS_10,
+	ZS_99 = 10,
+	ZS_FULL,
+	ZS_NR_FULLNESS,
+	ZS_DEAD = ZS_NR_FULLNESS,	/* on no list, about to be freed */
+};
+
+static inline enum zs_fullness zs_fullness(unsigned int inuse,
+					   unsigned int slots)
+{
+	if (!inuse)
+		return ZS_EMPTY;
+	if (inuse == slots)
+		return ZS_FULL;
+	return ZS_10 + inuse * 10 / slots;
+}
+
+/**
+ * struct size_class - all zspages of one slot size in a pool
+ * @geo: their geometry; constant
+ * @pool: the pool; constant
+ * @cache: where their descriptors come from; constant
+ * @lock: guards slots, fullness and isolation of every zspage of the class,
+ *	  and the moves of their pages.  zs_free() takes it in atomic context:
+ *	  no sleeping, no unbounded walk and no freeing of pages under it.
+ * @inuse: slots in use, the sum of zspage->inuse
+ * @nr: zspages on each list
+ * @zspages: the zspages, by fullness; of each group the last used first
+ */
+struct size_class {
+	struct zs_geometry	geo;
+	struct zs_pool		*pool;
+	struct kmem_cache	*cache;
+
+	spinlock_t		lock ____cacheline_aligned_in_smp;
+
+	unsigned long		inuse __guarded_by(&lock);
+	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
+	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
+};
+
+/**
+ * struct zs_pool - one user's objects
+ * @name: the user's name for it
+ * @refs: one for the user until zs_destroy_pool(), one for every zspage.  Long
+ *	  enough for a zspage per page of any machine, which an int is not.
+ * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
+ *	   object holds back are not counted.
+ * @stats: see struct zs_pool_stats
+ * @free_work: frees the pool; its last reference may go in atomic context
+ * @debugfs: its debugfs directory
+ * @classes: by slot size, ascending
+ */
+struct zs_pool {
+	const char		*name;
+	atomic_long_t		refs;
+	atomic_long_t		pages;
+	struct zs_pool_stats	stats;
+	struct work_struct	free_work;
+	struct dentry		*debugfs;
+	struct size_class	classes[];
+};
+
+#define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
+/* Descriptor sizes are multiples of it, so that few caches serve all classes. */
+#define ZSPAGE_SIZE_STEP	MAX(16UL, ZSPAGE_ALIGN)
+
+/**
+ * struct zspage - the descriptor: all there is to know about a zspage
+ * @pins: objects held open, and page moves under way.  No lock: users pin and
+ *	  unpin.  Every read-modify-write of it is fully ordered; see
+ *	  zspage_pin() and zspage_unpin().
+ * @moves: odd while a page is replaced; a writer that sees it change has to
+ *	   write again
+ * @class: its class, and through it its pool; constant
+ * @stale: replaced pages that pinned readers may still use
+ * @nr_stale: replaced pages that are not back in the page allocator, those on
+ *	      @stale and those being taken off it
+ * @stub: for zs_compact(): evacuated, @pages are gone; never reverts.  A byte
+ *	  of its own, as it is read without the lock.
+ * @fullness: the list it is on, an enum zs_fullness; ZS_DEAD: none, and
+ *	      from there on it can be neither allocated from nor isolated
+ * @isolated: pages that the migration core has isolated.  While there are any
+ *	      the zspage is not freed.
+ * @inuse: slots in use, the weight of the bitmap
+ * @natives: live handles that name this zspage.  Until zs_compact() moves
+ *	     objects that is @inuse.
+ * @hint: all slots below are in use
+ * @links: for zs_compact(): where objects went, or whose guests they are
+ * @list: on class->zspages[@fullness]; class->lock
+ * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
+ * @magic: ZSPAGE_MAGIC
+ * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
+ *	   under class->lock, read with or without; see zspage_page().
+ *
+ * The descriptor lives as long as any object's handle names it, so whoever
+ * owns an object may dereference it freely.  Others need a page of it locked
+ * (see zs_isolate_page()) or its class locked and it on a list.
+ *
+ * inuse   == weight of the bitmap
+ * natives == live handles that encode this descriptor
+ * class->inuse == sum of inuse; pool->pages == sum of geo.pages
+ */
+struct zspage {
+	atomic_t		pins;
+	seqcount_spinlock_t	moves;
+	struct size_class	*class;
+	struct llist_head	stale;
+	atomic_t		nr_stale;
+	bool			stub;
+
+	u8			fullness __guarded_by(&class->lock);
+	u8			isolated __guarded_by(&class->lock);
+	u16			inuse __guarded_by(&class->lock);
+	u16			natives __guarded_by(&class->lock);
+	u16			hint __guarded_by(&class->lock);
+	unsigned long		*links __guarded_by(&class->lock);
+	union {
+		struct list_head	list;
+		struct llist_node	deferred;
+	};
+#ifdef CONFIG_DEBUG_VM
+	unsigned int		magic;
+#endif
+	struct zpdesc		*pages[];
+};
+
+#ifdef CONFIG_DEBUG_VM
+static inline void zspage_set_magic(struct zspage *zspage, unsigned int magic)
+{
+	zspage->magic = magic;
+}
+
+static inline void zspage_check_magic(const struct zspage *zspage)
+{
+	WARN_ONCE(zspage->magic != ZSPAGE_MAGIC, "zsmalloc: bad handle or page, magic %#x\n",
+		  zspage->magic);
+}
+#else
+static inline void zspage_set_magic(struct zspage *zspage, unsigned int magic)
+{
+}
+
+static inline void zspage_check_magic(const struct zspage *zspage)
+{
+}
+#endif
+
+static inline unsigned long *zspage_bitmap(struct zspage *zspage)
+{
+	return (unsigned long *)&zspage->pages[zspage->class->geo.pages];
+}
+
+static inline size_t zspage_descriptor_size(unsigned int pages,
+					    unsigned int slots)
+{
+	return ALIGN(offsetof(struct zspage, pages) +
+		     pages * sizeof(struct zpdesc *) +
+		     BITS_TO_LONGS(slots) * sizeof(unsigned long),
+		     ZSPAGE_SIZE_STEP);
+}
+
+/* For the tests. */
+struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size);
+const struct zs_geometry *zs_geometries(unsigned int *nr);
+struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid);
+unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
+			   struct zpdesc **pages);
+struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
+struct zs_pool *zs_alloc_pool(size_t size);
+bool zs_check_pool(struct zs_pool *pool);
+void zs_flush_deferred(void);
+
+#endif /* _MM_ZSMALLOC_H */
