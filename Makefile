@@ -1,0 +1,44 @@
+# zsmalloc, rebuilt around migration: the commands of this project.
+# Everything is made in build/, what was downloaded is kept in the cache.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help tree series run test soak shell check clean distclean
+
+MINUTES ?= 10
+export KSRC ZS_CACHE
+
+help:
+	@echo 'zsmalloc, rebuilt around migration - a series against Linux 7.3'
+	@echo
+	@echo '  make run             compare huge page allocation with zsmalloc page'
+	@echo '                       migration off and on, on real data, in QEMU'
+	@echo '  make test            KUnit on user-mode Linux (KASAN, lockdep) and on'
+	@echo '                       x86-64 (lockdep), plus a short make run'
+	@echo '  make soak MINUTES=10 zram and zswap swap and verify under constant'
+	@echo '                       compaction on a debug kernel'
+	@echo '  make shell           a shell in the guest, with zram swap set up'
+	@echo '  make tree            build/tree: Linux 7.3 plus this project'
+	@echo '  make series          build/series: the project as a patch for git am'
+	@echo '  make check           checkpatch, sparse and shellcheck on our files'
+	@echo '  make clean           remove build/;  make distclean: the cache too'
+	@echo
+	@echo 'The first run fetches Linux 7.3 (170 MB) and builds kernels (8 minutes'
+	@echo 'each on two CPUs); later ones reuse them.  Missing tools are installed'
+	@echo 'with apt where possible.  Set on the command line if needed:'
+	@echo '  KSRC=dir     base on this clean Linux tree instead of fetching one'
+	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
+	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
+
+tree series run test check shell:
+	@harness/$@.sh
+
+soak:
+	@harness/soak.sh $(MINUTES)
+
+clean:
+	rm -rf build
+
+distclean: clean
+	@harness/distclean.sh

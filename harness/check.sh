@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# make check: checkpatch --strict on our kernel files, sparse on the objects
+# made from them, shellcheck on the harness.  Any finding fails.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+"$HARNESS/deps.sh" tree build check
+"$HARNESS/tree.sh"
+findings=0
+
+step "checkpatch --strict"
+mapfile -t files < <(find mm include -type f -name '*.[ch]' | sort)
+((${#files[@]})) || die "no source files in mm/ and include/"
+if ! perl "$BUILD/tree/scripts/checkpatch.pl" --root="$BUILD/tree" --strict \
+	--no-summary --terse --show-types -f "${files[@]}"; then
+	findings=$((findings + 1))
+fi
+
+step "shellcheck"
+shellcheck -x harness/*.sh .ci/run || findings=$((findings + 1))
+
+step "sparse (needs the debug kernel's configuration)"
+"$HARNESS/kernel.sh" x86-debug
+kernel_env
+objects=(mm/zsmalloc.o)
+for file in mm/tests/zsmalloc*.c; do
+	[[ ! -f $file ]] || objects+=("${file%.c}.o")
+done
+log=$LOGS/sparse.log
+# With C=2 sparse looks at the sources of the objects, built anew or not.
+kmake "$BUILD/x86-debug" x86_64 C=2 CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" \
+	> "$log" 2>&1 < /dev/null || { cat "$log" >&2; die "sparse did not run"; }
+grep -q '^  CHECK .*mm/zsmalloc' "$log" || die "sparse was not run on mm/zsmalloc.c"
+if grep -E '(warning|error):' "$log" | grep -E 'zsmalloc|zpdesc'; then
+	findings=$((findings + 1))
+fi
+
+if ((findings)); then
+	verdict "check: FAILED, findings above"
+	exit 1
+fi
+verdict "check: OK, ${#files[@]} files, no findings"

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Makes sure the tools are there: deps.sh GROUP...  (tree build guest check)
+# Missing ones are installed with apt when that is possible without asking
+# for a password; otherwise the exact command to run is printed.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+have_cmd()    { command -v "$1" > /dev/null; }
+have_header() {
+	have_cmd gcc && printf '#include <%s>\n' "$1" | gcc -E - > /dev/null 2>&1
+}
+have_static_busybox() {
+	local bb
+	bb=$(command -v busybox) || return 1
+	# A dynamic one would not start in the guest: it has an interpreter.
+	have_cmd readelf && ! LC_ALL=C readelf -l "$bb" | grep -q INTERP
+}
+
+missing=()
+want() { # want PACKAGE TEST...
+	local package=$1
+	shift
+	"$@" || missing+=("$package")
+}
+
+for group; do
+	case $group in
+	tree)
+		want xz-utils have_cmd xz
+		want patch have_cmd patch
+		want diffutils have_cmd cmp
+		want gawk have_cmd awk
+		want git have_cmd git
+		;;
+	build)
+		want gcc have_cmd gcc
+		want make have_cmd make
+		want libc6-dev have_header stdio.h
+		want linux-libc-dev have_header linux/types.h
+		want binutils have_cmd ld
+		want flex have_cmd flex
+		want bison have_cmd bison
+		want bc have_cmd bc
+		want python3 have_cmd python3
+		want perl have_cmd perl
+		want libelf-dev have_header gelf.h
+		want libssl-dev have_header openssl/ssl.h
+		want ccache have_cmd ccache
+		want cpio have_cmd cpio
+		;;
+	guest)
+		want qemu-system-x86 have_cmd qemu-system-x86_64
+		want busybox-static have_static_busybox
+		want cpio have_cmd cpio
+		;;
+	check)
+		want sparse have_cmd sparse
+		want perl have_cmd perl
+		want shellcheck have_cmd shellcheck
+		# checkpatch's check of licence tags is in Python.
+		want python3-ply python3 -c 'import ply'
+		want python3-git python3 -c 'import git'
+		;;
+	*)
+		die "deps.sh: unknown group '$group'"
+		;;
+	esac
+done
+
+((${#missing[@]})) || exit 0
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
+if ! have_cmd apt-get; then
+	die "missing tools; install what these Debian packages hold: ${missing[*]}"
+fi
+
+if [[ $(id -u) -eq 0 ]]; then
+	as_root=()
+elif have_cmd sudo && sudo -n true 2> /dev/null; then
+	as_root=(sudo -n)
+else
+	die "missing tools; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+fi
+
+step "Installing with apt (about a minute): ${missing[*]}"
+log=$LOGS/apt-install.log
+export DEBIAN_FRONTEND=noninteractive
+install_missing() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+		apt-get install -y --no-install-recommends "${missing[@]}"
+}
+with_progress 'apt-get update' 0 "$log" "${as_root[@]}" apt-get update ||
+	warn "apt-get update failed, trying with the package lists there are"
+with_progress 'apt-get install' 0 "$log" install_missing ||
+	die "apt could not install: ${missing[*]} (log: ${log#"$TOP"/})"

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# make distclean: removes what this project keeps in its cache directory, and
+# the directory if nothing else is in it.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+rm -rf "$CACHE/ccache" "$CACHE"/linux-* "$CACHE"/fetch.*
+[[ ! -d $CACHE ]] || rmdir "$CACHE" 2> /dev/null ||
+	warn "$CACHE holds other files and was kept"

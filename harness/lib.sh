@@ -1,0 +1,122 @@
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+# Shared by every harness script: places, messages, progress.
+# Source it first; it changes to the top of the repository.
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$TOP"
+
+# The kernel series this project is written against.
+BASE_VERSION=7
+BASE_PATCHLEVEL=3
+
+BUILD=$TOP/build
+CACHE=${ZS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/zsmalloc}
+LOGS=$BUILD/logs
+HARNESS=$TOP/harness
+JOBS=${JOBS:-$(nproc)}
+
+# Messages.  A step line says what is done and how long it usually takes.
+step() { printf '==> %s\n' "$*"; }
+info() { printf '    %s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# The one line each command ends with.
+verdict() { printf '\n%s\n' "$*"; }
+
+elapsed() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
+
+# Free space check: need_space DIR MEGABYTES WHAT-FOR
+need_space() {
+	local dir=$1 need=$2 what=$3 have
+	mkdir -p "$dir" || die "cannot create $dir"
+	have=$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')
+	((have >= need)) || die "$what needs $need MB in $dir, only $have MB are free"
+}
+
+# Called when a step failed: was it the disk?
+disk_hint() {
+	local dir have
+	for dir in "$BUILD" "$CACHE" "${TMPDIR:-/tmp}"; do
+		[[ -d $dir ]] || continue
+		have=$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')
+		((have >= 100)) || warn "the disk holding $dir is full ($have MB free)"
+	done
+}
+
+# with_progress LABEL EXPECTED LOG COMMAND...
+# Runs COMMAND with its output in LOG and shows how far it is, as the number
+# of objects compiled out of EXPECTED (0: unknown, only time is shown).
+# The command stays in the foreground so that Ctrl-C reaches it.
+with_progress() {
+	local label=$1 expected=$2 log=$3 start=$SECONDS watcher status=0
+	shift 3
+	mkdir -p "$(dirname "$log")"
+	: > "$log"
+	progress_loop "$label" "$expected" "$log" $$ 9>&- &
+	watcher=$!
+	"$@" >> "$log" 2>&1 < /dev/null || status=$?
+	kill "$watcher" 2> /dev/null || true
+	wait "$watcher" 2> /dev/null || true
+	[[ ! -t 1 ]] || printf '\r\033[K'
+	if ((status)); then
+		printf -- '--- last lines of %s\n' "${log#"$TOP"/}" >&2
+		grep -n -i -E 'error|fatal|\*\*\*' "$log" | tail -n 15 >&2 || true
+		tail -n 15 "$log" >&2
+		disk_hint
+		return "$status"
+	fi
+	info "$label: done in $(elapsed $((SECONDS - start)))"
+}
+
+progress_loop() {
+	local label=$1 expected=$2 log=$3 parent=$4 start=$SECONDS count text
+	local pause=30
+	[[ ! -t 1 ]] || pause=2
+	while sleep "$pause" && kill -0 "$parent" 2> /dev/null; do
+		text=$(elapsed $((SECONDS - start)))
+		if ((expected)); then
+			count=$(grep -c -E '^  (CC|AS|HOSTCC) ' "$log" || true)
+			text="$count of about $expected objects, $text"
+		fi
+		if [[ -t 1 ]]; then
+			printf '\r\033[K    %s: %s' "$label" "$text"
+		else
+			info "$label: $text"
+		fi
+	done
+}
+
+# One at a time: a second command in the same build/ waits for the first.
+build_lock() {
+	mkdir -p "$BUILD"
+	exec 9> "$BUILD/lock"
+	flock -n 9 || { info "waiting for another command in build/"; flock 9; }
+}
+
+# Environment of every kernel build: ccache, and nothing that changes from
+# one build to the next, so that the cache hits.
+kernel_env() {
+	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
+	export KBUILD_BUILD_USER=zsmalloc KBUILD_BUILD_HOST=localhost
+	export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$BUILD
+	export CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
+	# Trust the compiler's own list of headers: no extra preprocessor run.
+	export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=time_macros
+	unset ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT MAKEFLAGS MFLAGS
+	if command -v ccache > /dev/null; then
+		KCC='ccache gcc'
+	else
+		KCC=gcc
+	fi
+}
+
+# kmake BUILD-DIR ARCH ARGS...
+kmake() {
+	local dir=$1 arch=$2
+	shift 2
+	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CC="$KCC" HOSTCC="$KCC" \
+		--no-print-directory "$@"
+}

@@ -1,0 +1,119 @@
+#!/usr/bin/env bash
+# make run: the main job on real data, with zsmalloc page migration off and on.
+# Ends with a table of both and fails when data was damaged, the kernel
+# complained, or migration made no difference.
+#   QUICK=1   a smaller guest, for make test
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/splat.sh"
+
+# MEMORY of the guest; DATA swapped out in it; one page in KEEP stays swapped
+if [[ -n ${QUICK:-} ]]; then
+	MEMORY=384 DATA=400 KEEP=6
+else
+	MEMORY=640 DATA=700 KEEP=6
+fi
+LIMIT=${RUN_TIMEOUT:-240}
+
+problems=()
+
+boot() { # boot off|on
+	local name=$1 migration=1 start=$SECONDS
+	local console=$LOGS/run-$name.log results=$BUILD/run-$name.results status=0
+	[[ $name == on ]] || migration=0
+	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
+	guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$LIMIT" "$console" "$results" \
+		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$KEEP" \
+		-initrd "$BUILD/initramfs.gz" \
+		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || status=$?
+	tr -d '\r' < "$console" | grep -a '^guest: ' | tail -n 4 | sed 's/^guest:/   /' || true
+	info "took $(elapsed $((SECONDS - start)))"
+
+	((status == 0)) || problems+=("migration $name: QEMU ended with status $status")
+	splat_check "$console" "$GUEST_END 0" ||
+		problems+=("migration $name: see the console, ${console#"$TOP"/}")
+	[[ -z $(result "$results" error) ]] ||
+		problems+=("migration $name: $(result "$results" error)")
+	[[ $(result "$results" finished) == 1 ]] ||
+		problems+=("migration $name: the job did not finish")
+	[[ $(result "$results" wrong none) == 0 ]] ||
+		problems+=("migration $name: $(result "$results" wrong unknown) wrong bytes")
+	(($(result "$results" checked 0) > 0)) ||
+		problems+=("migration $name: no byte was checked")
+}
+
+off() { result "$BUILD/run-off.results" "$1" '?'; }
+on()  { result "$BUILD/run-on.results" "$1" '?'; }
+
+row()  { printf '  %-38s %18s %18s\n' "$1" "$2" "$3"; }
+both() { row "$1" "$(off "$2")" "$(on "$2")"; }
+
+ratio() { # ratio ORIG COMPRESSED
+	awk -v a="$1" -v b="$2" 'BEGIN { if (b + 0) printf "%.2f", a / b; else print "?" }'
+}
+
+table() {
+	printf '\n'
+	row '' 'migration off' 'migration on'
+	both 'data swapped out, MB' swapped_mb
+	row 'compression ratio (data / pool memory)' \
+		"$(ratio "$(off orig)" "$(off mem_used)")" \
+		"$(ratio "$(on orig)" "$(on mem_used)")"
+	both 'zsmalloc pages, all data in swap' zspages_full
+	both 'zsmalloc pages, at huge page request' zspages
+	both 'free memory then, MB' free_mb
+	both 'free in 2 MB blocks, before compaction' huge_free_before
+	both 'free in 2 MB blocks, after compaction' huge_free_after
+	both 'huge pages obtained (2 MB each)' huge
+	both 'zsmalloc pages isolated' zs_isolated
+	both '  not isolated' zs_not_isolated
+	both 'zsmalloc pages migrated' zs_migrated
+	both '  failed' zs_not_migrated
+	both '  put back' zs_putback
+	both 'all owners, since boot: isolated' compact_isolated
+	both '  migrated' pgmigrate_success
+	both '  failed' pgmigrate_fail
+	both 'bytes checked after swap-in' checked
+	both '  wrong' wrong
+	both 'duration, s' duration
+	printf '\n  free blocks per order 0..10 (4 KB .. 4 MB)\n'
+	printf '    %-22s %s\n' 'off, before compaction' "$(off buddy_before)" \
+		'off, after' "$(off buddy_after)" \
+		'on, before compaction' "$(on buddy_before)" \
+		'on, after' "$(on buddy_after)"
+}
+
+number() { [[ $1 =~ ^[0-9]+$ ]] && echo "$1" || echo "$2"; }
+
+compare() {
+	local huge_off huge_on migrated
+	huge_off=$(number "$(off huge)" 0)
+	huge_on=$(number "$(on huge)" 0)
+	migrated=$(on zs_migrated)
+	((huge_on > huge_off)) ||
+		problems+=("migration made no difference: $huge_off huge pages without, $huge_on with")
+	[[ $migrated == 'not traced' ]] || (($(number "$migrated" 0) > 0)) ||
+		problems+=("no zsmalloc page was migrated")
+	[[ $(off zs_migrated) == 'not traced' ]] || (($(number "$(off zs_migrated)" 1) == 0)) ||
+		problems+=("zsmalloc pages were migrated although migration was off")
+}
+
+main() {
+	"$HARNESS/deps.sh" tree build guest
+	"$HARNESS/tree.sh"
+	"$HARNESS/kernel.sh" x86
+	"$HARNESS/initramfs.sh"
+	"$HARNESS/data.sh"
+	boot off
+	boot on
+	table
+	compare
+	if ((${#problems[@]})); then
+		printf '\nproblem: %s\n' "${problems[@]}"
+		verdict "run: FAILED, ${#problems[@]} problems"
+		exit 1
+	fi
+	verdict "run: OK, $(on huge) huge pages with migration, $(off huge) without; $(on checked) bytes checked, none wrong"
+}
+
+main

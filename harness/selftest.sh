@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Tests of the harness itself, a few seconds.  Writes "passed failed" to
+# build/selftest.count.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HARNESS/splat.sh"
+. "$HARNESS/kernel.sh"
+
+mkdir -p "$BUILD"
+tmp=$(mktemp -d "$BUILD/selftest.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+passed=0 failed=0
+
+ok() { # ok NAME STATUS
+	if (($2 == 0)); then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		echo "    FAILED: selftest: $1"
+	fi
+}
+# yes/no NAME COMMAND...: the command has to succeed / to fail
+yes() { local name=$1 s=0; shift; ("$@") > "$tmp/out" 2>&1 || s=1; ok "$name" $s; }
+no()  { local name=$1 s=1; shift; ("$@") > "$tmp/out" 2>&1 || s=0; ok "$name" $s; }
+
+healthy='[    0.000000] Linux version 7.3
+[    0.010000] KernelAddressSanitizer initialized (generic)
+[    0.090000] smp: Brought up 1 node, 2 CPUs
+ZS-GUEST-END 0'
+
+splat_test() { # splat_test LINE: it has to be found in a healthy log
+	printf '%s\n[    1.0] %s\n' "$healthy" "$1" > "$tmp/log"
+	no "splat not found: $1" splat_check "$tmp/log" 'ZS-GUEST-END 0'
+}
+
+test_splats() {
+	local line
+	echo "$healthy" > "$tmp/log"
+	yes 'healthy log passes' splat_check "$tmp/log" 'ZS-GUEST-END 0'
+	no 'bad exit status fails' splat_check "$tmp/log" 'ZS-GUEST-END 1'
+	: > "$tmp/log"
+	no 'empty log fails' splat_check "$tmp/log"
+	no 'missing log fails' splat_check "$tmp/none"
+	while IFS= read -r line; do
+		splat_test "$line"
+	done <<-'END'
+		BUG: KASAN: slab-use-after-free in zs_free+0x10/0x20
+		BUG: kernel NULL pointer dereference, address: 0000000000000008
+		WARNING: CPU: 0 PID: 1 at mm/zsmalloc.c:100 zs_malloc+0x10/0x20
+		WARNING: mm/zsmalloc.c:100 at zs_malloc+0x10/0x20, CPU#0: sh/1
+		WARNING: possible circular locking dependency detected
+		WARNING: inconsistent lock state
+		WARNING: suspicious RCU usage
+		Oops: general protection fault, probably for non-canonical address
+		Kernel panic - not syncing: Attempted to kill init!
+		INFO: task zssoak:100 blocked for more than 120 seconds.
+		watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [sh:1]
+		rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:
+		BUG: Bad page state in process sh  pfn:12345
+		UBSAN: array-index-out-of-bounds in mm/zsmalloc.c:100:10
+		BUG: sleeping function called from invalid context at mm/zsmalloc.c:1
+		refcount_t: underflow; use-after-free.
+		Call Trace:
+		kmemleak: 1 new suspected memory leaks
+		sh: page allocation failure: order:0, mode:0xcc0
+	END
+}
+
+test_config() {
+	printf 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C="x"\n' > "$tmp/config"
+	printf 'CONFIG_A=y\n# CONFIG_B is not set\n' > "$tmp/want"
+	yes 'config as asked' check_config "$tmp/want" "$tmp/config"
+	printf 'CONFIG_B=y\n' > "$tmp/want"
+	no 'option off' check_config "$tmp/want" "$tmp/config"
+	printf 'CONFIG_D=y\n' > "$tmp/want"
+	no 'option unknown' check_config "$tmp/want" "$tmp/config"
+	printf '# CONFIG_A is not set\n' > "$tmp/want"
+	no 'option on' check_config "$tmp/want" "$tmp/config"
+}
+
+# The overlay, in a small copy of the project over a small base
+overlay() { bash "$tmp/p/harness/tree.sh"; }
+
+test_overlay() {
+	local p=$tmp/p k=$tmp/k
+	mkdir -p "$p/mm" "$p/harness" "$k/mm"
+	cp "$HARNESS"/*.sh "$p/harness/"
+	printf 'VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 1\n' > "$k/Makefile"
+	touch "$k/Kbuild" "$k/mm/Kconfig"
+	echo 'one' > "$k/mm/a.c"
+	echo 'two' > "$k/mm/b.c"
+	printf 'List\n\nA\nM:\ta\n\nZSMALLOC\nM:\told\nF:\tx\n\nZZ\nM:\tz\n' > "$k/MAINTAINERS"
+	printf 'ZSMALLOC\nM:\tnew\n' > "$p/MAINTAINERS"
+	echo 'mine' > "$p/mm/a.c"
+	echo 'new' > "$p/mm/n.c"
+	printf -- '--- a/mm/b.c\n+++ b/mm/b.c\n@@ -1 +1 @@\n-two\n+TWO\n' > "$p/harness/base-edits.patch"
+	export KSRC=$k
+
+	yes 'overlay is made' overlay
+	yes 'project file replaces' grep -q mine "$p/build/tree/mm/a.c"
+	yes 'project file is added' grep -q new "$p/build/tree/mm/n.c"
+	yes 'base edit is applied' grep -q TWO "$p/build/tree/mm/b.c"
+	yes 'base is untouched' grep -q one "$k/mm/a.c"
+	yes 'base is untouched by edits' grep -q two "$k/mm/b.c"
+	yes 'MAINTAINERS has ours' grep -q 'new' "$p/build/tree/MAINTAINERS"
+	no 'MAINTAINERS lost the old' grep -q 'old' "$p/build/tree/MAINTAINERS"
+	yes 'MAINTAINERS keeps the rest' grep -q 'ZZ' "$p/build/tree/MAINTAINERS"
+
+	touch "$tmp/mark"
+	yes 'overlay again' overlay
+	ok 'second time touches nothing' \
+		"$(find "$p/build/tree" -type f -newer "$tmp/mark" | wc -l)"
+
+	rm "$p/mm/a.c" "$p/mm/n.c"
+	yes 'overlay after removal' overlay
+	yes 'base file is restored' grep -q one "$p/build/tree/mm/a.c"
+	no 'removed file is gone' test -e "$p/build/tree/mm/n.c"
+
+	sed -i 's/^-two/-other/' "$p/harness/base-edits.patch"
+	no 'reject is an error' overlay
+	cp "$tmp/out" "$tmp/reject"
+	yes 'reject names the file' grep -q 'mm/b.c' "$tmp/reject"
+	KSRC=$tmp/none
+	no 'unknown KSRC is an error' overlay
+	KSRC=$p
+	no 'KSRC that is no kernel is an error' overlay
+	unset KSRC
+}
+
+step "Self-test of the harness (a few seconds)"
+test_splats
+test_config
+test_overlay
+echo "$passed $failed" > "$BUILD/selftest.count"
+info "self-test: $passed passed, $failed failed"
+((!failed))

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# make series: the whole project as one patch for `git am` or `patch -p1`.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+OUT=$BUILD/series
+PATCH=$OUT/0001-mm-zsmalloc-rebuild-around-page-migration.patch
+
+"$HARNESS/deps.sh" tree
+"$HARNESS/tree.sh"
+
+# The changed files only, side by side as a/ and b/
+step "Writing the patch"
+rm -rf "$OUT"
+mkdir -p "$OUT/a" "$OUT/b"
+copy() { # copy SIDE TREE PATH
+	[[ -f $2/$3 ]] || return 0
+	mkdir -p "$OUT/$1/$(dirname "$3")"
+	cp "$2/$3" "$OUT/$1/$3"
+}
+while IFS= read -r path; do
+	copy a "$BUILD/base" "$path"
+	copy b "$BUILD/tree" "$path"
+done < "$BUILD/tree.list"
+
+cd "$OUT"
+# git ends with status 1 when there are differences.
+status=0
+GIT_CONFIG_GLOBAL=/dev/null git diff --no-index --no-prefix --no-color \
+	--no-ext-diff -M a b > changes || status=$?
+[[ $status -eq 1 && -s changes ]] || die "the project does not differ from the base: nothing to export"
+
+author=$(git -C "$TOP" log -1 --format='%an <%ae>' 2> /dev/null || true)
+: "${author:=zsmalloc project <zsmalloc@localhost>}"
+{
+	echo "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001"
+	echo "From: $author"
+	echo "Date: $(date -R)"
+	echo "Subject: [PATCH] mm/zsmalloc: rebuild around page migration"
+	echo
+	if [[ -f $HARNESS/series-message.txt ]]; then
+		cat "$HARNESS/series-message.txt"
+	else
+		echo "Replace the allocator for compressed pages used by zram and zswap."
+	fi
+	echo
+	echo "Signed-off-by: $author"
+	echo "---"
+	git diff --no-index --stat=72 a b || true
+	echo
+	cat changes
+	printf -- '-- \nbase: %s\n' "$(cat "$BUILD/base.id")"
+} > "$PATCH"
+rm -rf a b changes
+
+step "Checking that it applies to the base and gives build/tree"
+patch -p1 -f -s --dry-run -d "$BUILD/base" -i "$PATCH" ||
+	die "the patch does not apply to build/base"
+info "${PATCH#"$TOP"/}"
+verdict "series: OK, $(grep -c '^diff --git' "$PATCH") files, $(wc -l < "$PATCH") lines; apply with: git am ${PATCH#"$TOP"/}"

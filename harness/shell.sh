@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# make shell: a busybox shell in the guest, with zram swap set up.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HARNESS/qemu.sh"
+
+[[ -t 0 ]] || die "make shell needs a terminal"
+"$HARNESS/deps.sh" tree build guest
+"$HARNESS/tree.sh"
+"$HARNESS/kernel.sh" x86
+"$HARNESS/initramfs.sh"
+"$HARNESS/data.sh"
+
+step "Guest with 640 MB; leave it with 'exit' (or Ctrl-A X)"
+exec qemu-system-x86_64 -machine q35 -smp "$GUEST_CPUS" -m 640M "${QEMU_CPU[@]}" \
+	-nodefaults -no-user-config -display none -no-reboot \
+	-chardev stdio,id=tty,mux=on,signal=off -serial chardev:tty \
+	-mon chardev=tty -serial null \
+	-kernel "$BUILD/x86/vmlinux" -initrd "$BUILD/initramfs.gz" \
+	-append "$GUEST_CMDLINE quiet zs.job=shell ${ZS_CMDLINE:-}" \
+	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on"

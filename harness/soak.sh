@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# make soak MINUTES=n: zram and zswap swap real data in and out, with every
+# byte verified, while memory is compacted without pause, on a debug kernel.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/splat.sh"
+
+MINUTES=${1:-10}
+MEMORY=768	# MB
+
+[[ $MINUTES =~ ^[1-9][0-9]*$ ]] ||
+	die "MINUTES must be a positive number, not '$MINUTES'"
+
+"$HARNESS/deps.sh" tree build guest
+"$HARNESS/tree.sh"
+"$HARNESS/kernel.sh" x86-debug
+"$HARNESS/initramfs.sh"
+"$HARNESS/data.sh"
+
+console=$LOGS/soak.log
+results=$BUILD/soak.results
+swap=$BUILD/soak-swap.img
+rm -f "$swap"
+truncate -s 1G "$swap"
+
+follow() { # the guest's progress, as it goes
+	tail -n +1 -f --pid=$$ "$console" 2> /dev/null |
+		grep -a --line-buffered '^guest: ' | sed -u 's/^guest:/   /'
+}
+
+step "Soak: $MINUTES minutes in a guest with $MEMORY MB, $GUEST_CPUS CPUs, lockdep"
+: > "$console"
+follow &
+follower=$!
+status=0
+guest "$BUILD/x86-debug/vmlinux" "${MEMORY}M" $((MINUTES * 60 + 600)) \
+	"$console" "$results" \
+	"kunit.enable=0 zs.job=soak zs.args=$((MINUTES * 60))" \
+	-initrd "$BUILD/initramfs.gz" \
+	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" \
+	-drive "file=$swap,if=virtio,format=raw,cache=unsafe" || status=$?
+sleep 1
+kill "$follower" 2> /dev/null || true
+rm -f "$swap"
+
+r() { result "$results" "$1" 0; }
+row() { printf '  %-44s %s\n' "$1" "$2"; }
+
+checked=0 wrong=0
+for worker in zram1 zram2 zswap1 zswap2; do
+	checked=$((checked + $(r ${worker}_checked)))
+	wrong=$((wrong + $(r ${worker}_wrong)))
+done
+
+printf '\n'
+row 'bytes checked' "$checked"
+row '  wrong' "$wrong"
+row 'pages stored in zswap / loaded / written back' "$(r zswpout) / $(r zswpin) / $(r zswpwb)"
+row 'pages written to zram / read' "$(r zram_writes) / $(r zram_reads)"
+row 'pages written to the disk / read' "$(r disk_writes) / $(r disk_reads)"
+row 'compactions of all memory' "$(r compactions)"
+row 'pages migrated / failed, all owners' "$(r pgmigrate_success) / $(r pgmigrate_fail)"
+row 'zsmalloc pages isolated' "$(r zs_isolated)"
+row '  migrated / failed / put back' "$(r zs_migrated) / $(r zs_not_migrated) / $(r zs_putback)"
+
+problems=()
+((status == 0)) || problems+=("QEMU ended with status $status")
+splat_check "$console" "$GUEST_END 0" || problems+=("see the console, ${console#"$TOP"/}")
+[[ $(result "$results" error) == '' ]] || problems+=("$(result "$results" error)")
+[[ $(r finished) == 1 ]] || problems+=("the soak did not finish")
+((wrong == 0)) || problems+=("$wrong wrong bytes")
+for worker in zram1 zram2 zswap1 zswap2; do
+	(($(r ${worker}_checked) > 0)) || problems+=("worker $worker checked nothing")
+done
+for counter in zswpout zswpin zram_writes zram_reads disk_writes pswpin pswpout pgmigrate_success; do
+	(($(r $counter) > 0)) || problems+=("$counter is 0: this half did not really swap")
+done
+[[ $(r zs_migrated) == 'not traced' ]] || (($(r zs_migrated) > 0)) ||
+	problems+=("no zsmalloc page was migrated")
+
+if ((${#problems[@]})); then
+	printf '\nproblem: %s\n' "${problems[@]}"
+	verdict "soak: FAILED, ${#problems[@]} problems"
+	exit 1
+fi
+verdict "soak: OK, $MINUTES minutes, $checked bytes checked, none wrong, no splat"

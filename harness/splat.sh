@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Searches the console log of a guest for anything a kernel says when
+# something is wrong, and for the mark that shows the guest reached its end.
+#   splat.sh LOG [END-MARK]
+# Exits non-zero, and prints the lines with their context, on any finding.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+SPLAT_RE='BUG:|BUG at |WARNING:|WARNING at |KASAN|KCSAN:|UBSAN|Oops'
+SPLAT_RE+='|general protection|[Kk]ernel panic|unable to handle|Bad page'
+SPLAT_RE+='|INFO: possible|possible (circular|recursive|irq lock|deadlock)'
+SPLAT_RE+='|inconsistent lock|suspicious RCU|INFO: rcu|INFO: task .* blocked'
+SPLAT_RE+='|INFO: trying to register|soft lockup|hard LOCKUP|Call Trace'
+SPLAT_RE+='|kmemleak|sleeping function called|scheduling while atomic'
+SPLAT_RE+='|page allocation failure|refcount_t:|list_(add|del) corruption'
+SPLAT_RE+='|DEBUG_LOCKS_WARN_ON|stack trace:|Out of memory|oom-kill|segfault'
+SPLAT_RE+='|I/O error|Read-error on swap|Write-error on swap'
+
+# What a healthy kernel says that looks like one of the above.
+HARMLESS_RE='KernelAddressSanitizer initialized|KASAN: (initialized|shadow)'
+HARMLESS_RE+='|kmemleak: Kernel memory leak detector initialized'
+HARMLESS_RE+='|kmemleak: Automatic memory scanning thread started'
+
+# splat_check LOG [END-MARK]
+splat_check() {
+	local log=$1 mark=${2:-} hits
+	if [[ ! -s $log ]]; then
+		echo "no console output in $log: the guest did not start" >&2
+		return 1
+	fi
+	hits=$(grep -a -n -E "$SPLAT_RE" "$log" | grep -a -v -E "$HARMLESS_RE" || true)
+	if [[ -n $hits ]]; then
+		echo "kernel splat in $log, $(wc -l <<< "$hits") lines, first ones:" >&2
+		head -n 5 <<< "$hits" >&2
+		echo '--- context of the first' >&2
+		sed -n "$(splat_range "${hits%%:*}")p" "$log" >&2
+		echo '---' >&2
+		return 1
+	fi
+	if [[ -n $mark ]] && ! grep -a -q -F -- "$mark" "$log"; then
+		echo "the guest died or hung before its end ('$mark' is not in $log), last lines:" >&2
+		tail -n 10 "$log" >&2
+		return 1
+	fi
+}
+
+splat_range() {
+	local line=$1
+	echo "$((line > 3 ? line - 3 : 1)),$((line + 40))"
+}
+
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
+	(($# == 1 || $# == 2)) || die "usage: splat.sh LOG [END-MARK]"
+	splat_check "$@"
+fi

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# make test: everything that is tested, in one go.
+#   self-test of the harness, KUnit on user-mode Linux and on x86-64, and a
+#   short make run.  Ends with "N passed, N failed" alone on its line.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+passed=0 failed=0 start=$SECONDS
+
+add() { passed=$((passed + $1)) failed=$((failed + $2)); }
+
+one() { # one NAME COMMAND...: a check of its own
+	local name=$1
+	shift
+	if "$@"; then
+		add 1 0
+	else
+		add 0 1
+		echo "FAILED: $name"
+	fi
+}
+
+counted() { # counted NAME COUNT-FILE COMMAND...: it counts its tests itself
+	local name=$1 file=$2 p=0 f=0 status=0
+	shift 2
+	rm -f "$file"
+	"$@" || status=$?
+	[[ ! -f $file ]] || read -r p f < "$file"
+	# Ended badly without a failed test, or without any test at all
+	((f || (!status && p))) || f=1
+	add "$p" "$f"
+	((f == 0)) || echo "FAILED: $name"
+}
+
+kunit() { # kunit PLATFORM KERNEL
+	"$HARNESS/kernel.sh" "$2" && "$HARNESS/kunit.sh" "$1"
+}
+
+mkdir -p "$LOGS"
+if "$HARNESS/deps.sh" tree build guest && "$HARNESS/tree.sh"; then
+	counted 'self-test' "$BUILD/selftest.count" "$HARNESS/selftest.sh"
+	counted 'KUnit, user-mode Linux' "$BUILD/kunit-uml.count" kunit uml uml
+	counted 'KUnit, x86-64' "$BUILD/kunit-x86.count" kunit x86 x86-debug
+	one 'make run, short' env QUICK=1 "$HARNESS/run.sh"
+else
+	add 0 1
+	echo "FAILED: setting up the tools and the tree"
+fi
+
+info "took $(elapsed $((SECONDS - start)))"
+verdict "$passed passed, $failed failed"
+((passed && !failed))
