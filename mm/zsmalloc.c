@@ -7,10 +7,10 @@
  * zspage stands in its descriptor, struct zspage: which pages, which slots are
  * in use.  The pages themselves hold the users' bytes and nothing else.
  *
- * A handle names a descriptor and a slot.  There is no table between the two,
- * so looking an object up touches no memory but its descriptor's, and moving
- * a page is replacing one pointer in zspage->pages[], whatever is stored in
- * the page and whoever is reading it.
+ * A handle names a descriptor and a slot.  There is no table in between, so
+ * looking an object up takes its descriptor and its class's slot size, and
+ * moving a page is replacing one pointer in zspage->pages[], whatever is stored
+ * in the page and whoever is reading it.
  *
  * The hard part is to let go of a page that somebody may be reading, without
  * making readers wait.  A reader pins the zspage and then looks where its
@@ -23,20 +23,36 @@
  * copied may be lost.  They look at zspage->moves before and after, and write
  * again if a page was moved in between.
  *
+ * Moving an object (zs_compact()) must not change its handle either.  A zspage
+ * whose objects were all moved gives its pages back and lives on as a *stub*,
+ * with a link for each object that tells where it went, until the last of them
+ * is freed.  A zspage that took objects in knows which handles own these
+ * *guests*; when it is evacuated in turn, their links are changed to where they
+ * go then.  So an object is found in at most one hop, however often it moved:
+ * home, named by the handle, and host, named by the home's link.
+ *
+ * While objects are on the move, their zspage is *frozen*: nobody can pin it,
+ * and it can be frozen only if nobody has.  Who meets a frozen zspage waits for
+ * class->lock and starts over; nothing stays frozen beyond the lock hold that
+ * froze it, but a zspage that was evacuated for good, which no link names any
+ * more.
+ *
  * Locks, outermost first:
  *
  *  page lock		page->zspage.  Held for all pages of a zspage while it
- *			is freed, so a locked page's zspage stays.
- *  class->lock		slots, fullness, isolation and page moves of the zspages
- *			of one size class
+ *			is freed or evacuated, so a locked page's zspage stays.
+ *  class->lock		slots, fullness, isolation, page moves and object moves
+ *			of the zspages of one size class
  *  zspage->moves	a sequence count, written under class->lock
  *
  * There is no pool-wide lock, and no lock on the way to an object.
  *
  * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
  * zspage without objects goes away at once, or when its last page comes back
- * from the migration core, or when a worker has got hold of its page locks.
- * Zspages keep their pool, and pools keep the module.
+ * from the migration core, or when a worker has got hold of its page locks.  A
+ * descriptor that was evacuated is freed after a grace period, as somebody may
+ * be resolving one of the objects that it was host of.  Zspages keep their
+ * pool, and pools keep the module.
  */
 
 #include <kunit/static_stub.h>
@@ -48,10 +64,13 @@
 #include <linux/module.h>
 #include <linux/page_ref.h>
 #include <linux/pagemap.h>
+#include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
 
@@ -60,7 +79,7 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/zsmalloc.h>
 
-static bool zs_migration __ro_after_init = IS_ENABLED(CONFIG_MIGRATION);
+bool zs_migration __ro_after_init = IS_ENABLED(CONFIG_MIGRATION);
 #ifdef CONFIG_MIGRATION
 module_param_named(migration, zs_migration, bool, 0444);
 MODULE_PARM_DESC(migration, "Let the kernel move the pages of pools (default: yes; no: they are allocated as unmovable)");
@@ -129,12 +148,6 @@ static void __init zs_init_geometries(void)
 		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
 }
 
-const struct zs_geometry *zs_geometries(unsigned int *nr)
-{
-	*nr = zs_nr_geos;
-	return zs_geos;
-}
-
 struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size)
 {
 	return &pool->classes[zs_geo_of_step[zs_size_step(size)]];
@@ -173,7 +186,13 @@ static int __init zs_create_caches(void)
 		if (*cache)
 			continue;
 		snprintf(name, sizeof(name), "zspage-%zu", size);
-		*cache = kmem_cache_create(name, size, ZSPAGE_ALIGN, 0, NULL);
+		/*
+		 * Handles reach the linear map only, and not every architecture
+		 * has the pool of KFENCE in there.
+		 */
+		*cache = kmem_cache_create(name, size, ZSPAGE_ALIGN,
+					   SLAB_SKIP_KFENCE | SLAB_NO_MERGE,
+					   NULL);
 		if (!*cache) {
 			zs_destroy_caches();
 			return -ENOMEM;
@@ -206,16 +225,18 @@ static void zs_pool_put(struct zs_pool *pool)
  */
 
 /*
- * Hold an object of @zspage open.  From here until zspage_unpin() no page that
- * is found in pages[] is freed, though it may be replaced.
+ * Hold an object of @zspage open; fails if the zspage is frozen.  From here
+ * until zspage_unpin() no object of it is moved, and no page that is found in
+ * pages[] is freed, though it may be replaced.
  *
  * Fully ordered: the pin is visible before pages[] is read.  Pairs with
  * zs_migrate_page(), which changes pages[] before zspage_unpin() looks at the
- * pins.
+ * pins.  And whoever gets a pin on a zspage that was frozen sees all that was
+ * done meanwhile; pairs with zspage_thaw().
  */
-static void zspage_pin(struct zspage *zspage)
+static bool zspage_trypin(struct zspage *zspage)
 {
-	atomic_inc_return(&zspage->pins);
+	return atomic_inc_unless_negative(&zspage->pins);
 }
 
 static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
@@ -240,12 +261,13 @@ static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
  * list first, and only then look at the pins: without one, nobody can have a
  * page of it any more, and pins from now on find the replacements.  With one,
  * give the list back and try again, by way of a pin of our own: whoever is last
- * then has the list.
+ * then has the list.  Frozen means without a pin.
  *
  * The decrement and llist_del_all() are fully ordered, which both looks need.
  *
- * The caller has to keep @zspage until this returns: by an object that it
- * still owns, or by the lock of one of its pages.
+ * The caller has to keep @zspage until this returns: by an object that it still
+ * owns and whose handle names @zspage, by the lock of one of its pages, or by
+ * RCU.
  */
 static void zspage_unpin(struct zspage *zspage)
 {
@@ -257,34 +279,131 @@ static void zspage_unpin(struct zspage *zspage)
 		list = llist_del_all(&zspage->stale);
 		if (!list)
 			return;
-		if (!atomic_read(&zspage->pins)) {
+		if (atomic_read(&zspage->pins) <= 0 || !zspage_trypin(zspage)) {
 			zspage_put_stale(zspage, list);
 			return;
 		}
-		zspage_pin(zspage);
 		for (last = list; last->next; last = last->next)
 			;
 		llist_add_batch(list, last, &zspage->stale);
 	}
 }
 
+static bool zspage_freeze(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return atomic_cmpxchg(&zspage->pins, 0, ZS_FROZEN) == 0;
+}
+
+static void zspage_thaw(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	/* After all that was done to it.  Pairs with zspage_trypin(). */
+	atomic_set_release(&zspage->pins, 0);
+}
+
+/* For whoever met a frozen zspage of @class: it will have changed after this. */
+static void class_wait_thaw(struct size_class *class)
+{
+	spin_lock(&class->lock);
+	spin_unlock(&class->lock);
+}
+
+/*
+ * Looking objects up
+ */
+
+/*
+ * Where the object went whose handle names @slot of @home, a stub; NULL if
+ * there never was one.
+ */
+static unsigned long *stub_link(struct zspage *home, unsigned int slot)
+{
+	unsigned long *bitmap = zspage_bitmap(home);
+
+	if (unlikely(slot >= home->class->geo.slots || !test_bit(slot, bitmap)))
+		return NULL;
+	return &home->links[bitmap_weight(bitmap, slot)];
+}
+
+/*
+ * zs_pin() for an object that was moved.  RCU keeps the host that the link
+ * names, until the pin and the second look at the link have shown that the
+ * object is in there: then it is the object that keeps the host.
+ */
+static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
+{
+	unsigned long *link = stub_link(home, *slot);
+
+	for (;;) {
+		struct zspage *host;
+		unsigned long where;
+		bool pinned;
+
+		rcu_read_lock();
+		where = READ_ONCE(*link);
+		host = zs_decode_handle(where, slot);
+		pinned = zspage_trypin(host);
+		if (pinned && READ_ONCE(*link) != where) {
+			/* It went on in between. */
+			zspage_unpin(host);
+			rcu_read_unlock();
+			continue;
+		}
+		rcu_read_unlock();
+		if (pinned)
+			return host;
+		class_wait_thaw(home->class);
+	}
+}
+
 /*
  * Look @handle up and hold its object open.  The caller owns the object, which
- * keeps the descriptor.
+ * keeps the descriptor that the handle names.  Returns the zspage and the slot
+ * that the object is in; it stays there until zs_unpin().
  */
 static struct zspage *zs_pin(unsigned long handle, unsigned int *slot)
 {
-	struct zspage *zspage = zs_decode_handle(handle, slot);
+	struct zspage *home = zs_decode_handle(handle, slot);
 
-	zspage_check_magic(zspage);
-	zspage_pin(zspage);
-	return zspage;
+	zspage_check_magic(home);
+	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
+	while (!smp_load_acquire(&home->stub)) {
+		if (!zspage_trypin(home)) {
+			class_wait_thaw(home->class);
+			continue;
+		}
+		if (likely(!READ_ONCE(home->stub)))
+			return home;
+		/* Evacuated in between */
+		zspage_unpin(home);
+	}
+	return zs_pin_forwarded(home, slot);
 }
 
-/* For the end of what zs_pin() began: a pinned object stays where it is. */
+/* What zs_pin() returned: a pinned object has not moved. */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
-	return zs_decode_handle(handle, slot);
+	struct zspage *home = zs_decode_handle(handle, slot);
+
+	if (likely(!READ_ONCE(home->stub)))
+		return home;
+	return zs_decode_handle(READ_ONCE(*stub_link(home, *slot)), slot);
+}
+
+/* The end of what zs_pin() began. */
+static void zs_unpin(unsigned long handle, struct zspage *zspage)
+{
+	unsigned int slot;
+
+	if (likely(zs_decode_handle(handle, &slot) == zspage)) {
+		zspage_unpin(zspage);
+		return;
+	}
+	/* The handle keeps its home, but from here on nothing keeps the host. */
+	rcu_read_lock();
+	zspage_unpin(zspage);
+	rcu_read_unlock();
 }
 
 /*
@@ -332,6 +451,14 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
 }
 
+/* Memory for evacuating: gone without if there is none, reserves untouched. */
+void *zs_alloc_spare(size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_spare, size);
+
+	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
+}
+
 static void zs_count_page(struct zpdesc *zpdesc, int nr)
 {
 	mod_zone_page_state(zpdesc_zone(zpdesc), NR_ZSPAGES, nr);
@@ -347,10 +474,13 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
 		return NULL;
+	VM_WARN_ON_ONCE(zs_decode_handle(zs_encode_handle(zspage, 0), &i) !=
+			kasan_reset_tag(zspage));
 
 	if (!zs_migration)
 		gfp &= ~__GFP_MOVABLE;
-	nr = zs_alloc_bulk(gfp, nid, class->geo.pages, zspage->pages);
+	nr = class->geo.pages == 1 ? 0 :
+	     zs_alloc_bulk(gfp, nid, class->geo.pages, zspage->pages);
 	/* A bulk that came back short need not be out of memory. */
 	for (; nr < class->geo.pages; nr++) {
 		zspage->pages[nr] = zs_alloc_single(gfp, nid);
@@ -393,9 +523,26 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 }
 
 /*
- * Free a dead zspage, with all of its pages locked.  Whoever waits for one of
- * these locks, or still holds a reference to a page, finds page->zspage
- * cleared.
+ * Part with pages that are locked.  Whoever waits for one of these locks, or
+ * still holds a reference to a page, finds page->zspage cleared.
+ */
+static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
+			     unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		struct zpdesc *zpdesc = pages[i];
+
+		zpdesc->zspage = NULL;
+		zs_count_page(zpdesc, -1);
+		zpdesc_unlock(zpdesc);
+		zpdesc_put(zpdesc);
+	}
+	atomic_long_sub(nr, &pool->pages);
+}
+
+/*
+ * Free a dead zspage, with all of its pages locked.  It was never evacuated, so
+ * nobody can be resolving an object of it.
  */
 static void zspage_free(struct zspage *zspage)
 {
@@ -403,20 +550,35 @@ static void zspage_free(struct zspage *zspage)
 	struct zs_pool *pool = class->pool;
 
 	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
+	VM_WARN_ON_ONCE(zspage->nr_links);
 	VM_WARN_ON_ONCE(atomic_read(&zspage->pins));
-	VM_WARN_ON_ONCE(!llist_empty(&zspage->stale));
+	/* Nor may a replaced page be left, on the list or in somebody's hands. */
+	VM_WARN_ON_ONCE(atomic_read(&zspage->nr_stale));
 
-	for (unsigned int i = 0; i < class->geo.pages; i++) {
-		struct zpdesc *zpdesc = zspage->pages[i];
-
-		zpdesc->zspage = NULL;
-		zs_count_page(zpdesc, -1);
-		zpdesc_unlock(zpdesc);
-		zpdesc_put(zpdesc);
-	}
-	atomic_long_sub(class->geo.pages, &pool->pages);
+	zs_release_pages(pool, zspage->pages, class->geo.pages);
 	zspage_set_magic(zspage, 0);
 	kmem_cache_free(class->cache, zspage);
+	zs_pool_put(pool);
+}
+
+/*
+ * Free a descriptor that was evacuated, its links too.  Touches neither class
+ * nor pool, which may have gone before the grace period ends.
+ */
+static void zspage_free_rcu(struct rcu_head *rcu)
+{
+	struct zspage *zspage = container_of(rcu, struct zspage, rcu);
+
+	zspage_set_magic(zspage, 0);
+	kfree(zspage->links);
+	kfree(zspage);
+}
+
+static void zspage_free_evacuated(struct zspage *zspage)
+{
+	struct zs_pool *pool = zspage->class->pool;
+
+	call_rcu(&zspage->rcu, zspage_free_rcu);
 	zs_pool_put(pool);
 }
 
@@ -502,7 +664,7 @@ static void zspage_update_fullness(struct size_class *class,
 			    zs_fullness(zspage->inuse, class->geo.slots));
 }
 
-/* The fullest zspage with a free slot. */
+/* A zspage with a free slot: of the fullest group, the last used one. */
 static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -517,6 +679,107 @@ static struct zspage *class_find_zspage(struct size_class *class)
 	return NULL;
 }
 
+/*
+ * Guests
+ */
+
+/*
+ * Memory that evacuating a zspage takes, allocated before class->lock is:
+ * @links for the stub, @moved to note where each object went, and @guests to
+ * enter them there.  If @have is not what is needed, @need says what is.
+ */
+struct zs_spare {
+	struct zs_spare_size {
+		unsigned int links, moved, guests;
+	} have, need;
+	unsigned long *links;
+	unsigned long *moved;
+	struct zs_guests *guests;
+};
+
+static void zs_spare_put_node(struct zs_spare *spare, struct zs_guests *node)
+{
+	node->next = spare->guests;
+	spare->guests = node;
+	spare->have.guests++;
+}
+
+static struct zs_guests *zs_spare_get_node(struct zs_spare *spare)
+{
+	struct zs_guests *node = spare->guests;
+
+	spare->guests = node->next;
+	spare->have.guests--;
+	return node;
+}
+
+/* Takes the node that it may need from @spare. */
+static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
+			     struct zs_spare *spare)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int i = zspage->nr_links++ % ZS_GUESTS_PER_NODE;
+
+	if (i == 0) {
+		struct zs_guests *node = zs_spare_get_node(spare);
+
+		node->next = zspage->guests;
+		zspage->guests = node;
+	}
+	zspage->guests->owner[i] = owner;
+}
+
+/* Takes a guest off the list; *@empty is a node that went with it, or NULL. */
+static unsigned long zspage_pop_guest(struct zspage *zspage,
+				      struct zs_guests **empty)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int i = --zspage->nr_links % ZS_GUESTS_PER_NODE;
+	struct zs_guests *first = zspage->guests;
+
+	*empty = NULL;
+	if (i == 0) {
+		zspage->guests = first->next;
+		*empty = first;
+	}
+	return first->owner[i];
+}
+
+/* How many guests are in the first node */
+static unsigned int zspage_first_guests(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return (zspage->nr_links - 1) % ZS_GUESTS_PER_NODE + 1;
+}
+
+static void zspage_remove_guest(struct zspage *zspage, unsigned long owner)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int nr = zspage_first_guests(zspage), i = 0;
+	struct zs_guests *node = zspage->guests, *empty;
+
+	while (node->owner[i] != owner) {
+		if (++i == nr) {
+			node = node->next;
+			nr = ZS_GUESTS_PER_NODE;
+			i = 0;
+		}
+	}
+	/* The gap is filled with another one. */
+	node->owner[i] = zspage_pop_guest(zspage, &empty);
+	kfree(empty);
+}
+
+/*
+ * The equations
+ */
+
+static size_t stub_size(struct size_class *class, unsigned int nr_links)
+{
+	return zspage_descriptor_size(class->geo.pages, class->geo.slots) +
+	       kmalloc_size_roundup(nr_links * sizeof(unsigned long));
+}
+
 static bool zspage_check(struct size_class *class, struct zspage *zspage)
 	__must_hold(&class->lock)
 {
@@ -524,15 +787,92 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
 
 	zspage_check_magic(zspage);
-	return !WARN_ONCE(zspage->inuse != inuse || zspage->natives != inuse ||
+	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
+			  zspage->stub ||
 			  zspage->isolated > class->geo.pages ||
 			  zspage->fullness != zs_fullness(inuse, slots) ||
 			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
 				zspage->hint,
-			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, natives %u, hint %u, isolated %u, fullness %u\n",
+			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u\n",
 			  slots, class->geo.size, inuse, zspage->inuse,
-			  zspage->natives, zspage->hint, zspage->isolated,
+			  zspage->nr_links, zspage->hint, zspage->isolated,
 			  zspage->fullness);
+}
+
+#if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST)
+
+/* Every guest is where its owner's link says, in a slot that is in use. */
+static bool zspage_check_guests(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int here = zspage_first_guests(zspage), nr = 0;
+	struct zs_guests *node;
+
+	for (node = zspage->guests; node; node = node->next) {
+		for (unsigned int i = 0; i < here; i++) {
+			struct zspage *home, *host;
+			unsigned int slot;
+
+			home = zs_decode_handle(node->owner[i], &slot);
+			if (!home->stub || !stub_link(home, slot))
+				return false;
+			host = zs_decode_handle(*stub_link(home, slot), &slot);
+			if (host != zspage ||
+			    !test_bit(slot, zspage_bitmap(host)))
+				return false;
+		}
+		nr += here;
+		here = ZS_GUESTS_PER_NODE;
+	}
+	return nr == zspage->nr_links;
+}
+
+static bool stub_check(struct size_class *class, struct zspage *stub)
+	__must_hold(&class->lock)
+{
+	unsigned int max = bitmap_weight(zspage_bitmap(stub), class->geo.slots);
+	unsigned int nr = 0;
+
+	zspage_check_magic(stub);
+	for (unsigned int i = 0; i < max; i++)
+		nr += !!stub->links[i];
+	return stub->stub && nr && nr == stub->nr_links && !stub->inuse &&
+	       stub->fullness == ZS_DEAD;
+}
+
+static bool class_check(struct size_class *class, unsigned long *zspages,
+			unsigned long *pages)
+	__must_hold(&class->lock)
+{
+	unsigned long inuse = 0, guests = 0, forwarded = 0, stubs = 0, bytes = 0;
+	struct zspage *zspage;
+	bool ok = true;
+
+	for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+		unsigned long nr = 0;
+
+		list_for_each_entry(zspage, &class->zspages[f], list) {
+			ok &= zspage_check(class, zspage);
+			ok &= zspage_check_guests(zspage);
+			inuse += zspage->inuse;
+			guests += zspage->nr_links;
+			nr++;
+		}
+		ok &= nr == class->nr[f];
+		*zspages += nr;
+		*pages += nr * class->geo.pages;
+	}
+	list_for_each_entry(zspage, &class->stubs, list) {
+		ok &= stub_check(class, zspage);
+		forwarded += zspage->nr_links;
+		bytes += stub_size(class, bitmap_weight(zspage_bitmap(zspage),
+							class->geo.slots));
+		stubs++;
+	}
+	*zspages += stubs;
+	return ok && inuse == class->inuse && guests == class->forwarded &&
+	       forwarded == class->forwarded && stubs == class->nr_stubs &&
+	       bytes == class->stub_bytes;
 }
 
 /* All the equations of struct zspage, for a pool that nobody uses just now. */
@@ -543,28 +883,22 @@ bool zs_check_pool(struct zs_pool *pool)
 
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		struct size_class *class = &pool->classes[i];
-		unsigned long inuse = 0;
-		struct zspage *zspage;
 
 		spin_lock(&class->lock);
-		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-			unsigned long nr = 0;
-
-			list_for_each_entry(zspage, &class->zspages[f], list) {
-				ok &= zspage_check(class, zspage);
-				inuse += zspage->inuse;
-				nr++;
-			}
-			ok &= nr == class->nr[f];
-			zspages += nr;
-			pages += nr * class->geo.pages;
-		}
-		ok &= inuse == class->inuse;
+		ok &= class_check(class, &zspages, &pages);
 		spin_unlock(&class->lock);
 	}
 	return ok && pages == atomic_long_read(&pool->pages) &&
 	       zspages + 1 == atomic_long_read(&pool->refs);
 }
+
+const struct zs_geometry *zs_geometries(unsigned int *nr)
+{
+	*nr = zs_nr_geos;
+	return zs_geos;
+}
+
+#endif /* CONFIG_ZSMALLOC_KUNIT_TEST */
 
 /*
  * Allocating and freeing
@@ -581,7 +915,6 @@ static unsigned long zspage_take_slot(struct size_class *class,
 	__set_bit(slot, bitmap);
 	zspage->hint = slot + 1;
 	zspage->inuse++;
-	zspage->natives++;
 	class->inuse++;
 	zspage_update_fullness(class, zspage);
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
@@ -652,9 +985,38 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 	if (slot < zspage->hint)
 		zspage->hint = slot;
 	zspage->inuse--;
-	zspage->natives--;
 	class->inuse--;
 	return true;
+}
+
+/*
+ * An object that was moved is being freed: forget where it went.  Returns the
+ * zspage and the slot that it is in, NULL if it was freed before; *@last says
+ * that it was the last one whose handle names @home.
+ */
+static struct zspage *stub_drop_link(struct size_class *class,
+				     struct zspage *home, unsigned long handle,
+				     unsigned int *slot, bool *last)
+	__must_hold(&class->lock)
+{
+	unsigned long *link = stub_link(home, *slot);
+	struct zspage *host;
+
+	if (!link || !*link)
+		return NULL;
+	host = zs_decode_handle(*link, slot);
+	WRITE_ONCE(*link, 0);
+	zspage_remove_guest(host, handle);
+	class->forwarded--;
+	*last = !--home->nr_links;
+	if (*last) {
+		list_del(&home->list);
+		class->nr_stubs--;
+		class->stub_bytes -= stub_size(class,
+					       bitmap_weight(zspage_bitmap(home),
+							     class->geo.slots));
+	}
+	return host;
 }
 
 /**
@@ -671,18 +1033,23 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
  */
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
+	struct zspage *home, *zspage;
 	struct size_class *class;
-	struct zspage *zspage;
-	bool reap = false;
+	bool reap_home = false;
+	bool locked = false;
+	bool dead = false;
 	unsigned int slot;
 
 	if (IS_ERR_OR_NULL((void *)handle))
 		return;
 
-	zspage = zs_decode_handle(handle, &slot);
-	class = zspage->class;
+	home = zs_decode_handle(handle, &slot);
+	class = home->class;
 	spin_lock(&class->lock);
-	if (unlikely(!zspage_put_slot(class, zspage, slot))) {
+	zspage = home;
+	if (unlikely(home->stub))
+		zspage = stub_drop_link(class, home, handle, &slot, &reap_home);
+	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
 		WARN(1, "zsmalloc: double free of handle %#lx in pool %s\n",
 		     handle, pool->name);
@@ -694,14 +1061,21 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 			zspage_check(class, zspage);
 	} else {
 		zspage_set_fullness(class, zspage, ZS_DEAD);
-		reap = zspage_trylock_pages(zspage);
-		if (!reap)
-			zspage_defer_free(zspage);
+		dead = true;
+		locked = zspage_trylock_pages(zspage);
 	}
 	spin_unlock(&class->lock);
 
-	if (reap)
+	/*
+	 * Nobody else gets at a dead zspage.  It keeps the pool, and with it
+	 * the class, so it must not go while the class is locked.
+	 */
+	if (locked)
 		zspage_free(zspage);
+	else if (dead)
+		zspage_defer_free(zspage);
+	if (unlikely(reap_home))
+		zspage_free_evacuated(home);
 }
 EXPORT_SYMBOL_GPL(zs_free);
 
@@ -731,9 +1105,11 @@ static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
  * Nothing that the migration core or other users do makes this wait, and an
  * open object does not keep its page from being migrated; only the memory of
  * the replaced page is held back.  So sleeping while the object is open is
- * fine.  Freeing it is not.
+ * fine.  Freeing it is not.  How much is held back is limited, though: once as
+ * many pages of a zspage were replaced as it has, none of them is migrated again
+ * before an object that was open all the while is closed.
  *
- * Context: any.  The result may be a local mapping, see kmap_local_page(): to
+ * Context: any but NMI.  The result may be a local mapping, see kmap_local_page(): to
  * be ended in reverse order, and by the same task.
  * Return: the object's bytes, in place or in @local_copy, read-only and valid
  * until zs_obj_read_end().
@@ -767,7 +1143,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_begin);
  * @mem_len: as for zs_obj_read_begin()
  * @handle_mem: what zs_obj_read_begin() returned
  *
- * Context: as zs_obj_read_begin(); may free pages.
+ * Context: as zs_obj_read_begin().
  */
 void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 		     size_t mem_len, void *handle_mem)
@@ -779,7 +1155,7 @@ void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 	zspage_locate(zspage, slot, &offset);
 	if (!zs_straddles(offset, mem_len))
 		kunmap_local(handle_mem);
-	zspage_unpin(zspage);
+	zs_unpin(handle, zspage);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_end);
 
@@ -793,7 +1169,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_end);
  *
  * As zs_obj_read_begin(), but never copies.
  *
- * Context: any.
+ * Context: any but NMI.
  */
 void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 			  struct scatterlist *sg, size_t mem_len)
@@ -825,13 +1201,13 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
  * @pool: as for zs_obj_read_sg_begin()
  * @handle: as for zs_obj_read_sg_begin()
  *
- * Context: any; may free pages.
+ * Context: any but NMI.
  */
 void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 {
 	unsigned int slot;
 
-	zspage_unpin(zs_pinned(handle, &slot));
+	zs_unpin(handle, zs_pinned(handle, &slot));
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
 
@@ -844,7 +1220,8 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
  *
  * The object must not be written or read by others meanwhile.
  *
- * Context: any; may free pages.
+ * Context: any but interrupts; may wait for the copy of a page that the
+ * migration core is moving, and on PREEMPT_RT sleep for it.
  */
 void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		  void *handle_mem, size_t mem_len)
@@ -879,7 +1256,7 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		smp_mb();
 	} while (read_seqcount_retry(&zspage->moves, seq));
 
-	zspage_unpin(zspage);
+	zs_unpin(handle, zspage);
 }
 EXPORT_SYMBOL_GPL(zs_obj_write);
 
@@ -944,7 +1321,15 @@ static unsigned int zspage_index(struct zspage *zspage, struct zpdesc *zpdesc)
 	return i;
 }
 
-/* Make @new what @old is, contents and all; fails without a trace. */
+/* Copy a page, like the allocations a function of its own for the tests. */
+int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_copy_page, new, old);
+
+	return copy_mc_highpage(zpdesc_page(new), zpdesc_page(old));
+}
+
+/* Make @new what @old is.  If it can't be read, @old stays what it is. */
 static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 			    struct zpdesc *new, struct zpdesc *old)
 	__must_hold(&class->lock)
@@ -958,7 +1343,7 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 	 * Pairs with the barrier in zs_obj_write().
 	 */
 	smp_mb();
-	failed = copy_mc_highpage(zpdesc_page(new), zpdesc_page(old));
+	failed = zs_copy_page(new, old);
 	if (!failed) {
 		zpdesc_get(new);
 		zspage_adopt(zspage, new);
@@ -983,21 +1368,16 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 }
 
 /*
- * Callers that migrate synchronously want the memory, not a promise: give
- * readers a while to let go of a page that was replaced.  Its references are
- * the core's and, as long as it is stale, the zspage's.
+ * Callers such as CMA and memory offlining want the memory, not a promise: give
+ * readers a short while to let go of a page that was replaced.  The migration
+ * mode does not tell who they are; migrate_pages() tries MIGRATE_ASYNC first for
+ * everybody.  The references are the core's and, as long as the page is stale,
+ * the zspage's.
  */
-static bool zs_wait_stale(struct page *page, enum migrate_mode mode)
+static bool zs_wait_stale(struct page *page)
 {
-	unsigned int tries = 0;
-
-	if (mode == MIGRATE_SYNC)
-		tries = 20;
-	else if (mode == MIGRATE_SYNC_LIGHT)
-		tries = 2;
-
-	while (page_ref_count(page) > 1 && tries--)
-		usleep_range(20, 50);
+	for (int i = 0; i < 5 && page_ref_count(page) > 1; i++)
+		usleep_range(10, 20);
 	return page_ref_count(page) > 1;
 }
 
@@ -1020,8 +1400,12 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 		return -EHWPOISON;
 
 	spin_lock(&class->lock);
-	/* Whoever frees @page from the stale list has unpinned after this. */
-	zspage_pin(zspage);
+	/*
+	 * Whoever frees @page from the stale list has unpinned after this.
+	 * Under the lock no zspage is frozen that still has pages, so this
+	 * needs no try.
+	 */
+	atomic_inc_return(&zspage->pins);
 	ret = zspage_move_page(class, zspage, new, old);
 	if (!ret)
 		zspage_end_isolation(class, zspage);
@@ -1029,7 +1413,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	zspage_unpin(zspage);
 
 	if (!ret)
-		stale = zs_wait_stale(page, mode);
+		stale = zs_wait_stale(page);
 	trace_zs_migrate_page(name, page_to_pfn(page), page_to_pfn(newpage),
 			      ret, stale);
 	return ret;
@@ -1076,23 +1460,463 @@ static void zs_unregister_mops(void)
 #endif /* CONFIG_MIGRATION */
 
 /*
- * Statistics
+ * Compaction of objects
  */
+
+/* The stubs of a class may take this part of the memory of its pages. */
+#define ZS_STUB_SHARE		8
+/* Zspages to look at for one that can be evacuated */
+#define ZS_COMPACT_TRIES	16
+
+/* What is left of a zspage after its evacuation, to be freed without a lock */
+struct zs_remains {
+	struct zpdesc *pages[ZS_MAX_PAGES];
+	struct llist_node *stale;
+	struct zspage *dead;
+};
+
+static unsigned long class_nr_used_zspages(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	unsigned long nr = 0;
+
+	for (int f = ZS_10; f <= ZS_FULL; f++)
+		nr += class->nr[f];
+	return nr;
+}
+
+/* How much memory stubs may take if @zspages have pages. */
+static unsigned long class_stub_budget(struct size_class *class,
+				       unsigned long zspages)
+{
+	return zspages * (class->geo.pages * PAGE_SIZE / ZS_STUB_SHARE);
+}
+
+static bool class_can_free_one(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	unsigned long slots = class->geo.slots;
+
+	return class_nr_used_zspages(class) * slots - class->inuse >= slots;
+}
+
+/*
+ * Pages that zs_compact() could free, if nothing is in its way.  That stubs
+ * stay within their budget is part of it; the emptiest zspages, which go first,
+ * leave smaller ones than the average that is reckoned with here.
+ */
+static unsigned long class_freeable(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	unsigned long zspages = class_nr_used_zspages(class);
+	unsigned long nr, natives, budget, cost;
+
+	nr = (zspages * class->geo.slots - class->inuse) / class->geo.slots;
+	if (!nr)
+		return 0;
+	natives = DIV_ROUND_UP(class->inuse - class->forwarded, zspages);
+	if (natives) {
+		budget = class_stub_budget(class, zspages);
+		cost = stub_size(class, natives) + class_stub_budget(class, 1);
+		if (class->stub_bytes >= budget)
+			return 0;
+		nr = min(nr, (budget - class->stub_bytes) / cost);
+	}
+	return nr * class->geo.pages;
+}
+
+static bool zs_spare_suffices(struct zs_spare *spare, struct size_class *class,
+			      struct zspage *source)
+	__must_hold(&class->lock)
+{
+	unsigned int left = source->inuse;
+	struct zspage *dest;
+
+	spare->need.links = source->inuse - source->nr_links;
+	spare->need.moved = source->inuse;
+	spare->need.guests = 0;
+	/* In the order in which class_find_zspage() will fill them up */
+	for (int f = ZS_99; left; f--)
+		list_for_each_entry(dest, &class->zspages[f], list) {
+			unsigned int nr, had = dest->nr_links;
+
+			if (dest == source)
+				continue;
+			nr = min(left, class->geo.slots - dest->inuse);
+			spare->need.guests +=
+				DIV_ROUND_UP(had + nr, ZS_GUESTS_PER_NODE) -
+				DIV_ROUND_UP(had, ZS_GUESTS_PER_NODE);
+			left -= nr;
+			if (!left)
+				break;
+		}
+	return spare->have.links == spare->need.links &&
+	       spare->have.moved >= spare->need.moved &&
+	       spare->have.guests >= spare->need.guests;
+}
+
+/* Returns false if there is no memory; what there is stays in @spare. */
+static bool zs_spare_refill(struct zs_spare *spare)
+{
+	if (spare->have.links != spare->need.links) {
+		kfree(spare->links);
+		spare->links = NULL;
+		spare->have.links = 0;
+		if (spare->need.links) {
+			spare->links = zs_alloc_spare(spare->need.links *
+						      sizeof(*spare->links));
+			if (!spare->links)
+				return false;
+		}
+		spare->have.links = spare->need.links;
+	}
+	if (spare->have.moved < spare->need.moved) {
+		kfree(spare->moved);
+		spare->have.moved = 0;
+		spare->moved = zs_alloc_spare(spare->need.moved *
+					      sizeof(*spare->moved));
+		if (!spare->moved)
+			return false;
+		spare->have.moved = spare->need.moved;
+	}
+	while (spare->have.guests < spare->need.guests) {
+		struct zs_guests *node = zs_alloc_spare(sizeof(*node));
+
+		if (!node)
+			return false;
+		zs_spare_put_node(spare, node);
+	}
+	return true;
+}
+
+static void zs_spare_free(struct zs_spare *spare)
+{
+	kfree(spare->links);
+	kfree(spare->moved);
+	while (spare->guests)
+		kfree(zs_spare_get_node(spare));
+}
+
+static bool zspage_is_poisoned(struct zspage *zspage)
+{
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
+			return true;
+	return false;
+}
+
+/*
+ * Evacuating has to pay: a stub must not add more than its share to the memory
+ * that the class takes.  A single object may keep a stub for long.
+ */
+static bool class_may_add_stub(struct size_class *class, struct zspage *source)
+	__must_hold(&class->lock)
+{
+	unsigned int natives = source->inuse - source->nr_links;
+
+	return !natives || class->stub_bytes + stub_size(class, natives) <=
+		class_stub_budget(class, class_nr_used_zspages(class) - 1);
+}
+
+/*
+ * Find a zspage whose objects fit into others of the class and which nobody
+ * uses just now, preferably an empty one.  Returns it frozen and with its pages
+ * locked; or an error: -ENOENT, or -ENOMEM if @spare does not suffice.
+ */
+static struct zspage *class_find_source(struct size_class *class,
+					struct zs_spare *spare)
+	__must_hold(&class->lock)
+{
+	unsigned int tries = ZS_COMPACT_TRIES;
+	struct zspage *zspage;
+
+	if (!class_can_free_one(class))
+		return ERR_PTR(-ENOENT);
+
+	for (int f = ZS_10; f <= ZS_99; f++)
+		list_for_each_entry(zspage, &class->zspages[f], list) {
+			if (!tries--)
+				return ERR_PTR(-ENOENT);
+			if (zspage->isolated || atomic_read(&zspage->pins) ||
+			    zspage_is_poisoned(zspage) ||
+			    !class_may_add_stub(class, zspage))
+				continue;
+			if (!zs_spare_suffices(spare, class, zspage))
+				return ERR_PTR(-ENOMEM);
+			if (!zspage_freeze(zspage))
+				continue;
+			if (zspage_trylock_pages(zspage))
+				return zspage;
+			zspage_thaw(zspage);
+		}
+	return ERR_PTR(-ENOENT);
+}
+
+/*
+ * Copy the slot as a whole, as the object's length is not known.  Page moves
+ * take class->lock, too, and nobody knows of the new slot yet.
+ */
+static bool zspage_copy_slot(struct zspage *dest, unsigned int dest_slot,
+			     struct zspage *source, unsigned int source_slot)
+	__must_hold(&source->class->lock)
+{
+	size_t left = source->class->geo.size;
+	size_t to = dest_slot * left, from = source_slot * left;
+	bool ok = true;
+
+	while (left && ok) {
+		size_t len = min3(left, PAGE_SIZE - offset_in_page(to),
+				  PAGE_SIZE - offset_in_page(from));
+		void *d = kmap_local_page(zspage_page(dest, to >> PAGE_SHIFT));
+		void *s = kmap_local_page(zspage_page(source,
+						      from >> PAGE_SHIFT));
+
+		ok = !copy_mc_to_kernel(d + offset_in_page(to),
+					s + offset_in_page(from), len);
+		kunmap_local(s);
+		kunmap_local(d);
+		to += len;
+		from += len;
+		left -= len;
+	}
+	return ok;
+}
+
+/*
+ * Copy all objects of @source to the fullest zspages that have room, and note
+ * where to.  Nobody is told yet; on failure it never happened.
+ */
+static bool zspage_copy_objects(struct size_class *class, struct zspage *source,
+				struct zs_spare *spare)
+	__must_hold(&class->lock)
+{
+	unsigned int slot, dest_slot, nr = 0;
+	struct zspage *dest;
+
+	for_each_set_bit(slot, zspage_bitmap(source), class->geo.slots) {
+		dest = class_find_zspage(class);
+		spare->moved[nr] = zspage_take_slot(class, dest);
+		zs_decode_handle(spare->moved[nr++], &dest_slot);
+		if (!zspage_copy_slot(dest, dest_slot, source, slot))
+			goto undo;
+	}
+	return true;
+
+undo:
+	while (nr--) {
+		dest = zs_decode_handle(spare->moved[nr], &dest_slot);
+		zspage_put_slot(class, dest, dest_slot);
+		zspage_update_fullness(class, dest);
+	}
+	return false;
+}
+
+/*
+ * Tell where the objects of @source went.  Guests by their owners' links, which
+ * readers follow at once.  Natives by @spare's links, which become those of the
+ * stub; they are the slots that the bitmap has left after this.
+ */
+static void zspage_forward_objects(struct size_class *class,
+				   struct zspage *source,
+				   struct zs_spare *spare)
+	__must_hold(&class->lock)
+{
+	unsigned long *bitmap = zspage_bitmap(source), owner, where;
+	unsigned int slot, i, nr = 0, natives = 0;
+	struct zs_guests *node;
+
+	while (source->nr_links) {
+		unsigned long *link;
+		struct zspage *home;
+		unsigned int rank;
+
+		owner = zspage_pop_guest(source, &node);
+		if (node)
+			zs_spare_put_node(spare, node);
+		home = zs_decode_handle(owner, &slot);
+		link = stub_link(home, slot);
+		zs_decode_handle(*link, &slot);
+		rank = bitmap_weight(bitmap, slot);
+		where = spare->moved[rank];
+		spare->moved[rank] = 0;
+		zspage_add_guest(zs_decode_handle(where, &slot), owner, spare);
+		/* After the copy.  Pairs with zs_pin_forwarded(). */
+		smp_store_release(link, where);
+	}
+
+	for_each_set_bit(slot, bitmap, class->geo.slots) {
+		where = spare->moved[nr++];
+		if (!where) {
+			__clear_bit(slot, bitmap);
+			continue;
+		}
+		spare->links[natives++] = where;
+		zspage_add_guest(zs_decode_handle(where, &i),
+				 zs_encode_handle(source, slot), spare);
+	}
+	class->forwarded += natives;
+	class->inuse -= source->inuse;
+	source->inuse = 0;
+	source->nr_links = natives;
+}
+
+/* From here on, @stub may be freed as soon as class->lock is dropped. */
+static void zspage_make_stub(struct size_class *class, struct zspage *stub,
+			     struct zs_spare *spare)
+	__must_hold(&class->lock)
+{
+	stub->links = spare->links;
+	spare->links = NULL;
+	spare->have.links = 0;
+	list_add(&stub->list, &class->stubs);
+	class->nr_stubs++;
+	class->stub_bytes += stub_size(class, stub->nr_links);
+	/* The links first, readers go by this.  Pairs with zs_pin(). */
+	smp_store_release(&stub->stub, true);
+	zspage_thaw(stub);
+}
+
+/*
+ * Move the objects of one zspage into others.  All that can fail comes first;
+ * from zspage_forward_objects() on nothing does.
+ */
+static int class_evacuate(struct size_class *class, struct zs_spare *spare,
+			  struct zs_remains *remains)
+	__must_hold(&class->lock)
+{
+	struct zspage *source = class_find_source(class, spare);
+
+	if (IS_ERR(source))
+		return PTR_ERR(source);
+
+	/* Not a place to move its own objects to */
+	zspage_set_fullness(class, source, ZS_DEAD);
+	if (!zspage_copy_objects(class, source, spare)) {
+		zspage_update_fullness(class, source);
+		for (unsigned int i = 0; i < class->geo.pages; i++)
+			zpdesc_unlock(source->pages[i]);
+		zspage_thaw(source);
+		return -EHWPOISON;
+	}
+	zspage_forward_objects(class, source, spare);
+
+	memcpy(remains->pages, source->pages,
+	       class->geo.pages * sizeof(*source->pages));
+	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
+	remains->stale = llist_del_all(&source->stale);
+	remains->dead = NULL;
+	if (source->nr_links)
+		zspage_make_stub(class, source, spare);
+	else
+		remains->dead = source;
+	return 0;
+}
+
+/* Frees at least @nr pages, if that many can be freed. */
+static unsigned long class_compact(struct size_class *class,
+				   struct zs_spare *spare, unsigned long nr)
+{
+	unsigned int refills = 0;
+	struct zs_remains remains;
+	unsigned long freed = 0;
+
+	while (freed < nr) {
+		struct zpdesc *zpdesc, *next;
+		int ret;
+
+		spin_lock(&class->lock);
+		ret = class_evacuate(class, spare, &remains);
+		spin_unlock(&class->lock);
+		/* What was allocated may not be enough any more, but not for ever. */
+		if (ret == -ENOMEM && refills++ < 3 && zs_spare_refill(spare))
+			continue;
+		if (ret)
+			break;
+		refills = 0;
+
+		zs_release_pages(class->pool, remains.pages, class->geo.pages);
+		llist_for_each_entry_safe(zpdesc, next, remains.stale, stale)
+			zpdesc_put(zpdesc);
+		if (remains.dead)
+			zspage_free_evacuated(remains.dead);
+		freed += class->geo.pages;
+		cond_resched();
+	}
+	return freed;
+}
+
+static unsigned long pool_compact(struct zs_pool *pool, unsigned long nr)
+{
+	struct zs_spare spare = { };
+	unsigned long freed = 0;
+
+	for (unsigned int i = 0; i < zs_nr_geos && freed < nr; i++)
+		freed += class_compact(&pool->classes[i], &spare, nr - freed);
+	zs_spare_free(&spare);
+	atomic_long_add(freed, &pool->stats.pages_compacted);
+	return freed;
+}
 
 /**
  * zs_compact - pack objects together and free the pages that this empties
  * @pool: the pool
  *
- * Not built yet: objects stay where they are.
+ * Handles stay valid.  Zspages with an open object or with pages isolated by
+ * the migration core are left alone, and so is what can't be moved for want of
+ * memory.  May be called by several CPUs at once, and next to anything else.
  *
- * Context: process context.
- * Return: the number of pages freed, 0.
+ * Context: process context, may sleep.
+ * Return: the number of pages freed.
  */
 unsigned long zs_compact(struct zs_pool *pool)
 {
-	return 0;
+	return pool_compact(pool, ULONG_MAX);
 }
 EXPORT_SYMBOL_GPL(zs_compact);
+
+/* What a shrinker may promise to free. */
+unsigned long zs_freeable_pages(struct zs_pool *pool)
+{
+	unsigned long freeable = 0;
+
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+
+		spin_lock(&class->lock);
+		freeable += class_freeable(class);
+		spin_unlock(&class->lock);
+	}
+	return freeable;
+}
+
+static unsigned long zs_shrinker_count(struct shrinker *shrinker,
+				       struct shrink_control *sc)
+{
+	return zs_freeable_pages(shrinker->private_data);
+}
+
+static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
+				      struct shrink_control *sc)
+{
+	return pool_compact(shrinker->private_data, sc->nr_to_scan) ?:
+	       SHRINK_STOP;
+}
+
+static bool zs_pool_add_shrinker(struct zs_pool *pool)
+{
+	pool->shrinker = shrinker_alloc(0, "mm-zspool:%s", pool->name);
+	if (!pool->shrinker)
+		return false;
+	pool->shrinker->count_objects = zs_shrinker_count;
+	pool->shrinker->scan_objects = zs_shrinker_scan;
+	pool->shrinker->private_data = pool;
+	shrinker_register(pool->shrinker);
+	return true;
+}
+
+/*
+ * Statistics
+ */
 
 /**
  * zs_get_total_pages - the memory that a pool's objects take
@@ -1191,6 +2015,7 @@ static int classes_show(struct seq_file *m, void *unused)
 		spin_lock(&class->lock);
 		memcpy(t.nr, class->nr, sizeof(t.nr));
 		t.used = class->inuse;
+		t.freeable = class_freeable(class);
 		spin_unlock(&class->lock);
 
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
@@ -1199,7 +2024,6 @@ static int classes_show(struct seq_file *m, void *unused)
 		}
 		t.allocated = zspages * geo->slots;
 		t.pages = zspages * geo->pages;
-		t.freeable = (t.allocated - t.used) / geo->slots * geo->pages;
 
 		seq_printf(m, " %5u %5u", zs_size_step(geo->size), geo->size);
 		zs_show_totals(m, &t);
@@ -1218,11 +2042,44 @@ static int classes_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(classes);
 
+/* What zs_compact() has left behind. */
+static int compaction_show(struct seq_file *m, void *unused)
+{
+	struct zs_pool *pool = m->private;
+	unsigned long stubs = 0, forwarded = 0, bytes = 0;
+
+	seq_printf(m, " %5s %5s %10s %10s %10s\n\n", "class", "size", "stubs",
+		   "stub_bytes", "forwarded");
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &pool->classes[i];
+		unsigned long nr_stubs, nr_forwarded, stub_bytes;
+
+		spin_lock(&class->lock);
+		nr_stubs = class->nr_stubs;
+		stub_bytes = class->stub_bytes;
+		nr_forwarded = class->forwarded;
+		spin_unlock(&class->lock);
+
+		seq_printf(m, " %5u %5u %10lu %10lu %10lu\n",
+			   zs_size_step(class->geo.size), class->geo.size,
+			   nr_stubs, stub_bytes, nr_forwarded);
+		stubs += nr_stubs;
+		bytes += stub_bytes;
+		forwarded += nr_forwarded;
+	}
+	seq_printf(m, "\n %5s %5s %10lu %10lu %10lu\n", "Total", "", stubs, bytes,
+		   forwarded);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(compaction);
+
 static void zs_pool_add_debugfs(struct zs_pool *pool)
 {
 	pool->debugfs = debugfs_create_dir(pool->name, zs_debugfs);
 	debugfs_create_file("classes", 0444, pool->debugfs, pool,
 			    &classes_fops);
+	debugfs_create_file("compaction", 0444, pool->debugfs, pool,
+			    &compaction_fops);
 }
 
 static void __init zs_create_debugfs(void)
@@ -1259,7 +2116,8 @@ struct zs_pool *zs_create_pool(const char *name)
 	struct zs_pool *pool;
 	size_t name_size;
 
-	if (!name)
+	/* Built in, zs_init() may have failed. */
+	if (!name || !zs_wq)
 		return NULL;
 	name_size = strlen(name) + 1;
 	pool = zs_alloc_pool(size + name_size);
@@ -1278,6 +2136,11 @@ struct zs_pool *zs_create_pool(const char *name)
 		spin_lock_init(&class->lock);
 		for (int f = 0; f < ZS_NR_FULLNESS; f++)
 			INIT_LIST_HEAD(&class->zspages[f]);
+		INIT_LIST_HEAD(&class->stubs);
+	}
+	if (!zs_pool_add_shrinker(pool)) {
+		kvfree(pool);
+		return NULL;
 	}
 	__module_get(THIS_MODULE);
 	zs_pool_add_debugfs(pool);
@@ -1305,6 +2168,7 @@ void zs_destroy_pool(struct zs_pool *pool)
 		return;
 
 	debugfs_remove(pool->debugfs);
+	shrinker_free(pool->shrinker);
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		struct size_class *class = &pool->classes[i];
 
@@ -1315,6 +2179,8 @@ void zs_destroy_pool(struct zs_pool *pool)
 	WARN(live, "zsmalloc: pool %s destroyed with %lu live objects, which leak\n",
 	     pool->name, live);
 	zs_pool_put(pool);
+	/* So that the module can go when its last user has returned from here. */
+	zs_flush_deferred();
 }
 EXPORT_SYMBOL_GPL(zs_destroy_pool);
 
@@ -1340,6 +2206,7 @@ static int __init zs_init(void)
 
 destroy_wq:
 	destroy_workqueue(zs_wq);
+	zs_wq = NULL;
 destroy_caches:
 	zs_destroy_caches();
 	return ret;
@@ -1349,8 +2216,10 @@ static void __exit zs_exit(void)
 {
 	debugfs_remove(zs_debugfs);
 	zs_unregister_mops();
-	/* The last pool may have gone, but the work that freed it may run. */
+	/* zs_pool_free() may still run, for all that it freed the last pool. */
 	destroy_workqueue(zs_wq);
+	/* zspage_free_rcu() */
+	rcu_barrier();
 	zs_destroy_caches();
 }
 

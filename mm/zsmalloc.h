@@ -18,6 +18,7 @@
 #include <linux/minmax.h>
 #include <linux/seqlock.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 #include <linux/zsmalloc.h>
 
 #include "zpdesc.h"
@@ -38,9 +39,8 @@
  *
  * The bias keeps 0 free, which zram takes for "no object"; offset 0 is real
  * memory on some machines.  Error values cannot occur either: on 64-bit they
- * would need a 55-bit offset, on 32-bit a descriptor in the last page of the
- * address space, which the kernel keeps free for the sake of its own error
- * pointers.
+ * would need a 55-bit offset, on 32-bit one within a page of 4 GB, where no
+ * linear map gets to.
  */
 #ifdef CONFIG_64BIT
 #define ZSPAGE_ALIGN		8UL
@@ -160,7 +160,13 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  no sleeping, no unbounded walk and no freeing of pages under it.
  * @inuse: slots in use, the sum of zspage->inuse
  * @nr: zspages on each list
- * @zspages: the zspages, by fullness; of each group the last used first
+ * @zspages: the zspages that have pages, by fullness; of each group the last
+ *	     used first
+ * @stubs: those that have none any more
+ * @nr_stubs: how many these are
+ * @stub_bytes: memory that stubs take: descriptors and links
+ * @forwarded: objects that live in another zspage than the one that their
+ *	       handle names; the sum of nr_links of all stubs, and of all others
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -172,17 +178,23 @@ struct size_class {
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
+	struct list_head	stubs __guarded_by(&lock);
+	unsigned long		nr_stubs __guarded_by(&lock);
+	unsigned long		stub_bytes __guarded_by(&lock);
+	unsigned long		forwarded __guarded_by(&lock);
 };
 
 /**
  * struct zs_pool - one user's objects
  * @name: the user's name for it
- * @refs: one for the user until zs_destroy_pool(), one for every zspage.  Long
- *	  enough for a zspage per page of any machine, which an int is not.
+ * @refs: one for the user until zs_destroy_pool(), one for every zspage, stubs
+ *	  included.  Long enough for a zspage per page of any machine, which an
+ *	  int is not.
  * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
  *	   object holds back are not counted.
  * @stats: see struct zs_pool_stats
  * @free_work: frees the pool; its last reference may go in atomic context
+ * @shrinker: packs objects together when memory is short
  * @debugfs: its debugfs directory
  * @classes: by slot size, ascending
  */
@@ -192,9 +204,24 @@ struct zs_pool {
 	atomic_long_t		pages;
 	struct zs_pool_stats	stats;
 	struct work_struct	free_work;
+	struct shrinker		*shrinker;
 	struct dentry		*debugfs;
 	struct size_class	classes[];
 };
+
+/*
+ * The guests of a zspage, by the handles that own them, in no order.  All nodes
+ * are full but the first.
+ */
+#define ZS_GUESTS_PER_NODE	7U
+
+struct zs_guests {
+	struct zs_guests	*next;
+	unsigned long		owner[ZS_GUESTS_PER_NODE];
+};
+
+/* In zspage->pins while zs_compact() evacuates it; nobody gets a pin then. */
+#define ZS_FROZEN		INT_MIN
 
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
 /* Descriptor sizes are multiples of it, so that few caches serve all classes. */
@@ -202,38 +229,44 @@ struct zs_pool {
 
 /**
  * struct zspage - the descriptor: all there is to know about a zspage
- * @pins: objects held open, and page moves under way.  No lock: users pin and
- *	  unpin.  Every read-modify-write of it is fully ordered; see
- *	  zspage_pin() and zspage_unpin().
+ * @pins: objects held open, and page moves under way; or ZS_FROZEN.  No lock:
+ *	  users pin and unpin.  Every read-modify-write of it is fully ordered;
+ *	  see zspage_trypin() and zspage_unpin().
  * @moves: odd while a page is replaced; a writer that sees it change has to
  *	   write again
  * @class: its class, and through it its pool; constant
  * @stale: replaced pages that pinned readers may still use
  * @nr_stale: replaced pages that are not back in the page allocator, those on
  *	      @stale and those being taken off it
- * @stub: for zs_compact(): evacuated, @pages are gone; never reverts.  A byte
- *	  of its own, as it is read without the lock.
+ * @stub: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
+ *	  its own, as it is written under class->lock and read without.
  * @fullness: the list it is on, an enum zs_fullness; ZS_DEAD: none, and
  *	      from there on it can be neither allocated from nor isolated
  * @isolated: pages that the migration core has isolated.  While there are any
- *	      the zspage is not freed.
- * @inuse: slots in use, the weight of the bitmap
- * @natives: live handles that name this zspage.  Until zs_compact() moves
- *	     objects that is @inuse.
+ *	      the zspage is neither freed nor evacuated.
+ * @inuse: slots in use, the weight of the bitmap; of a stub: 0
  * @hint: all slots below are in use
- * @links: for zs_compact(): where objects went, or whose guests they are
- * @list: on class->zspages[@fullness]; class->lock
+ * @nr_links: guests, objects that another zspage's handle names; of a stub:
+ *	      objects of its own, which all live elsewhere
+ * @guests: the owners of the guests
+ * @links: of a stub instead: where its objects went, as if they were handles.
+ *	   By the rank of their slot in the bitmap, which is that of the moment
+ *	   of evacuation.  Read without a lock: nothing but the values changes
+ *	   until the stub is freed.  0: freed.
+ * @list: on class->zspages[@fullness], or on class->stubs; class->lock
  * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
+ * @rcu: instead, frees a descriptor that was evacuated, and its links
  * @magic: ZSPAGE_MAGIC
  * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
  *	   under class->lock, read with or without; see zspage_page().
  *
  * The descriptor lives as long as any object's handle names it, so whoever
  * owns an object may dereference it freely.  Others need a page of it locked
- * (see zs_isolate_page()) or its class locked and it on a list.
+ * (see zs_isolate_page()), or its class locked and it on a list, or, for the
+ * host that a stub's link names, RCU.
  *
- * inuse   == weight of the bitmap
- * natives == live handles that encode this descriptor
+ * inuse == weight of the bitmap, unless it is a stub
+ * handles that name it: inuse - nr_links, or of a stub nr_links
  * class->inuse == sum of inuse; pool->pages == sum of geo.pages
  */
 struct zspage {
@@ -247,12 +280,16 @@ struct zspage {
 	u8			fullness __guarded_by(&class->lock);
 	u8			isolated __guarded_by(&class->lock);
 	u16			inuse __guarded_by(&class->lock);
-	u16			natives __guarded_by(&class->lock);
 	u16			hint __guarded_by(&class->lock);
-	unsigned long		*links __guarded_by(&class->lock);
+	u16			nr_links __guarded_by(&class->lock);
+	union {
+		struct zs_guests	*guests __guarded_by(&class->lock);
+		unsigned long		*links;
+	};
 	union {
 		struct list_head	list;
 		struct llist_node	deferred;
+		struct rcu_head		rcu;
 	};
 #ifdef CONFIG_DEBUG_VM
 	unsigned int		magic;
@@ -296,13 +333,17 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
 }
 
 /* For the tests. */
+extern bool zs_migration;
 struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size);
 const struct zs_geometry *zs_geometries(unsigned int *nr);
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid);
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
+int zs_copy_page(struct zpdesc *new, struct zpdesc *old);
 struct zs_pool *zs_alloc_pool(size_t size);
+void *zs_alloc_spare(size_t size);
+unsigned long zs_freeable_pages(struct zs_pool *pool);
 bool zs_check_pool(struct zs_pool *pool);
 void zs_flush_deferred(void);
 

@@ -18,6 +18,7 @@
 #include <linux/mmzone.h>
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
+#include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmstat.h>
@@ -232,6 +233,30 @@ static void needs_migration(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_MIGRATION))
 		kunit_skip(test, "no CONFIG_MIGRATION");
+	if (!zs_migration)
+		kunit_skip(test, "zsmalloc.migration=0");
+}
+
+/* Nobody holds anything of the pool: no pin, no isolated or replaced page. */
+static void expect_quiet(struct zst *t)
+{
+	unsigned int nr;
+
+	zs_geometries(&nr);
+	while (nr--)
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			struct zspage *zspage;
+
+			list_for_each_entry(zspage,
+					    &t->pool->classes[nr].zspages[f],
+					    list) {
+				KUNIT_EXPECT_EQ(t->test, 0,
+						atomic_read(&zspage->pins));
+				KUNIT_EXPECT_EQ(t->test, 0,
+						atomic_read(&zspage->nr_stale));
+				KUNIT_EXPECT_EQ(t->test, 0, zspage->isolated);
+			}
+		}
 }
 
 /*
@@ -682,21 +707,26 @@ static void a_short_bulk_is_completed_singly(struct kunit *test)
 
 static void pages_come_from_the_node_asked_for(struct kunit *test)
 {
+	const size_t sizes[] = { PAGE_SIZE, long_size(test) };
 	struct zst *t = test->priv;
 	int nid;
 
-	for_each_node_state(nid, N_MEMORY) {
-		unsigned long handle;
-		unsigned int slot;
+	if (num_node_state(N_MEMORY) < 2)
+		kunit_skip(test, "one node only");
+	for_each_node_state(nid, N_MEMORY)
+		for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+			struct zspage *zspage;
+			unsigned long handle;
+			unsigned int slot;
 
-		handle = zs_malloc(t->pool, PAGE_SIZE,
-				   GFP_TEST | __GFP_THISNODE, nid);
-		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		KUNIT_EXPECT_EQ(test, nid,
-				page_to_nid(zpdesc_page(zs_decode_handle(handle,
-									 &slot)->pages[0])));
-		zs_free(t->pool, handle);
-	}
+			handle = zs_malloc(t->pool, sizes[i], GFP_TEST, nid);
+			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+			zspage = zs_decode_handle(handle, &slot);
+			for (slot = 0; slot < zspage->class->geo.pages; slot++)
+				KUNIT_EXPECT_EQ(test, nid,
+						page_to_nid(zpdesc_page(zspage->pages[slot])));
+			zs_free(t->pool, handle);
+		}
 }
 
 /*
@@ -774,11 +804,16 @@ static void open_objects_do_not_hinder_migration(struct kunit *test)
 		get_page(old[i]);
 	}
 
-	/* One object open in place, the last, which straddles, as a list. */
+	/* One object open in place, and one that straddles, as a list */
 	mem = zs_obj_read_begin(t->pool, first->handle, first->size, t->copy);
 	KUNIT_ASSERT_PTR_NE(test, mem, t->copy);
-	o = &t->objs[t->nr - 2];
-	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	for (o = first + 1;; o++) {
+		KUNIT_ASSERT_PTR_NE(test, o, &t->objs[t->nr]);
+		zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+		if (sg_nents(sg) == 2)
+			break;
+		zs_obj_read_sg_end(t->pool, o->handle);
+	}
 
 	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
 	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_ASYNC), 0);
@@ -869,18 +904,61 @@ static void a_zspage_can_be_isolated_in_part(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static int cannot_be_read(struct zpdesc *new, struct zpdesc *old)
+{
+	return -EFAULT;
+}
+
+/* A page without a target, and pages that turn out to be unreadable */
 static void failing_to_migrate_leaves_all_as_it_was(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct target target = { .gfp = GFP_TEST, .failing = 2 };
+	struct target target = { .gfp = GFP_TEST, .failing = 1 };
+	struct zpdesc *was[ZS_MAX_PAGES];
 	struct zspage *zspage;
+	unsigned int pages;
 	LIST_HEAD(list);
 
 	needs_migration(test);
 	zspage = obj_zspage(fill_zspage(t, long_size(test)));
-	isolate_zspage(zspage, &list);
+	pages = zspage->class->geo.pages;
+	memcpy(was, zspage->pages, pages * sizeof(*was));
+
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(was[0]), &list));
 	KUNIT_EXPECT_NE(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
-	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+
+	kunit_activate_static_stub(test, zs_copy_page, cannot_be_read);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
+	KUNIT_EXPECT_EQ(test, migrate(&list), pages);
+	kunit_deactivate_static_stub(test, zs_copy_page);
+
+	KUNIT_EXPECT_MEMEQ(test, was, zspage->pages, pages * sizeof(*was));
+	expect_quiet(t);
+	expect_all_intact(t);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	expect_all_intact(t);
+}
+
+/* So that the old page is free most of the time, and not a promise. */
+static void migration_waits_for_readers_a_short_while(struct kunit *test)
+{
+	struct target target = { .gfp = GFP_TEST };
+	struct zst *t = test->priv;
+	struct scatterlist sg[2];
+	struct obj *o;
+	LIST_HEAD(list);
+	ktime_t start;
+
+	needs_migration(test);
+	o = obj_alloc(t, PAGE_SIZE);
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	isolate_pool(t->pool, &list);
+	start = ktime_get();
+	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
+	KUNIT_EXPECT_GE(test, ktime_us_delta(ktime_get(), start), 50);
+	KUNIT_EXPECT_LE(test, ktime_us_delta(ktime_get(), start), 1000000);
+	zs_obj_read_sg_end(t->pool, o->handle);
 	expect_all_intact(t);
 }
 
@@ -1054,6 +1132,449 @@ static void zone_counters_follow_a_page(struct kunit *test)
 }
 
 /*
+ * Compaction of objects
+ */
+
+static struct size_class *obj_class(struct zst *t, const struct obj *o)
+{
+	return zs_size_class(t->pool, o->size);
+}
+
+/* Where an object is that was moved, as if that was a handle. */
+static unsigned long zspage_forward(struct zspage *home, unsigned long handle)
+{
+	unsigned int slot;
+
+	zs_decode_handle(handle, &slot);
+	return home->links[bitmap_weight(zspage_bitmap(home), slot)];
+}
+
+static bool obj_is_forwarded(const struct obj *o)
+{
+	return obj_zspage(o)->stub;
+}
+
+static unsigned long class_zspages(struct size_class *class)
+{
+	unsigned long nr = 0;
+
+	for (int f = 0; f < ZS_NR_FULLNESS; f++)
+		nr += class->nr[f];
+	return nr;
+}
+
+/* As few zspages as the class's live objects, counted by the test, can do with. */
+static void expect_packed(struct zst *t, size_t size)
+{
+	struct size_class *class = zs_size_class(t->pool, size);
+	unsigned int live = 0;
+
+	for (unsigned int i = 0; i < t->nr; i++)
+		live += obj_class(t, &t->objs[i]) == class;
+	KUNIT_EXPECT_EQ(t->test, class->inuse, live);
+	KUNIT_EXPECT_EQ(t->test, class_zspages(class),
+			DIV_ROUND_UP(live, class->geo.slots));
+}
+
+/* Compacts, and holds what that says against what it did. */
+static unsigned long compact(struct zst *t)
+{
+	unsigned long before = zs_get_total_pages(t->pool);
+	struct zs_pool_stats was, is;
+	unsigned long freed;
+
+	zs_pool_stats(t->pool, &was);
+	freed = zs_compact(t->pool);
+	zs_pool_stats(t->pool, &is);
+	KUNIT_EXPECT_EQ(t->test, freed, before - zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(t->test, all_zspages() - t->pages_before,
+			zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(t->test, freed,
+			atomic_long_read(&is.pages_compacted) -
+			atomic_long_read(&was.pages_compacted));
+	expect_all_intact(t);
+	return freed;
+}
+
+/* Keeps every @nth object from @first on. */
+static void thin_out(struct zst *t, unsigned int first, unsigned int nth)
+{
+	unsigned int kept = first;
+
+	for (unsigned int i = first; i < t->nr; i++) {
+		if ((i - first) % nth == 0)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+}
+
+/* As many objects as @zspages have slots, and then only every @nth of them */
+static void sparse_zspages(struct zst *t, size_t size, unsigned int zspages,
+			   unsigned int nth)
+{
+	unsigned int first = t->nr;
+
+	zspages *= zs_size_class(t->pool, size)->geo.slots;
+	while (zspages--)
+		obj_alloc(t, size);
+	thin_out(t, first, nth);
+}
+
+static void compaction_packs_objects(struct kunit *test)
+{
+	static const u16 sizes[] = { 64, 208, 512, 1000, 1536, 2720, 3400 };
+	struct zst *t = test->priv;
+	unsigned long promised;
+
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
+		sparse_zspages(t, sizes[i], 6, 2);
+	/* Of no use to compaction: full, and huge */
+	fill_zspage(t, 96);
+	obj_alloc(t, PAGE_SIZE);
+
+	promised = zs_freeable_pages(t->pool);
+	KUNIT_EXPECT_GT(test, promised, 0);
+	KUNIT_EXPECT_GE(test, compact(t), promised);
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
+		expect_packed(t, sizes[i]);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+}
+
+static void compaction_of_nothing_frees_nothing(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	obj_alloc(t, 100);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	fill_zspage(t, 200);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+}
+
+static void moved_objects_can_be_written(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+
+	sparse_zspages(t, size, 4, 2);
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+	KUNIT_ASSERT_GT(test, zs_size_class(t->pool, size)->forwarded, 0);
+	for (unsigned int i = 0; i < t->nr; i++)
+		obj_write(t, &t->objs[i]);
+	expect_all_intact(t);
+}
+
+/* Where an object is, as if that was its handle. */
+static unsigned long obj_where(const struct obj *o)
+{
+	return obj_is_forwarded(o) ? zspage_forward(obj_zspage(o), o->handle) :
+				     o->handle;
+}
+
+static struct zspage *obj_host(const struct obj *o)
+{
+	unsigned int slot;
+
+	return zs_decode_handle(obj_where(o), &slot);
+}
+
+/*
+ * The first object's host is evacuated in turn, again and again, with guests
+ * from several homes and natives of its own; still one hop away.
+ */
+static void objects_move_many_times(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int guests = 0, natives = 0;
+
+	sparse_zspages(t, 512, 3, 2);
+	for (int round = 0; round < 20; round++) {
+		struct zspage *host = obj_host(&t->objs[0]);
+		unsigned long was = obj_where(&t->objs[0]);
+
+		/* Two are left in there besides, and room elsewhere */
+		for (unsigned int i = 1, left = 2; i < t->nr;) {
+			if (obj_host(&t->objs[i]) == host && !(left && left--))
+				obj_free(t, &t->objs[i]);
+			else
+				i++;
+		}
+		guests += host->nr_links;
+		natives += host->inuse - host->nr_links;
+		for (unsigned int i = 1; i < t->nr; i += 3)
+			if (obj_host(&t->objs[i]) != host)
+				obj_free(t, &t->objs[i]);
+
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		expect_packed(t, 512);
+		KUNIT_EXPECT_NE(test, obj_where(&t->objs[0]), was);
+		sparse_zspages(t, 512, 2, 2);
+	}
+	KUNIT_EXPECT_GT(test, guests, 20);
+	KUNIT_EXPECT_GT(test, natives, 0);
+}
+
+static void stubs_go_with_their_last_object(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = zs_size_class(t->pool, size);
+
+	sparse_zspages(t, size, 10, 2);
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
+	KUNIT_EXPECT_GT(test, class->stub_bytes, 0);
+	/* Hosts first, if they only have natives; stubs keep their guests */
+	while (t->nr) {
+		unsigned int i = 0;
+
+		while (i < t->nr - 1 && obj_is_forwarded(&t->objs[i]))
+			i++;
+		obj_free(t, &t->objs[i]);
+		expect_all_intact(t);
+	}
+	KUNIT_EXPECT_EQ(test, class->nr_stubs, 0);
+	KUNIT_EXPECT_EQ(test, class->stub_bytes, 0);
+	KUNIT_EXPECT_EQ(test, class->forwarded, 0);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+}
+
+static void double_free_through_a_stub_is_reported(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned long handle;
+
+	sparse_zspages(t, size, 10, 2);
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		if (!obj_is_forwarded(&t->objs[i]) ||
+		    obj_zspage(&t->objs[i])->nr_links < 2)
+			continue;
+		handle = t->objs[i].handle;
+		obj_free(t, &t->objs[i]);
+		kunit_warning_suppress(test) {
+			zs_free(t->pool, handle);
+			/* A slot that was free when the zspage was evacuated */
+			zs_free(t->pool, handle + 1);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		}
+		expect_all_intact(t);
+		return;
+	}
+	KUNIT_FAIL(test, "no stub with two objects\n");
+}
+
+static void open_objects_are_left_alone_by_compaction(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct scatterlist sg[2];
+	struct zspage *open;
+
+	sparse_zspages(t, size, 2, 2);
+	open = obj_zspage(&t->objs[0]);
+	zs_obj_read_sg_begin(t->pool, t->objs[0].handle, sg, size);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_FALSE(test, open->stub);
+	zs_obj_read_sg_end(t->pool, t->objs[0].handle);
+
+	/* Likewise a guest: it is its host that has to stay. */
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct obj *o = &t->objs[i];
+		unsigned long where;
+
+		if (!obj_is_forwarded(o))
+			continue;
+		where = zspage_forward(obj_zspage(o), o->handle);
+		sparse_zspages(t, size, 3, 2);
+		thin_out(t, i + 1, 4);
+		zs_obj_read_sg_begin(t->pool, o->handle, sg, size);
+		compact(t);
+		KUNIT_EXPECT_EQ(test, zspage_forward(obj_zspage(o), o->handle),
+				where);
+		fill(t->want, o->size, o->seed);
+		sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
+		KUNIT_EXPECT_MEMEQ(test, t->copy, t->want, o->size);
+		zs_obj_read_sg_end(t->pool, o->handle);
+		compact(t);
+		expect_packed(t, size);
+		return;
+	}
+	KUNIT_FAIL(test, "nothing was moved\n");
+}
+
+static void isolated_zspages_are_left_alone_by_compaction(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	sparse_zspages(t, size, 6, 2);
+	isolate_pool(t->pool, &list);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	expect_packed(t, size);
+}
+
+static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct page *page[2];
+
+	sparse_zspages(t, size, 2, 2);
+	page[0] = zpdesc_page(obj_zspage(&t->objs[0])->pages[0]);
+	page[1] = zpdesc_page(obj_zspage(&t->objs[t->nr - 1])->pages[1]);
+	lock_page(page[0]);
+	lock_page(page[1]);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	unlock_page(page[1]);
+	unlock_page(page[0]);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+}
+
+static void pages_of_hosts_migrate(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	for (int round = 0; round < 3; round++) {
+		sparse_zspages(t, 700, 6, 3);
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		isolate_pool(t->pool, &list);
+		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+		expect_all_intact(t);
+	}
+}
+
+static void *nth_spare_fails(size_t size)
+{
+	return fails_now() ? NULL : kmalloc(size, GFP_KERNEL);
+}
+
+/* Less is done, nothing fails, nothing leaks; the next call does the rest. */
+static void compaction_makes_do_with_no_memory(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	bool failed = true;
+
+	for (int n = 1; failed; n++) {
+		KUNIT_ASSERT_LT(test, n, 1000);
+		sparse_zspages(t, 512, 4, 2);
+		sparse_zspages(t, 1536, 4, 2);
+		nr_until_failure = n;
+		kunit_activate_static_stub(test, zs_alloc_spare,
+					   nth_spare_fails);
+		compact(t);
+		kunit_deactivate_static_stub(test, zs_alloc_spare);
+		failed = nr_until_failure == 0;
+		nr_until_failure = 0;
+		compact(t);
+		expect_packed(t, 512);
+		expect_packed(t, 1536);
+		free_all(t);
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	}
+}
+
+static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zs_pool *pool = t->pool;
+
+	sparse_zspages(t, 1000, 6, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	kunit_warning_suppress(test) {
+		zs_destroy_pool(pool);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	for (unsigned int i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[i]));
+	free_all(t);
+	t->pool = NULL;
+	zs_flush_deferred();
+	rcu_barrier();
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+}
+
+static unsigned long pool_stub_bytes(struct zs_pool *pool)
+{
+	unsigned long bytes = 0;
+	unsigned int nr;
+
+	zs_geometries(&nr);
+	while (nr--)
+		bytes += pool->classes[nr].stub_bytes;
+	return bytes;
+}
+
+/*
+ * Objects come and go for long, compaction runs now and then: what it leaves
+ * behind does not pile up.  Stubs stay within an eighth of the most memory that
+ * the pool's pages took, and half of the objects of the end must be moved for
+ * the guest lists to take 8 bytes for each, or a little more.
+ */
+static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
+{
+	const unsigned long steps = IS_ENABLED(CONFIG_UML) ? 1000000 : 100000;
+	unsigned long peak_pages = 0, peak_stubs = 0, freed = 0;
+	const unsigned int live = 4000;
+	struct zst *t = test->priv;
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, 7);
+	for (unsigned long i = 0; i < steps; i++) {
+		u32 r = prandom_u32_state(&rnd);
+		struct obj *o = &t->objs[r % live];
+
+		if (o->handle) {
+			zs_free(t->pool, o->handle);
+			o->handle = 0;
+		} else {
+			o->size = 32 + (r >> 13) % 16 * 250;
+			o->handle = zs_malloc(t->pool, o->size, GFP_TEST,
+					      NUMA_NO_NODE);
+			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(o->handle));
+			zs_obj_write(t->pool, o->handle, &o->handle,
+				     sizeof(o->handle));
+		}
+		peak_pages = max(peak_pages, zs_get_total_pages(t->pool));
+		if (i % 5000 == 0) {
+			freed += zs_compact(t->pool);
+			peak_stubs = max(peak_stubs, pool_stub_bytes(t->pool));
+			KUNIT_ASSERT_LE(test, pool_stub_bytes(t->pool),
+					peak_pages * PAGE_SIZE / 8);
+			cond_resched();
+		}
+	}
+	for (unsigned int i = 0; i < live; i++) {
+		struct obj *o = &t->objs[i];
+		unsigned long *mem;
+
+		if (!o->handle)
+			continue;
+		mem = zs_obj_read_begin(t->pool, o->handle, o->size, t->copy);
+		KUNIT_EXPECT_EQ(test, *mem, o->handle);
+		zs_obj_read_end(t->pool, o->handle, o->size, mem);
+	}
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_GT(test, freed, 0);
+	kunit_info(test, "%lu steps, %lu pages at most, %lu freed by compaction, %lu bytes of stubs at most, %lu at the end\n",
+		   steps, peak_pages, freed, peak_stubs,
+		   pool_stub_bytes(t->pool));
+	for (unsigned int i = 0; i < live; i++)
+		zs_free(t->pool, t->objs[i].handle);
+	KUNIT_EXPECT_EQ(test, pool_stub_bytes(t->pool), 0);
+}
+
+/*
  * The end of a pool
  */
 
@@ -1134,6 +1655,15 @@ struct crowd {
 	u8 *want, *copy;
 };
 
+static void nap_with_object_open(struct zst *t, struct obj *o)
+{
+	struct scatterlist sg[2];
+
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	usleep_range(100, 1000);
+	zs_obj_read_sg_end(t->pool, o->handle);
+}
+
 static int crowd_user(void *data)
 {
 	struct crowd *c = data;
@@ -1159,6 +1689,8 @@ static int crowd_user(void *data)
 			}
 			obj_write(&t, o);
 		} else {
+			if (r % 64 == 2)
+				nap_with_object_open(&t, o);
 			if (!obj_intact(&t, o))
 				c->errors++;
 			if (r % 4 == 0) {
@@ -1202,9 +1734,32 @@ static unsigned long migrate_all_memory(void)
 	return moved;
 }
 
-static void users_and_migration_at_once(struct kunit *test)
+static int crowd_compactor(void *data)
 {
-	struct task_struct *tasks[2];
+	unsigned long *freed = data;
+	struct zs_pool *pool = (void *)freed[0];
+
+	freed[0] = 0;
+	while (!kthread_should_stop()) {
+		freed[0] += zs_compact(pool);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int crowd_migrator(void *data)
+{
+	unsigned long *moved = data;
+
+	while (!kthread_should_stop())
+		*moved += migrate_all_memory();
+	return 0;
+}
+
+static void users_migration_and_compaction_at_once(struct kunit *test)
+{
+	struct task_struct *tasks[2], *compactors[2], *migrator;
+	unsigned long freed[ARRAY_SIZE(compactors)], moved_too = 0;
 	struct crowd crowd[ARRAY_SIZE(tasks)] = { };
 	struct zst *t = test->priv;
 	unsigned long end, moved = 0;
@@ -1225,9 +1780,27 @@ static void users_and_migration_at_once(struct kunit *test)
 		if (IS_ERR(tasks[i]))
 			KUNIT_FAIL(test, "no thread\n");
 	}
-	end = jiffies + 3 * HZ;
+	for (int i = 0; i < ARRAY_SIZE(compactors); i++) {
+		freed[i] = (unsigned long)t->pool;
+		compactors[i] = kthread_run(crowd_compactor, &freed[i],
+					    "zs_compact/%d", i);
+		if (IS_ERR(compactors[i]))
+			KUNIT_FAIL(test, "no thread\n");
+	}
+	migrator = kthread_run(crowd_migrator, &moved_too, "zs_migrate");
+	if (IS_ERR(migrator))
+		KUNIT_FAIL(test, "no thread\n");
+	end = jiffies + 4 * HZ;
 	while (time_before(jiffies, end))
 		moved += migrate_all_memory();
+	if (!IS_ERR(migrator))
+		kthread_stop(migrator);
+	for (int i = 0; i < ARRAY_SIZE(compactors); i++) {
+		if (IS_ERR(compactors[i]))
+			continue;
+		kthread_stop(compactors[i]);
+		kunit_info(test, "compactor %d: %lu pages freed\n", i, freed[i]);
+	}
 	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
 		if (IS_ERR(tasks[i]))
 			continue;
@@ -1236,14 +1809,16 @@ static void users_and_migration_at_once(struct kunit *test)
 		KUNIT_EXPECT_GT(test, crowd[i].ops, 0);
 		KUNIT_EXPECT_EQ(test, crowd[i].errors, 0);
 	}
-	kunit_info(test, "%lu pages moved\n", moved);
+	kunit_info(test, "%lu + %lu pages moved\n", moved, moved_too);
 	KUNIT_EXPECT_GT(test, moved, 0);
+	KUNIT_EXPECT_GT(test, moved_too, 0);
 	zs_flush_deferred();
 
 	/* Hand what is left to the test's end */
 	for (unsigned int i = 0; i < nr * ARRAY_SIZE(tasks); i++)
 		if (t->objs[i].handle)
 			t->objs[t->nr++] = t->objs[i];
+	expect_quiet(t);
 	expect_all_intact(t);
 }
 
@@ -1273,6 +1848,7 @@ static void zst_exit(struct kunit *test)
 	if (!t)
 		return;
 	if (t->pool) {
+		expect_quiet(t);
 		free_all(t);
 		destroy(t);
 	}
@@ -1307,6 +1883,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
+	KUNIT_CASE(migration_waits_for_readers_a_short_while),
 	KUNIT_CASE(a_poisoned_page_is_not_copied),
 	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
 	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
@@ -1314,10 +1891,23 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(a_locked_page_defers_freeing),
 	KUNIT_CASE(a_dead_zspage_is_not_isolated),
 	KUNIT_CASE(zone_counters_follow_a_page),
+	KUNIT_CASE(compaction_packs_objects),
+	KUNIT_CASE(compaction_of_nothing_frees_nothing),
+	KUNIT_CASE(moved_objects_can_be_written),
+	KUNIT_CASE(objects_move_many_times),
+	KUNIT_CASE(stubs_go_with_their_last_object),
+	KUNIT_CASE(double_free_through_a_stub_is_reported),
+	KUNIT_CASE(open_objects_are_left_alone_by_compaction),
+	KUNIT_CASE(isolated_zspages_are_left_alone_by_compaction),
+	KUNIT_CASE(locked_zspages_are_left_alone_by_compaction),
+	KUNIT_CASE(pages_of_hosts_migrate),
+	KUNIT_CASE(compaction_makes_do_with_no_memory),
+	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
+	KUNIT_CASE_SLOW(a_long_life_leaves_no_growing_overhead),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_migration),
 	KUNIT_CASE(objects_outlive_a_destroyed_pool),
-	KUNIT_CASE_SLOW(users_and_migration_at_once),
+	KUNIT_CASE_SLOW(users_migration_and_compaction_at_once),
 	{ }
 };
 
