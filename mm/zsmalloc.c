@@ -45,7 +45,8 @@
  *			of the zspages of one size class
  *  zspage->moves	a sequence count, written under class->lock
  *
- * There is no pool-wide lock, and no lock on the way to an object.
+ * There is no pool-wide lock, and none on the way to an object that is not on
+ * the move.
  *
  * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
  * zspage without objects goes away at once, or when its last page comes back
@@ -456,7 +457,7 @@ void *zs_alloc_spare(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_spare, size);
 
-	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC | __GFP_NOWARN);
+	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
 }
 
 static void zs_count_page(struct zpdesc *zpdesc, int nr)
@@ -582,19 +583,20 @@ static void zspage_free_evacuated(struct zspage *zspage)
 	zs_pool_put(pool);
 }
 
+static void zspage_unlock_pages(struct zspage *zspage, unsigned int nr)
+{
+	while (nr--)
+		zpdesc_unlock(zspage->pages[nr]);
+}
+
 static bool zspage_trylock_pages(struct zspage *zspage)
 {
-	unsigned int i;
-
-	for (i = 0; i < zspage->class->geo.pages; i++)
-		if (!zpdesc_trylock(zspage->pages[i]))
-			goto fail;
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		if (!zpdesc_trylock(zspage->pages[i])) {
+			zspage_unlock_pages(zspage, i);
+			return false;
+		}
 	return true;
-
-fail:
-	while (i--)
-		zpdesc_unlock(zspage->pages[i]);
-	return false;
 }
 
 /*
@@ -697,6 +699,16 @@ struct zs_spare {
 	struct zs_guests *guests;
 };
 
+/* Links stay for long: no more memory than they need. */
+static bool zs_spare_fits_links(struct zs_spare *spare)
+{
+	size_t have = spare->have.links * sizeof(*spare->links);
+	size_t need = spare->need.links * sizeof(*spare->links);
+
+	return have >= need &&
+	       kmalloc_size_roundup(have) == kmalloc_size_roundup(need);
+}
+
 static void zs_spare_put_node(struct zs_spare *spare, struct zs_guests *node)
 {
 	node->next = spare->guests;
@@ -723,6 +735,7 @@ static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
 	if (i == 0) {
 		struct zs_guests *node = zs_spare_get_node(spare);
 
+		zspage->class->guest_nodes++;
 		node->next = zspage->guests;
 		zspage->guests = node;
 	}
@@ -739,6 +752,7 @@ static unsigned long zspage_pop_guest(struct zspage *zspage,
 
 	*empty = NULL;
 	if (i == 0) {
+		zspage->class->guest_nodes--;
 		zspage->guests = first->next;
 		*empty = first;
 	}
@@ -752,11 +766,12 @@ static unsigned int zspage_first_guests(struct zspage *zspage)
 	return (zspage->nr_links - 1) % ZS_GUESTS_PER_NODE + 1;
 }
 
-static void zspage_remove_guest(struct zspage *zspage, unsigned long owner)
+static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
+				struct zs_guests **empty)
 	__must_hold(&zspage->class->lock)
 {
 	unsigned int nr = zspage_first_guests(zspage), i = 0;
-	struct zs_guests *node = zspage->guests, *empty;
+	struct zs_guests *node = zspage->guests;
 
 	while (node->owner[i] != owner) {
 		if (++i == nr) {
@@ -766,8 +781,7 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner)
 		}
 	}
 	/* The gap is filled with another one. */
-	node->owner[i] = zspage_pop_guest(zspage, &empty);
-	kfree(empty);
+	node->owner[i] = zspage_pop_guest(zspage, empty);
 }
 
 /*
@@ -778,6 +792,12 @@ static size_t stub_size(struct size_class *class, unsigned int nr_links)
 {
 	return zspage_descriptor_size(class->geo.pages, class->geo.slots) +
 	       kmalloc_size_roundup(nr_links * sizeof(unsigned long));
+}
+
+/* Links that a stub was made with, live or not */
+static unsigned int stub_max_links(struct zspage *stub)
+{
+	return bitmap_weight(zspage_bitmap(stub), stub->class->geo.slots);
 }
 
 static bool zspage_check(struct size_class *class, struct zspage *zspage)
@@ -817,7 +837,7 @@ static bool zspage_check_guests(struct zspage *zspage)
 			if (!home->stub || !stub_link(home, slot))
 				return false;
 			host = zs_decode_handle(*stub_link(home, slot), &slot);
-			if (host != zspage ||
+			if (host != kasan_reset_tag(zspage) ||
 			    !test_bit(slot, zspage_bitmap(host)))
 				return false;
 		}
@@ -830,8 +850,7 @@ static bool zspage_check_guests(struct zspage *zspage)
 static bool stub_check(struct size_class *class, struct zspage *stub)
 	__must_hold(&class->lock)
 {
-	unsigned int max = bitmap_weight(zspage_bitmap(stub), class->geo.slots);
-	unsigned int nr = 0;
+	unsigned int max = stub_max_links(stub), nr = 0;
 
 	zspage_check_magic(stub);
 	for (unsigned int i = 0; i < max; i++)
@@ -865,8 +884,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	list_for_each_entry(zspage, &class->stubs, list) {
 		ok &= stub_check(class, zspage);
 		forwarded += zspage->nr_links;
-		bytes += stub_size(class, bitmap_weight(zspage_bitmap(zspage),
-							class->geo.slots));
+		bytes += stub_size(class, stub_max_links(zspage));
 		stubs++;
 	}
 	*zspages += stubs;
@@ -991,12 +1009,12 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 
 /*
  * An object that was moved is being freed: forget where it went.  Returns the
- * zspage and the slot that it is in, NULL if it was freed before; *@last says
- * that it was the last one whose handle names @home.
+ * zspage and the slot that it is in, or NULL if it was freed before.
  */
 static struct zspage *stub_drop_link(struct size_class *class,
 				     struct zspage *home, unsigned long handle,
-				     unsigned int *slot, bool *last)
+				     unsigned int *slot,
+				     struct zs_guests **empty)
 	__must_hold(&class->lock)
 {
 	unsigned long *link = stub_link(home, *slot);
@@ -1006,15 +1024,12 @@ static struct zspage *stub_drop_link(struct size_class *class,
 		return NULL;
 	host = zs_decode_handle(*link, slot);
 	WRITE_ONCE(*link, 0);
-	zspage_remove_guest(host, handle);
+	zspage_remove_guest(host, handle, empty);
 	class->forwarded--;
-	*last = !--home->nr_links;
-	if (*last) {
+	if (!--home->nr_links) {
 		list_del(&home->list);
 		class->nr_stubs--;
-		class->stub_bytes -= stub_size(class,
-					       bitmap_weight(zspage_bitmap(home),
-							     class->geo.slots));
+		class->stub_bytes -= stub_size(class, stub_max_links(home));
 	}
 	return host;
 }
@@ -1026,18 +1041,17 @@ static struct zspage *stub_drop_link(struct size_class *class,
  *
  * The caller has closed the object and does not use @handle any more.  Freeing
  * twice is reported, and does nothing else, as long as the object's neighbours
- * keep its zspage and its slot has not been allocated again; beyond that it is
- * a use after free like any other.
+ * keep its zspage and its slot has not been used again, by an allocation or by
+ * zs_compact(); beyond that it is a use after free like any other.
  *
  * Context: any but interrupts; takes a spinlock.
  */
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
+	bool locked = false, dead = false, reap_home;
+	struct zs_guests *empty = NULL;
 	struct zspage *home, *zspage;
 	struct size_class *class;
-	bool reap_home = false;
-	bool locked = false;
-	bool dead = false;
 	unsigned int slot;
 
 	if (IS_ERR_OR_NULL((void *)handle))
@@ -1048,7 +1062,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	spin_lock(&class->lock);
 	zspage = home;
 	if (unlikely(home->stub))
-		zspage = stub_drop_link(class, home, handle, &slot, &reap_home);
+		zspage = stub_drop_link(class, home, handle, &slot, &empty);
 	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
 		WARN(1, "zsmalloc: double free of handle %#lx in pool %s\n",
@@ -1064,6 +1078,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		dead = true;
 		locked = zspage_trylock_pages(zspage);
 	}
+	reap_home = home->stub && !home->nr_links;
 	spin_unlock(&class->lock);
 
 	/*
@@ -1076,6 +1091,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		zspage_defer_free(zspage);
 	if (unlikely(reap_home))
 		zspage_free_evacuated(home);
+	kfree(empty);
 }
 EXPORT_SYMBOL_GPL(zs_free);
 
@@ -1102,15 +1118,17 @@ static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
  *		pages; may be NULL if @mem_len is PAGE_SIZE, as such an object
  *		never does
  *
- * Nothing that the migration core or other users do makes this wait, and an
- * open object does not keep its page from being migrated; only the memory of
- * the replaced page is held back.  So sleeping while the object is open is
+ * Page migration does not make this wait, and an open object does not keep its
+ * page from being migrated; only the memory of the replaced page is held back.
+ * zs_compact() makes it wait while it moves the objects of one zspage, this one
+ * among them, and leaves open objects alone.  Sleeping while one is open is
  * fine.  Freeing it is not.  How much is held back is limited, though: once as
  * many pages of a zspage were replaced as it has, none of them is migrated again
  * before an object that was open all the while is closed.
  *
- * Context: any but NMI.  The result may be a local mapping, see kmap_local_page(): to
- * be ended in reverse order, and by the same task.
+ * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
+ * local mapping, see kmap_local_page(): to be ended in reverse order, and by the
+ * same task.
  * Return: the object's bytes, in place or in @local_copy, read-only and valid
  * until zs_obj_read_end().
  */
@@ -1143,7 +1161,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_begin);
  * @mem_len: as for zs_obj_read_begin()
  * @handle_mem: what zs_obj_read_begin() returned
  *
- * Context: as zs_obj_read_begin().
+ * Context: as zs_obj_read_begin(); does not wait.
  */
 void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 		     size_t mem_len, void *handle_mem)
@@ -1169,7 +1187,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_end);
  *
  * As zs_obj_read_begin(), but never copies.
  *
- * Context: any but NMI.
+ * Context: any but interrupts; on PREEMPT_RT it may sleep.
  */
 void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 			  struct scatterlist *sg, size_t mem_len)
@@ -1201,7 +1219,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
  * @pool: as for zs_obj_read_sg_begin()
  * @handle: as for zs_obj_read_sg_begin()
  *
- * Context: any but NMI.
+ * Context: as zs_obj_read_sg_begin(); does not wait.
  */
 void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 {
@@ -1220,8 +1238,10 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
  *
  * The object must not be written or read by others meanwhile.
  *
- * Context: any but interrupts; may wait for the copy of a page that the
- * migration core is moving, and on PREEMPT_RT sleep for it.
+ * Waits while a page of the object's zspage is copied to its replacement, and
+ * like zs_obj_read_begin().
+ *
+ * Context: any but interrupts; on PREEMPT_RT it may sleep.
  */
 void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		  void *handle_mem, size_t mem_len)
@@ -1501,32 +1521,48 @@ static bool class_can_free_one(struct size_class *class)
 }
 
 /*
- * Pages that zs_compact() could free, if nothing is in its way.  That stubs
- * stay within their budget is part of it; the emptiest zspages, which go first,
- * leave smaller ones than the average that is reckoned with here.
+ * Pages that zs_compact() can free, if nothing is in its way and stubs stay
+ * within their budget.  It goes by fullness group, so no more natives are in
+ * what it evacuates than the average of what is not full, plus a group's width;
+ * and the links for them are rounded up to at most twice their size.
  */
 static unsigned long class_freeable(struct size_class *class)
 	__must_hold(&class->lock)
 {
 	unsigned long zspages = class_nr_used_zspages(class);
-	unsigned long nr, natives, budget, cost;
+	unsigned long slots = class->geo.slots, full = class->nr[ZS_FULL];
+	unsigned long nr, budget, natives, cost;
 
-	nr = (zspages * class->geo.slots - class->inuse) / class->geo.slots;
+	nr = (zspages * slots - class->inuse) / slots;
 	if (!nr)
 		return 0;
-	natives = DIV_ROUND_UP(class->inuse - class->forwarded, zspages);
-	if (natives) {
-		budget = class_stub_budget(class, zspages);
-		cost = stub_size(class, natives) + class_stub_budget(class, 1);
-		if (class->stub_bytes >= budget)
-			return 0;
-		nr = min(nr, (budget - class->stub_bytes) / cost);
-	}
-	return nr * class->geo.pages;
+	budget = class_stub_budget(class, zspages);
+	if (class->stub_bytes >= budget)
+		return 0;
+	natives = (class->inuse - full * slots) / (zspages - full) +
+		  slots / 10 + 1;
+	natives = min(natives, slots);
+	cost = zspage_descriptor_size(class->geo.pages, slots) +
+	       2 * natives * sizeof(unsigned long) +
+	       class_stub_budget(class, 1);
+	return min(nr, (budget - class->stub_bytes) / cost) * class->geo.pages;
 }
 
-static bool zs_spare_suffices(struct zs_spare *spare, struct size_class *class,
-			      struct zspage *source)
+static bool zspage_is_poisoned(struct zspage *zspage)
+{
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
+			return true;
+	return false;
+}
+
+/*
+ * Can the objects of @source be moved?  0, or -ENOMEM if @spare does not
+ * suffice for it, or -ENOENT if they would get to a page that is known to be
+ * bad.
+ */
+static int class_check_move(struct size_class *class, struct zspage *source,
+			    struct zs_spare *spare)
 	__must_hold(&class->lock)
 {
 	unsigned int left = source->inuse;
@@ -1536,12 +1572,14 @@ static bool zs_spare_suffices(struct zs_spare *spare, struct size_class *class,
 	spare->need.moved = source->inuse;
 	spare->need.guests = 0;
 	/* In the order in which class_find_zspage() will fill them up */
-	for (int f = ZS_99; left; f--)
+	for (int f = ZS_99; f >= ZS_10 && left; f--)
 		list_for_each_entry(dest, &class->zspages[f], list) {
 			unsigned int nr, had = dest->nr_links;
 
 			if (dest == source)
 				continue;
+			if (zspage_is_poisoned(dest))
+				return -ENOENT;
 			nr = min(left, class->geo.slots - dest->inuse);
 			spare->need.guests +=
 				DIV_ROUND_UP(had + nr, ZS_GUESTS_PER_NODE) -
@@ -1550,15 +1588,19 @@ static bool zs_spare_suffices(struct zs_spare *spare, struct size_class *class,
 			if (!left)
 				break;
 		}
-	return spare->have.links == spare->need.links &&
-	       spare->have.moved >= spare->need.moved &&
-	       spare->have.guests >= spare->need.guests;
+	if (WARN_ON_ONCE(left))
+		return -ENOENT;
+	if (!zs_spare_fits_links(spare) ||
+	    spare->have.moved < spare->need.moved ||
+	    spare->have.guests < spare->need.guests)
+		return -ENOMEM;
+	return 0;
 }
 
 /* Returns false if there is no memory; what there is stays in @spare. */
 static bool zs_spare_refill(struct zs_spare *spare)
 {
-	if (spare->have.links != spare->need.links) {
+	if (!zs_spare_fits_links(spare)) {
 		kfree(spare->links);
 		spare->links = NULL;
 		spare->have.links = 0;
@@ -1597,14 +1639,6 @@ static void zs_spare_free(struct zs_spare *spare)
 		kfree(zs_spare_get_node(spare));
 }
 
-static bool zspage_is_poisoned(struct zspage *zspage)
-{
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
-		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
-			return true;
-	return false;
-}
-
 /*
  * Evacuating has to pay: a stub must not add more than its share to the memory
  * that the class takes.  A single object may keep a stub for long.
@@ -1620,61 +1654,74 @@ static bool class_may_add_stub(struct size_class *class, struct zspage *source)
 
 /*
  * Find a zspage whose objects fit into others of the class and which nobody
- * uses just now, preferably an empty one.  Returns it frozen and with its pages
- * locked; or an error: -ENOENT, or -ENOMEM if @spare does not suffice.
+ * uses just now, one of the emptiest group.  Returns it frozen and with its
+ * pages locked; or an error: -ENOENT, or -ENOMEM if @spare does not suffice.
  */
 static struct zspage *class_find_source(struct size_class *class,
 					struct zs_spare *spare)
 	__must_hold(&class->lock)
 {
 	unsigned int tries = ZS_COMPACT_TRIES;
-	struct zspage *zspage;
+	struct zspage *zspage, *next;
+	int ret;
 
 	if (!class_can_free_one(class))
 		return ERR_PTR(-ENOENT);
 
 	for (int f = ZS_10; f <= ZS_99; f++)
-		list_for_each_entry(zspage, &class->zspages[f], list) {
+		list_for_each_entry_safe(zspage, next, &class->zspages[f],
+					 list) {
 			if (!tries--)
 				return ERR_PTR(-ENOENT);
-			if (zspage->isolated || atomic_read(&zspage->pins) ||
-			    zspage_is_poisoned(zspage) ||
-			    !class_may_add_stub(class, zspage))
-				continue;
-			if (!zs_spare_suffices(spare, class, zspage))
-				return ERR_PTR(-ENOMEM);
-			if (!zspage_freeze(zspage))
-				continue;
-			if (zspage_trylock_pages(zspage))
-				return zspage;
+			if (zspage->isolated || zspage_is_poisoned(zspage) ||
+			    !class_may_add_stub(class, zspage) ||
+			    !zspage_freeze(zspage))
+				goto next;
+			if (zspage_trylock_pages(zspage)) {
+				ret = class_check_move(class, zspage, spare);
+				if (!ret)
+					return zspage;
+				zspage_unlock_pages(zspage, class->geo.pages);
+				zspage_thaw(zspage);
+				return ERR_PTR(ret);
+			}
 			zspage_thaw(zspage);
+next:
+			/* Others first, the next time */
+			list_move_tail(&zspage->list, &class->zspages[f]);
 		}
 	return ERR_PTR(-ENOENT);
 }
 
 /*
  * Copy the slot as a whole, as the object's length is not known.  Page moves
- * take class->lock, too, and nobody knows of the new slot yet.
+ * take class->lock, too, and nobody knows of the new slot yet.  A page that
+ * can't be read is reported, so that it is not tried again.
  */
-static bool zspage_copy_slot(struct zspage *dest, unsigned int dest_slot,
-			     struct zspage *source, unsigned int source_slot)
+bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
+		  struct zspage *source, unsigned int source_slot)
 	__must_hold(&source->class->lock)
 {
 	size_t left = source->class->geo.size;
 	size_t to = dest_slot * left, from = source_slot * left;
 	bool ok = true;
 
+	KUNIT_STATIC_STUB_REDIRECT(zs_copy_slot, dest, dest_slot, source,
+				   source_slot);
+
 	while (left && ok) {
 		size_t len = min3(left, PAGE_SIZE - offset_in_page(to),
 				  PAGE_SIZE - offset_in_page(from));
+		struct page *page = zspage_page(source, from >> PAGE_SHIFT);
 		void *d = kmap_local_page(zspage_page(dest, to >> PAGE_SHIFT));
-		void *s = kmap_local_page(zspage_page(source,
-						      from >> PAGE_SHIFT));
+		void *s = kmap_local_page(page);
 
 		ok = !copy_mc_to_kernel(d + offset_in_page(to),
 					s + offset_in_page(from), len);
 		kunmap_local(s);
 		kunmap_local(d);
+		if (!ok)
+			memory_failure_queue(page_to_pfn(page), 0);
 		to += len;
 		from += len;
 		left -= len;
@@ -1697,7 +1744,7 @@ static bool zspage_copy_objects(struct size_class *class, struct zspage *source,
 		dest = class_find_zspage(class);
 		spare->moved[nr] = zspage_take_slot(class, dest);
 		zs_decode_handle(spare->moved[nr++], &dest_slot);
-		if (!zspage_copy_slot(dest, dest_slot, source, slot))
+		if (!zs_copy_slot(dest, dest_slot, source, slot))
 			goto undo;
 	}
 	return true;
@@ -1793,8 +1840,7 @@ static int class_evacuate(struct size_class *class, struct zs_spare *spare,
 	zspage_set_fullness(class, source, ZS_DEAD);
 	if (!zspage_copy_objects(class, source, spare)) {
 		zspage_update_fullness(class, source);
-		for (unsigned int i = 0; i < class->geo.pages; i++)
-			zpdesc_unlock(source->pages[i]);
+		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 		return -EHWPOISON;
 	}
@@ -1861,9 +1907,10 @@ static unsigned long pool_compact(struct zs_pool *pool, unsigned long nr)
  * zs_compact - pack objects together and free the pages that this empties
  * @pool: the pool
  *
- * Handles stay valid.  Zspages with an open object or with pages isolated by
- * the migration core are left alone, and so is what can't be moved for want of
- * memory.  May be called by several CPUs at once, and next to anything else.
+ * Handles stay valid.  Zspages are left alone if an object of theirs is open, or
+ * one of their pages is isolated, locked or known to be bad; if there is no
+ * memory for links; or if stubs take too much already.  May be called by several
+ * CPUs at once, and next to anything else.
  *
  * Context: process context, may sleep.
  * Return: the number of pages freed.
@@ -2046,29 +2093,31 @@ DEFINE_SHOW_ATTRIBUTE(classes);
 static int compaction_show(struct seq_file *m, void *unused)
 {
 	struct zs_pool *pool = m->private;
-	unsigned long stubs = 0, forwarded = 0, bytes = 0;
+	unsigned long stubs = 0, forwarded = 0, bytes = 0, guests = 0;
 
-	seq_printf(m, " %5s %5s %10s %10s %10s\n\n", "class", "size", "stubs",
-		   "stub_bytes", "forwarded");
+	seq_printf(m, " %5s %5s %10s %10s %10s %11s\n\n", "class", "size",
+		   "stubs", "stub_bytes", "forwarded", "guest_bytes");
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		struct size_class *class = &pool->classes[i];
-		unsigned long nr_stubs, nr_forwarded, stub_bytes;
+		unsigned long nr_stubs, nr_forwarded, stub_bytes, guest_bytes;
 
 		spin_lock(&class->lock);
 		nr_stubs = class->nr_stubs;
 		stub_bytes = class->stub_bytes;
 		nr_forwarded = class->forwarded;
+		guest_bytes = class->guest_nodes * sizeof(struct zs_guests);
 		spin_unlock(&class->lock);
 
-		seq_printf(m, " %5u %5u %10lu %10lu %10lu\n",
+		seq_printf(m, " %5u %5u %10lu %10lu %10lu %11lu\n",
 			   zs_size_step(class->geo.size), class->geo.size,
-			   nr_stubs, stub_bytes, nr_forwarded);
+			   nr_stubs, stub_bytes, nr_forwarded, guest_bytes);
+		guests += guest_bytes;
 		stubs += nr_stubs;
 		bytes += stub_bytes;
 		forwarded += nr_forwarded;
 	}
-	seq_printf(m, "\n %5s %5s %10lu %10lu %10lu\n", "Total", "", stubs, bytes,
-		   forwarded);
+	seq_printf(m, "\n %5s %5s %10lu %10lu %10lu %11lu\n", "Total", "", stubs,
+		   bytes, forwarded, guests);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);

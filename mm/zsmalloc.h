@@ -167,6 +167,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @stub_bytes: memory that stubs take: descriptors and links
  * @forwarded: objects that live in another zspage than the one that their
  *	       handle names; the sum of nr_links of all stubs, and of all others
+ * @guest_nodes: struct zs_guests that note who owns them
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -182,6 +183,7 @@ struct size_class {
 	unsigned long		nr_stubs __guarded_by(&lock);
 	unsigned long		stub_bytes __guarded_by(&lock);
 	unsigned long		forwarded __guarded_by(&lock);
+	unsigned long		guest_nodes __guarded_by(&lock);
 };
 
 /**
@@ -341,6 +343,8 @@ unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old);
+bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
+		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
 void *zs_alloc_spare(size_t size);
 unsigned long zs_freeable_pages(struct zs_pool *pool);
