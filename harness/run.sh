@@ -7,12 +7,14 @@
 . "$HARNESS/qemu.sh"
 . "$HARNESS/splat.sh"
 
-# MEMORY of the guest; DATA swapped out in it; one page in KEEP stays swapped
+# MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
+# of this, one run of 64 pages in 8 stays (all in MB)
 if [[ -n ${QUICK:-} ]]; then
-	MEMORY=384 DATA=400 KEEP=6
+	MEMORY=320 DATA=500 POOL=230
 else
-	MEMORY=640 DATA=700 KEEP=6
+	MEMORY=512 DATA=768 POOL=370
 fi
+KEEP=8 RUN=64
 LIMIT=${RUN_TIMEOUT:-240}
 
 problems=()
@@ -23,7 +25,7 @@ boot() { # boot off|on
 	[[ $name == on ]] || migration=0
 	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
 	guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$LIMIT" "$console" "$results" \
-		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$KEEP" \
+		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$POOL,$KEEP,$RUN" \
 		-initrd "$BUILD/initramfs.gz" \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || status=$?
 	tr -d '\r' < "$console" | grep -a '^guest: ' | tail -n 4 | sed 's/^guest:/   /' || true

@@ -2,14 +2,15 @@
 /*
  * The workload of make run.
  *
- *	zsrun SOURCE MEGABYTES KEEP HOOK
+ *	zsrun SOURCE MEGABYTES POOL KEEP RUN HOOK
  *
- * Fills anonymous memory with real data from SOURCE, pages all of it out to
- * the swap device, then gives most pages back, as processes do that exit on
- * a machine that has been up for a while: one page in KEEP stays, chosen
- * without any pattern, so that what is left is spread over all of memory.
- * Then it runs HOOK, and at last swaps the kept pages in and compares every
- * byte with SOURCE.
+ * Fills anonymous memory with up to MEGABYTES of real data from SOURCE and
+ * pages all of it out, until zram takes POOL megabytes of memory.  Then it
+ * gives most of it back, as processes do that exit on a machine that has been
+ * up for a while: of the runs of RUN pages one in KEEP stays, chosen without
+ * any pattern, so that what is left is spread over all of memory.  Then it
+ * runs HOOK, and at last swaps the kept pages in and compares every byte with
+ * SOURCE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -27,16 +28,33 @@
 
 #define CHUNK	(1UL << 20)
 
-static unsigned long keep_one_in, run = 1;
+static unsigned long keep_one_in, run;
 
 static int kept(unsigned long page)
 {
 	return mix(page / run) % keep_one_in == 0;
 }
 
-static void load(int fd, unsigned char *mem, size_t size)
+/* Memory that zram takes: the third number of mm_stat, in bytes */
+static unsigned long zram_mb(void)
 {
-	for (size_t at = 0; at < size; at += CHUNK) {
+	unsigned long used = 0;
+	FILE *in = fopen("/sys/block/zram0/mm_stat", "r");
+
+	if (!in || fscanf(in, "%*u %*u %lu", &used) != 1)
+		quit("/sys/block/zram0/mm_stat cannot be read");
+	fclose(in);
+	return used >> 20;
+}
+
+/* Returns how much was loaded */
+static size_t load(int fd, unsigned char *mem, size_t size, unsigned long pool)
+{
+	size_t at;
+
+	for (at = 0; at < size; at += CHUNK) {
+		if (at % (8 * CHUNK) == 0 && zram_mb() >= pool)
+			break;
 		read_all(fd, mem + at, CHUNK, at);
 		if (madvise(mem + at, CHUNK, MADV_PAGEOUT))
 			die("MADV_PAGEOUT");
@@ -46,9 +64,10 @@ static void load(int fd, unsigned char *mem, size_t size)
 	}
 	/* Pages that were busy at the time */
 	for (int round = 0; round < 3; round++) {
-		if (madvise(mem, size, MADV_PAGEOUT))
+		if (madvise(mem, at, MADV_PAGEOUT))
 			die("MADV_PAGEOUT");
 	}
+	return at;
 }
 
 static void thin_out(unsigned char *mem, unsigned long pages)
@@ -95,17 +114,16 @@ int main(int argc, char **argv)
 	size_t size;
 	int fd, status;
 
-	if (argc > 5)
-		run = strtoul(argv[5], NULL, 10);
-	if (argc < 5)
-		quit("usage: zsrun SOURCE MEGABYTES KEEP HOOK");
+	if (argc != 7)
+		quit("usage: zsrun SOURCE MEGABYTES POOL KEEP RUN HOOK");
 	fd = open(argv[1], O_RDONLY);
 	if (fd < 0)
 		die(argv[1]);
 	size = strtoul(argv[2], NULL, 10) << 20;
-	keep_one_in = strtoul(argv[3], NULL, 10);
-	if (!size || !keep_one_in)
-		quit("MEGABYTES and KEEP must be positive numbers");
+	keep_one_in = strtoul(argv[4], NULL, 10);
+	run = strtoul(argv[5], NULL, 10);
+	if (!size || !keep_one_in || !run)
+		quit("MEGABYTES, KEEP and RUN must be positive numbers");
 	if ((size_t)lseek(fd, 0, SEEK_END) < size)
 		quit("%s holds less than %s MB", argv[1], argv[2]);
 
@@ -115,7 +133,7 @@ int main(int argc, char **argv)
 		die("mmap");
 	madvise(mem, size, MADV_NOHUGEPAGE);
 
-	load(fd, mem, size);
+	size = load(fd, mem, size, strtoul(argv[3], NULL, 10));
 	swapped = swapped_kb();
 	result("swapped_mb %lu", swapped >> 10);
 	run_hook("/jobs/filled");
@@ -125,9 +143,9 @@ int main(int argc, char **argv)
 	thin_out(mem, size / PAGE);
 	say("gave pages back, %lu MB are left in swap", swapped_kb() >> 10);
 
-	status = run_hook(argv[4]);
+	status = run_hook(argv[6]);
 	if (status)
-		quit("%s ended with status %d", argv[4], status);
+		quit("%s ended with status %d", argv[6], status);
 
 	verify(fd, mem, size / PAGE);
 	return 0;
