@@ -4,7 +4,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak shell check clean distclean
+.PHONY: help tree series run test soak shell check bench clean distclean
 
 MINUTES ?= 10
 export KSRC ZS_CACHE
@@ -18,6 +18,8 @@ help:
 	@echo '                       x86-64 (lockdep), plus a short make run'
 	@echo '  make soak MINUTES=10 zram and zswap swap and verify under constant'
 	@echo '                       compaction on a debug kernel'
+	@echo '  make bench           side by side with the base kernel: instructions on'
+	@echo '                       x86-64, nanoseconds in user-mode Linux'
 	@echo '  make shell           a shell in the guest, with zram swap set up'
 	@echo '  make tree            build/tree: Linux 7.3 plus this project'
 	@echo '  make series          build/series: the project as a patch for git am'
@@ -31,7 +33,7 @@ help:
 	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check shell:
+tree series run test check shell bench:
 	@harness/$@.sh
 
 soak:

@@ -1,0 +1,253 @@
+#!/usr/bin/env bash
+# make bench: the base kernel's zsmalloc and this project's side by side, with
+# the same benchmark (bench/zs_bench.c) built into the same kernel.
+#   BENCH_PLATFORMS  "x86 uml" (default), or one of them
+#                    x86: instructions, counted by QEMU on one CPU, exact
+#                    uml: nanoseconds at native speed on two CPUs; wants an
+#                         idle machine
+#   ROUNDS           boots of each kernel, in turns (default 3)
+#   BENCH_TREE       measure this kernel tree instead of build/tree
+# Ends with a table, which is also in build/bench/bench.csv.  Fails when an
+# object had wrong contents or the kernel complained.
+. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/splat.sh"
+
+BENCH=$BUILD/bench
+ROUNDS=${ROUNDS:-3}
+PLATFORMS=${BENCH_PLATFORMS:-x86 uml}
+OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
+LIMIT=900		# seconds a boot may take
+MEMORY=2G
+
+# A repeated string instruction counts as one instruction per repetition: let
+# the kernel copy with ordinary ones, as it would on the average machine.
+GUEST_CPUS=1
+QEMU_CPU=(-accel tcg -icount 'shift=0,sleep=off' -cpu 'max,la57=off,erms=off')
+
+problems=()
+
+# KEY|what|better: - less, + more, = neither
+keys() {
+	local n
+	cat <<- EOT
+	speed.malloc_1|zs_malloc, 1 thread|-
+	speed.malloc_2|zs_malloc, 2 threads|-
+	speed.free_1|zs_free, random order, 1 thread|-
+	speed.free_2|zs_free, random order, 2 threads|-
+	speed.read_hot_1|read 64 objects, each in one page, 1 thread|-
+	speed.read_hot_2|read 64 objects, each in one page, 2 threads|-
+	speed.read_hot_mixed_1|read 64 objects, any, 1 thread|-
+	speed.read_hot_mixed_2|read 64 objects, any, 2 threads|-
+	speed.read_random_1|read 40,000 objects, random order, 1 thread|-
+	speed.read_random_2|read 40,000 objects, random order, 2 threads|-
+	speed.write_1|write 500 bytes|-
+	speed.straddling|objects in two pages, %|-
+	migrate.cost|migrate a page|-
+	migrate.failed|pages that fail to migrate|-
+	migrate.open_tried|64 objects open: pages to migrate|=
+	migrate.open_moved|64 objects open: pages migrated|+
+	migrate.open_failed|64 objects open: pages that fail|-
+	migrate.open_cost|64 objects open: migrate a page|-
+	latency.quiet_p50|checked read, quiet: p50|-
+	latency.quiet_p99|checked read, quiet: p99|-
+	latency.quiet_p999|checked read, quiet: p99.9|-
+	latency.moving_p50|checked read, all pages moving: p50|-
+	latency.moving_p99|checked read, all pages moving: p99|-
+	latency.moving_p999|checked read, all pages moving: p99.9|-
+	latency.moves_per_ms|pages moved per ms meanwhile|+
+	EOT
+	for n in 4000 40000 400000; do
+		cat <<- EOT
+		$n.density|$n objects: bytes stored / all memory, %|+
+		$n.density_free|$n objects: the same from free memory, %|+
+		$n.pages_full|$n objects: pages of the pool|-
+		$n.density_half|$n, half freed: bytes / all memory, %|+
+		$n.density_half_free|$n, half freed: the same from free memory, %|+
+		$n.pages_before|$n, half freed: pages of the pool|-
+		$n.pages_compacted|$n, compacted: pages given back|+
+		$n.pages_after|$n, compacted: pages of the pool|-
+		$n.compact_cost|$n, compacted: per page given back|-
+		$n.density_compacted|$n, compacted: bytes / all memory, %|+
+		$n.density_compacted_free|$n, compacted: the same from free memory, %|+
+		EOT
+	done
+}
+
+# Makes build/bench/SIDE/tree: the tree FROM plus the benchmark.  The files are
+# hard links, so none may be written to; the one that changes is unlinked.
+make_tree() { # make_tree SIDE FROM
+	local dir=$BENCH/$1 from=$2 entry
+	# Time stamps tell make what changed, within one origin only.
+	[[ $(cat "$dir/origin" 2> /dev/null) == "$from" ]] || rm -rf "$dir"
+	rm -rf "$dir/tree"
+	mkdir -p "$dir/tree"
+	echo "$from" > "$dir/origin"
+	for entry in "$from"/*; do
+		cp -a --link "$entry" "$dir/tree/" 2> /dev/null ||
+			cp -a --reflink=auto "$entry" "$dir/tree/" ||
+			{ disk_hint; die "copying $from to $dir/tree failed"; }
+	done
+	cp -p "$HARNESS/bench/zs_bench.c" "$dir/tree/mm/"
+	cp --remove-destination "$from/mm/Makefile" "$dir/tree/mm/Makefile"
+	cat >> "$dir/tree/mm/Makefile" <<- 'EOT'
+	obj-y += zs_bench.o
+	# UML does not say how wide its physical addresses are, and without that the
+	# base's zsmalloc has no room for the class in its handles and locks more.
+	ifdef CONFIG_UML
+	CFLAGS_zsmalloc.o := -DMAX_POSSIBLE_PHYSMEM_BITS=36
+	endif
+	EOT
+}
+
+build_side() { # build_side SIDE PLATFORM
+	local BUILD=$BENCH/$1 LOGS=$BENCH/$1/logs
+	mkdir -p "$LOGS"
+	kernel_env
+	case $2 in
+	x86)
+		configure_x86 "$BUILD/x86" "$CONFIGS/x86.config"
+		build "$BUILD/x86" x86_64 vmlinux "$1, x86" 920
+		;;
+	uml)
+		mkdir -p "$BUILD/uml"
+		KCONFIG_ALLCONFIG=$HARNESS/bench/uml.config \
+			kmake "$BUILD/uml" um allnoconfig > "$LOGS/config.log" 2>&1 < /dev/null ||
+			{ cat "$LOGS/config.log" >&2; die "configuring UML failed"; }
+		check_config "$HARNESS/bench/uml.config" "$BUILD/uml/.config" ||
+			die "these options have unmet dependencies or do not exist in this tree"
+		build "$BUILD/uml" um linux "$1, UML" 450
+		;;
+	esac
+}
+
+boot() { # boot SIDE PLATFORM ROUND
+	local dir=$BENCH/$1 console=$BENCH/$1/$2-$3.log start=$SECONDS status=0
+	step "Round $3 of $ROUNDS: $1 on $2 (a minute or two)"
+	case $2 in
+	x86)
+		guest "$dir/x86/vmlinux" "$MEMORY" "$LIMIT" "$console" /dev/null \
+			'kunit.enable=0' || status=$?
+		;;
+	uml)
+		TMPDIR=/dev/shm timeout --foreground -k 5 "$LIMIT" "$dir/uml/linux" \
+			"mem=$MEMORY" seccomp=on ncpus=2 con=null con0=null,fd:1 panic=-1 \
+			> "$console" 2>&1 < /dev/null || status=$?
+		;;
+	esac
+	info "took $(elapsed $((SECONDS - start)))"
+	((status == 0)) || problems+=("$1 on $2, round $3: ended with status $status")
+	splat_check "$console" 'ZSBENCH DONE' ||
+		problems+=("$1 on $2, round $3: see ${console#"$TOP"/}")
+	tr -d '\r' < "$console" | sed -n -E 's/^.*ZSBENCH ((FAIL|SKIP) .*)/    \1/p'
+	tr -d '\r' < "$console" | sed -n -E \
+		"s/^.*ZSBENCH ([a-z0-9_.]+) ([0-9.]+)\$/$2 $1 \1 \2/p" >> "$BENCH/values"
+}
+
+# values: PLATFORM SIDE KEY VALUE, a line per boot
+summary() {
+	keys | awk -F'|' -v OFS=, '
+	function sorted(s,   n, i, j, t) {
+		n = split(s, v, " ")
+		for (i = 2; i <= n; i++)
+			for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
+				t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
+			}
+		min = v[1]; max = v[n]
+		median = n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
+	}
+	NR == FNR { order[++nr] = $1; text[$1] = $2; better[$1] = $3; next }
+	{
+		split($0, f, " ")
+		if (!(f[1] in seen)) { seen[f[1]] = 1; platform[++np] = f[1] }
+		values[f[1], f[2], f[3]] = values[f[1], f[2], f[3]] " " f[4]
+	}
+	END {
+		print "platform", "key", "what", "better", "base", "base_min", "base_max", \
+			"ours", "ours_min", "ours_max", "ratio"
+		for (p = 1; p <= np; p++)
+			for (i = 1; i <= nr; i++) {
+				k = order[i]
+				b = values[platform[p], "base", k]
+				o = values[platform[p], "ours", k]
+				if (b == "" || o == "")
+					continue
+				sorted(b); bm = median; b0 = min; b1 = max
+				sorted(o)
+				gsub(",", "", text[k])
+				print platform[p], k, text[k], better[k], bm, b0, b1, \
+					median, min, max, bm + 0 ? sprintf("%.3f", median / bm) : "-"
+			}
+	}' - "$BENCH/values" > "$BENCH/bench.csv"
+}
+
+table() {
+	awk -F, -v rounds="$ROUNDS" '
+	function spread(m, a, b) { return m + 0 ? sprintf("%.1f", (b - a) * 100 / m) : "-" }
+	NR == 1 { next }
+	$1 != last {
+		last = $1
+		printf "\n  %-50s %12s %6s %12s %6s %7s\n", $1 == "x86" ? \
+			"x86-64, 1 CPU: instructions where not said" : \
+			"UML, native, 2 CPUs: ns where not said", \
+			"base", "+-%", "ours", "+-%", "ratio"
+	}
+	{
+		printf "%s %-50s %12s %6s %12s %6s %7s\n", $4, $3, $5, \
+			spread($5, $6, $7), $8, spread($8, $9, $10), $11
+	}' "$BENCH/bench.csv"
+	printf '\n  Medians of %s boots each; +-%%: from the lowest to the highest, in %% of the median.\n' "$ROUNDS"
+	printf '  First column: + more is better, - less is better.  Times include the loop.\n'
+	printf '  All memory: pages, slabs, vmalloc and per-CPU data since before the pool.\n'
+	[[ " $PLATFORMS " != *' uml '* ]] ||
+		printf '  In UML on several CPUs disabling interrupts costs system calls, as locking does not.\n'
+}
+
+lock_bench() {
+	mkdir -p "$BENCH"
+	exec 8> "$BENCH/lock"
+	flock -n 8 || { info "waiting for another make bench"; flock 8; }
+}
+
+main() {
+	local platform side round
+	[[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS=$ROUNDS is not a number"
+	for platform in $PLATFORMS; do
+		[[ $platform == x86 || $platform == uml ]] ||
+			die "BENCH_PLATFORMS: x86 and uml, not '$platform'"
+	done
+	"$HARNESS/deps.sh" tree build guest
+	[[ -n ${BENCH_TREE:-} ]] || "$HARNESS/tree.sh"
+	need_space "$BUILD" 4000 "the benchmark's kernels"
+	lock_bench
+	step "Making the two trees (about 20 seconds)"
+	(
+		build_lock	# only while the trees are read
+		make_tree base "$(realpath "$BUILD/base")"
+		make_tree ours "$OURS"
+	)
+	for platform in $PLATFORMS; do
+		for side in base ours; do
+			step "Building $side for $platform (first time up to 8 minutes)"
+			build_side "$side" "$platform"
+		done
+	done
+
+	: > "$BENCH/values"
+	for platform in $PLATFORMS; do
+		for ((round = 1; round <= ROUNDS; round++)); do
+			boot base "$platform" "$round"
+			boot ours "$platform" "$round"
+		done
+	done
+	summary
+	table
+	if ((${#problems[@]})); then
+		printf '\nproblem: %s\n' "${problems[@]}"
+		verdict "bench: FAILED, ${#problems[@]} problems"
+		exit 1
+	fi
+	verdict "bench: OK, $(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv"
+}
+
+main
