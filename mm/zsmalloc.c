@@ -101,26 +101,37 @@ static u16 zs_geo_of_step[ZS_NR_STEPS] __ro_after_init;
 /* The smallest size that is stored in a page of its own. */
 static size_t zs_huge_size __ro_after_init;
 
+/* Memory per slot, in 1/256 bytes, of a zspage and its descriptor */
+static unsigned int zs_slot_cost(unsigned int pages, unsigned int slots,
+				 unsigned long page_size)
+{
+	size_t bytes = pages * page_size + zspage_descriptor_size(pages, slots);
+
+	return bytes * 256 / slots;
+}
+
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots)
 {
-	struct zs_geometry best = { .size = size };
-	u64 best_cost = 0;
+	struct zs_geometry fit = { .size = size };
+	unsigned int lowest = UINT_MAX;
 
-	for (unsigned int pages = 1; pages <= max_pages; pages++) {
-		unsigned int slots = min(pages * page_size / size, max_slots);
-		u64 cost = pages * page_size +
-			   zspage_descriptor_size(pages, slots);
+	/* Longest first: what is left in the end is the shortest that will do. */
+	for (int pass = 0; pass < 2; pass++)
+		for (unsigned int pages = max_pages; pages; pages--) {
+			unsigned int slots, cost;
 
-		if (pages > 1 && slots <= pages)
-			continue;
-		if (best.slots && cost * best.slots >= best_cost * slots)
-			continue;
-		best.pages = pages;
-		best.slots = slots;
-		best_cost = cost;
-	}
-	return best;
+			slots = min(pages * page_size / size, max_slots);
+			if (pages > 1 && slots <= pages)
+				continue;
+			cost = zs_slot_cost(pages, slots, page_size);
+			lowest = min(lowest, cost);
+			if (pass && cost <= lowest + lowest / ZS_FIT_SLACK) {
+				fit.pages = pages;
+				fit.slots = slots;
+			}
+		}
+	return fit;
 }
 
 /* From the largest size down, as that is the one neighbours may share. */
@@ -460,9 +471,17 @@ void *zs_alloc_spare(size_t size)
 	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
 }
 
-static void zs_count_page(struct zpdesc *zpdesc, int nr)
+/* Add @sign for each of the pages to its zone; mostly they are of one zone. */
+static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 {
-	mod_zone_page_state(zpdesc_zone(zpdesc), NR_ZSPAGES, nr);
+	for (unsigned int i = 0, first = 0; i < nr; i++)
+		if (i + 1 == nr ||
+		    zpdesc_zone(pages[i + 1]) != zpdesc_zone(pages[first])) {
+			mod_zone_page_state(zpdesc_zone(pages[first]),
+					    NR_ZSPAGES,
+					    sign * (int)(i + 1 - first));
+			first = i + 1;
+		}
 }
 
 /* A zspage that nobody can see yet. */
@@ -470,12 +489,12 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 {
 	struct zs_pool *pool = class->pool;
 	struct zspage *zspage;
-	unsigned int nr, i;
+	unsigned int nr, slot;
 
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
 		return NULL;
-	VM_WARN_ON_ONCE(zs_decode_handle(zs_encode_handle(zspage, 0), &i) !=
+	VM_WARN_ON_ONCE(zs_decode_handle(zs_encode_handle(zspage, 0), &slot) !=
 			kasan_reset_tag(zspage));
 
 	if (!zs_migration)
@@ -494,8 +513,7 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	zspage->class = class;
 	zspage->fullness = ZS_DEAD;
 	zspage_set_magic(zspage, ZSPAGE_MAGIC);
-	for (i = 0; i < nr; i++)
-		zs_count_page(zspage->pages[i], 1);
+	zs_count_pages(zspage->pages, nr, 1);
 	atomic_long_add(nr, &pool->pages);
 	atomic_long_inc(&pool->refs);
 	return zspage;
@@ -530,13 +548,11 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 			     unsigned int nr)
 {
+	zs_count_pages(pages, nr, -1);
 	for (unsigned int i = 0; i < nr; i++) {
-		struct zpdesc *zpdesc = pages[i];
-
-		zpdesc->zspage = NULL;
-		zs_count_page(zpdesc, -1);
-		zpdesc_unlock(zpdesc);
-		zpdesc_put(zpdesc);
+		pages[i]->zspage = NULL;
+		zpdesc_unlock(pages[i]);
+		__free_page(zpdesc_page(pages[i]));
 	}
 	atomic_long_sub(nr, &pool->pages);
 }
@@ -640,6 +656,25 @@ void zs_flush_deferred(void)
  * Fullness
  */
 
+static bool zspage_check(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	unsigned int slots = class->geo.slots;
+	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
+
+	zspage_check_magic(zspage);
+	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
+			  zspage->stub ||
+			  zspage->isolated > class->geo.pages ||
+			  zspage->fullness != zs_fullness(inuse, slots) ||
+			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
+				zspage->hint,
+			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u\n",
+			  slots, class->geo.size, inuse, zspage->inuse,
+			  zspage->nr_links, zspage->hint, zspage->isolated,
+			  zspage->fullness);
+}
+
 static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 				enum zs_fullness fullness)
 	__must_hold(&class->lock)
@@ -658,12 +693,15 @@ static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 	zspage->fullness = fullness;
 }
 
+/* After slots were taken or put */
 static void zspage_update_fullness(struct size_class *class,
 				   struct zspage *zspage)
 	__must_hold(&class->lock)
 {
 	zspage_set_fullness(class, zspage,
 			    zs_fullness(zspage->inuse, class->geo.slots));
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		zspage_check(class, zspage);
 }
 
 /* A zspage with a free slot: of the fullest group, the last used one. */
@@ -800,25 +838,6 @@ static unsigned int stub_max_links(struct zspage *stub)
 	return bitmap_weight(zspage_bitmap(stub), stub->class->geo.slots);
 }
 
-static bool zspage_check(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
-{
-	unsigned int slots = class->geo.slots;
-	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
-
-	zspage_check_magic(zspage);
-	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
-			  zspage->stub ||
-			  zspage->isolated > class->geo.pages ||
-			  zspage->fullness != zs_fullness(inuse, slots) ||
-			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
-				zspage->hint,
-			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u\n",
-			  slots, class->geo.size, inuse, zspage->inuse,
-			  zspage->nr_links, zspage->hint, zspage->isolated,
-			  zspage->fullness);
-}
-
 #if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST)
 
 /* Every guest is where its owner's link says, in a slot that is in use. */
@@ -922,8 +941,9 @@ const struct zs_geometry *zs_geometries(unsigned int *nr)
  * Allocating and freeing
  */
 
-static unsigned long zspage_take_slot(struct size_class *class,
-				      struct zspage *zspage)
+/* The caller updates the fullness. */
+static unsigned int zspage_take_slot(struct size_class *class,
+				     struct zspage *zspage)
 	__must_hold(&class->lock)
 {
 	unsigned long *bitmap = zspage_bitmap(zspage);
@@ -934,11 +954,7 @@ static unsigned long zspage_take_slot(struct size_class *class,
 	zspage->hint = slot + 1;
 	zspage->inuse++;
 	class->inuse++;
-	zspage_update_fullness(class, zspage);
-	if (IS_ENABLED(CONFIG_DEBUG_VM))
-		zspage_check(class, zspage);
-
-	return zs_encode_handle(zspage, slot);
+	return slot;
 }
 
 /**
@@ -986,7 +1002,8 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 		for (unsigned int i = 0; i < class->geo.pages; i++)
 			zspage_adopt(zspage, zspage->pages[i]);
 	}
-	handle = zspage_take_slot(class, zspage);
+	handle = zs_encode_handle(zspage, zspage_take_slot(class, zspage));
+	zspage_update_fullness(class, zspage);
 	spin_unlock(&class->lock);
 
 	return handle;
@@ -1071,8 +1088,6 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	}
 	if (zspage->inuse || zspage->isolated) {
 		zspage_update_fullness(class, zspage);
-		if (IS_ENABLED(CONFIG_DEBUG_VM))
-			zspage_check(class, zspage);
 	} else {
 		zspage_set_fullness(class, zspage, ZS_DEAD);
 		dead = true;
@@ -1379,8 +1394,8 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 
 	old->zspage = NULL;
 	if (zpdesc_zone(new) != zpdesc_zone(old)) {
-		zs_count_page(new, 1);
-		zs_count_page(old, -1);
+		zs_count_pages(&new, 1, 1);
+		zs_count_pages(&old, 1, -1);
 	}
 	atomic_inc(&zspage->nr_stale);
 	llist_add(&old->stale, &zspage->stale);
@@ -1738,14 +1753,20 @@ static bool zspage_copy_objects(struct size_class *class, struct zspage *source,
 	__must_hold(&class->lock)
 {
 	unsigned int slot, dest_slot, nr = 0;
-	struct zspage *dest;
+	struct zspage *dest = NULL;
 
 	for_each_set_bit(slot, zspage_bitmap(source), class->geo.slots) {
-		dest = class_find_zspage(class);
-		spare->moved[nr] = zspage_take_slot(class, dest);
-		zs_decode_handle(spare->moved[nr++], &dest_slot);
+		if (!dest)
+			dest = class_find_zspage(class);
+		dest_slot = zspage_take_slot(class, dest);
+		spare->moved[nr++] = zs_encode_handle(dest, dest_slot);
 		if (!zs_copy_slot(dest, dest_slot, source, slot))
 			goto undo;
+		if (dest->inuse == class->geo.slots ||
+		    nr == source->inuse) {
+			zspage_update_fullness(class, dest);
+			dest = NULL;
+		}
 	}
 	return true;
 

@@ -83,6 +83,7 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
 #define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
 #define ZS_NR_STEPS		((PAGE_SIZE - ZS_MIN_SIZE) / ZS_SIZE_STEP + 1)
 #define ZS_MAX_PAGES		CONFIG_ZSMALLOC_CHAIN_SIZE
+#define ZS_FIT_SLACK		64
 
 /**
  * struct zs_geometry - how the zspages of one class are cut
@@ -111,9 +112,11 @@ static inline unsigned int zs_size_step(unsigned int size)
  * @max_pages: longest zspage allowed
  * @max_slots: most slots per zspage allowed
  *
- * Cheapest: least memory per slot, the descriptor included; of equals, the
- * shortest zspage.  Where the pages are too short for more than one slot each
- * a zspage is a single page, which can be freed by itself.
+ * Cheapest: least memory per slot, the descriptor included.  But the shortest
+ * zspage that is not more than 1/ZS_FIT_SLACK above that: most classes have one
+ * that is not full, which costs more the longer it is, and short ones are easier
+ * to empty.  Where the pages are too short for more than one slot each a zspage
+ * is a single page, which can be freed by itself.
  *
  * Context: any, a pure function.
  * Return: the geometry.
