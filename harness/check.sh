@@ -10,10 +10,14 @@ findings=0
 step "checkpatch --strict"
 mapfile -t files < <(find mm include -type f -name '*.[ch]' | sort)
 ((${#files[@]})) || die "no source files in mm/ and include/"
+# Its errors are kept apart: it also calls spdxcheck.py, which needs the tree
+# to be a git repository.
 if ! perl "$BUILD/tree/scripts/checkpatch.pl" --root="$BUILD/tree" --strict \
-	--no-summary --terse --show-types -f "${files[@]}"; then
+	--no-summary --terse --show-types -f "${files[@]}" 2> "$LOGS/checkpatch.err"; then
 	findings=$((findings + 1))
 fi
+! grep -E '^(Can|Could not|Must be run)' "$LOGS/checkpatch.err" ||
+	die "checkpatch did not run, see build/logs/checkpatch.err"
 
 step "shellcheck"
 shellcheck -x harness/*.sh .ci/run || findings=$((findings + 1))
@@ -27,7 +31,7 @@ for file in mm/tests/zsmalloc*.c; do
 done
 log=$LOGS/sparse.log
 # With C=2 sparse looks at the sources of the objects, built anew or not.
-kmake "$BUILD/x86-debug" x86_64 C=2 CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" \
+kmake "$BUILD/x86-debug" x86_64 C=2 "CHECK=$HARNESS/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" \
 	> "$log" 2>&1 < /dev/null || { cat "$log" >&2; die "sparse did not run"; }
 grep -q '^  CHECK .*mm/zsmalloc' "$log" || die "sparse was not run on mm/zsmalloc.c"
 if grep -E '(warning|error):' "$log" | grep -E 'zsmalloc|zpdesc'; then

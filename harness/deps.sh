@@ -56,9 +56,6 @@ for group; do
 		want sparse have_cmd sparse
 		want perl have_cmd perl
 		want shellcheck have_cmd shellcheck
-		# checkpatch's check of licence tags is in Python.
-		want python3-ply python3 -c 'import ply'
-		want python3-git python3 -c 'import git'
 		;;
 	*)
 		die "deps.sh: unknown group '$group'"

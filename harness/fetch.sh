@@ -183,12 +183,15 @@ finish_fetch() { # finish_fetch UNPACKED DESCRIPTION
 	mv "$FETCHED.id.new" "$FETCHED.id"
 }
 
-mkdir -p "$LOGS"
+mkdir -p "$LOGS" "$CACHE" || die "cannot write to $BUILD and $CACHE"
 if [[ -n ${KSRC:-} ]]; then
 	from_ksrc
 	exit 0
 fi
 
+# Other checkouts share the cache: one fetches, the others wait.
+exec 8> "$CACHE/lock"
+flock -n 8 || { info "waiting for another command that fetches the kernel source"; flock 8; }
 if [[ ! -f $FETCHED.id ]] || ! is_kernel_tree "$FETCHED"; then
 	if ! from_apt && ! from_kernel_org; then
 		printf 'error: no Linux %s source tree.  Tried:\n' "$SERIES" >&2

@@ -38,7 +38,7 @@ main() {
 	local platform=${1:-} glob=${2:-*} report log status=0 passed failed
 	report=$LOGS/kunit-$platform.txt
 	mkdir -p "$LOGS"
-	rm -f "$BUILD/kunit-$platform.count"
+	rm -f "$BUILD/kunit-$platform.count" "$BUILD/uml/test.log"
 	case $platform in
 	uml)
 		step "KUnit on user-mode Linux, $GUEST_CPUS CPUs, KASAN, lockdep (about a minute)"

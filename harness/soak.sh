@@ -21,7 +21,7 @@ console=$LOGS/soak.log
 results=$BUILD/soak.results
 swap=$BUILD/soak-swap.img
 rm -f "$swap"
-truncate -s 1G "$swap"
+truncate -s 96M "$swap"
 
 follow() { # the guest's progress, as it goes
 	tail -n +1 -f --pid=$$ "$console" 2> /dev/null |
