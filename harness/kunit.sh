@@ -38,11 +38,12 @@ main() {
 	local platform=${1:-} glob=${2:-*} report log status=0 passed failed
 	report=$LOGS/kunit-$platform.txt
 	mkdir -p "$LOGS"
-	rm -f "$BUILD/kunit-$platform.count" "$BUILD/uml/test.log"
+	rm -f "$BUILD/kunit-$platform.count"
 	case $platform in
 	uml)
-		step "KUnit on user-mode Linux, $GUEST_CPUS CPUs, KASAN, lockdep (about a minute)"
+		step "KUnit on user-mode Linux, $GUEST_CPUS CPUs, KASAN, lockdep (about 3 minutes)"
 		log=$BUILD/uml/test.log
+		rm -f "$log"
 		run_uml "$glob" > "$report" 2>&1 || status=$?
 		;;
 	x86)
