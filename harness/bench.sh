@@ -37,9 +37,10 @@ keys() {
 	speed.free_1|zs_free, random order, 1 thread|-
 	speed.free_2|zs_free, random order, 2 threads|-
 	speed.read_hot_1|read 64 objects, each in one page, 1 thread|-
-	speed.read_hot_2|read 64 objects, each in one page, 2 threads|-
+	speed.read_hot_2|read 64 objects each, in one page, 2 threads|-
+	speed.read_same_2|read the same 64 objects, 2 threads in step|-
 	speed.read_hot_mixed_1|read 64 objects, any, 1 thread|-
-	speed.read_hot_mixed_2|read 64 objects, any, 2 threads|-
+	speed.read_hot_mixed_2|read 64 objects each, any, 2 threads|-
 	speed.read_random_1|read 40,000 objects, random order, 1 thread|-
 	speed.read_random_2|read 40,000 objects, random order, 2 threads|-
 	speed.write_1|write 500 bytes|-
@@ -133,7 +134,7 @@ boot() { # boot SIDE PLATFORM ROUND
 		;;
 	uml)
 		TMPDIR=/dev/shm timeout --foreground -k 5 "$LIMIT" "$dir/uml/linux" \
-			"mem=$MEMORY" seccomp=on ncpus=2 con=null con0=null,fd:1 panic=-1 \
+			"mem=$MEMORY" seccomp=on ncpus=2 stderr=1 panic=-1 \
 			> "$console" 2>&1 < /dev/null || status=$?
 		;;
 	esac
@@ -202,7 +203,10 @@ table() {
 	printf '  First column: + more is better, - less is better.  Times include the loop.\n'
 	printf '  All memory: pages, slabs, vmalloc and per-CPU data since before the pool.\n'
 	[[ " $PLATFORMS " != *' uml '* ]] ||
-		printf '  In UML on several CPUs disabling interrupts costs system calls, as locking does not.\n'
+		cat <<- EOT
+		  In UML with several CPUs, turning interrupts off or on is a system call, in both
+		  kernels: page allocation and whatever else does so costs more than on hardware.
+		EOT
 }
 
 lock_bench() {

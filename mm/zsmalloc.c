@@ -1411,8 +1411,9 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
  */
 static bool zs_wait_stale(struct page *page)
 {
-	for (int i = 0; i < 5 && page_ref_count(page) > 1; i++)
-		usleep_range(10, 20);
+	/* Sleeping takes a jiffy where there are no high-resolution timers. */
+	for (int i = 0; i < 50 && page_ref_count(page) > 1; i++)
+		udelay(1);
 	return page_ref_count(page) > 1;
 }
 

@@ -32,6 +32,14 @@
 #include <linux/vmstat.h>
 #include <linux/zsmalloc.h>
 
+/* UML's ktime_get_ns() goes in steps of 256 ns. */
+#ifdef CONFIG_UML
+#include <os.h>
+#define now_ns()	((u64)os_nsecs())
+#else
+#define now_ns()	ktime_get_ns()
+#endif
+
 #define MAX_OBJECTS	400000U
 #define SPEED_OBJECTS	40000U
 #define NR_HOT		64U		/* objects read over and over, or held open */
@@ -62,8 +70,8 @@ static unsigned int nr_objects;
 static unsigned long *handles;		/* 0: freed */
 static u16 *sizes;
 static u32 *order;			/* a random order of them */
-static unsigned long hot[NR_HOT];
-static u16 hot_size[NR_HOT];
+static unsigned long hot[MAX_THREADS][NR_HOT];
+static u16 hot_size[MAX_THREADS][NR_HOT];
 static u32 *samples;
 static unsigned long *pfns;
 static void *expected;
@@ -176,9 +184,9 @@ static int worker_thread(void *arg)
 	atomic_inc(&nr_ready);
 	while (atomic_read(&nr_ready) < w->nr)
 		cpu_relax();
-	start = ktime_get_ns();
+	start = now_ns();
 	w->ops = w->fn(w);
-	w->ns = ktime_get_ns() - start;
+	w->ns = now_ns() - start;
 	complete(&w->done);
 	return 0;
 }
@@ -257,18 +265,29 @@ static u64 do_free(struct worker *w)
 	return end - first_of(w);
 }
 
-static u64 do_read_hot(struct worker *w)
+static u64 read_hot(struct worker *w, unsigned int set)
 {
 	unsigned int i, round;
 	void *p;
 
 	for (round = 0; round < HOT_ROUNDS; round++) {
 		for (i = 0; i < NR_HOT; i++) {
-			p = zs_obj_read_begin(pool, hot[i], hot_size[i], w->buf);
-			zs_obj_read_end(pool, hot[i], hot_size[i], p);
+			p = zs_obj_read_begin(pool, hot[set][i], hot_size[set][i], w->buf);
+			zs_obj_read_end(pool, hot[set][i], hot_size[set][i], p);
 		}
 	}
 	return HOT_ROUNDS * NR_HOT;
+}
+
+static u64 do_read_hot(struct worker *w)
+{
+	return read_hot(w, w->id);
+}
+
+/* The same objects by all threads, in the same order at the same time */
+static u64 do_read_same(struct worker *w)
+{
+	return read_hot(w, 0);
 }
 
 static u64 do_read_random(struct worker *w)
@@ -306,11 +325,11 @@ static u64 do_sample_reads(struct worker *w)
 		u32 n = order[i % nr_objects];
 
 		fill(expected, n, sizes[n]);
-		start = ktime_get_ns();
+		start = now_ns();
 		p = zs_obj_read_begin(pool, handles[n], sizes[n], w->buf);
 		bad += memcmp(p, expected, sizes[n]) != 0;
 		zs_obj_read_end(pool, handles[n], sizes[n], p);
-		samples[i] = min(ktime_get_ns() - start, (u64)U32_MAX);
+		samples[i] = min(now_ns() - start, (u64)U32_MAX);
 	}
 	if (bad)
 		fail("wrong contents while pages move");
@@ -400,9 +419,9 @@ static void density(const char *name, unsigned int nr)
 	}
 	report_density("density_half", "density_half_free", before);
 	pages_before = zs_get_total_pages(pool);
-	t = ktime_get_ns();
+	t = now_ns();
 	zs_compact(pool);
-	t = ktime_get_ns() - t;
+	t = now_ns() - t;
 	pages = zs_get_total_pages(pool);
 	report("pages_before", pages_before, 1);
 	report("pages_compacted", pages_before - pages, 1);
@@ -490,9 +509,9 @@ static void migration(void)
 	write_all();
 
 	for (i = 0; i < REPEAT; i++) {
-		t = ktime_get_ns();
+		t = now_ns();
 		moved = migrate_all(&tried);
-		t = ktime_get_ns() - t;
+		t = now_ns() - t;
 		keep_best(&best, div_u64(t * 1000, moved));
 	}
 	report("cost", best, 1000);
@@ -502,15 +521,17 @@ static void migration(void)
 		n = SPEED_OBJECTS / NR_HOT * i;
 		zs_obj_read_sg_begin(pool, handles[n], sg[i], sizes[n]);
 	}
-	t = ktime_get_ns();
+	t = now_ns();
 	cpu = task_sched_runtime(current);
 	moved = migrate_all(&tried);
 	cpu = task_sched_runtime(current) - cpu;
-	t = ktime_get_ns() - t;
+	t = now_ns() - t;
 	report("open_tried", tried, 1);
 	report("open_moved", moved, 1);
 	report("open_failed", tried - moved, 1);
-	report("open_cost", cpu, moved);
+	/* UML counts CPU time in ticks. */
+	if (!IS_ENABLED(CONFIG_UML))
+		report("open_cost", cpu, moved);
 	report("open_elapsed", t, moved);
 	for (i = 0; i < NR_HOT; i++) {
 		n = SPEED_OBJECTS / NR_HOT * i;
@@ -537,21 +558,26 @@ static bool straddles(unsigned int i)
 	return p == buf;
 }
 
+/* Each thread's objects are spread over its own part of the pool. */
 static void choose_hot(bool may_straddle)
 {
-	unsigned int i, n;
+	const unsigned int part = SPEED_OBJECTS / MAX_THREADS;
+	unsigned int set, i, n;
 
-	for (i = 0; i < NR_HOT; i++) {
-		for (n = SPEED_OBJECTS / NR_HOT * i; !may_straddle && straddles(n); n++)
-			;
-		hot[i] = handles[n];
-		hot_size[i] = sizes[n];
+	for (set = 0; set < MAX_THREADS; set++) {
+		for (i = 0; i < NR_HOT; i++) {
+			n = part * set + part / NR_HOT * i;
+			while (!may_straddle && straddles(n))
+				n++;
+			hot[set][i] = handles[n];
+			hot_size[set][i] = sizes[n];
+		}
 	}
 }
 
-static void speed_with(unsigned int nr, const char * const names[5])
+static void speed_with(unsigned int nr, const char * const names[6])
 {
-	u64 best[5] = {};
+	u64 best[6] = {};
 	unsigned int i;
 
 	setup(SPEED_OBJECTS, 0);
@@ -562,24 +588,26 @@ static void speed_with(unsigned int nr, const char * const names[5])
 		write_all();
 		choose_hot(false);
 		keep_best(&best[1], run(nr, do_read_hot));
+		keep_best(&best[5], run(nr, do_read_same));
 		choose_hot(true);
 		keep_best(&best[2], run(nr, do_read_hot));
 		keep_best(&best[3], run(nr, do_read_random));
 		verify_all();
 		keep_best(&best[4], run(nr, do_free));
 	}
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < 6 && names[i]; i++)
 		report(names[i], best[i], 1000);
 	zs_destroy_pool(pool);
 }
 
 static void speed(void)
 {
-	static const char * const one[] = {
+	static const char * const one[6] = {
 		"malloc_1", "read_hot_1", "read_hot_mixed_1", "read_random_1", "free_1"
 	};
-	static const char * const two[] = {
-		"malloc_2", "read_hot_2", "read_hot_mixed_2", "read_random_2", "free_2"
+	static const char * const two[6] = {
+		"malloc_2", "read_hot_2", "read_hot_mixed_2", "read_random_2", "free_2",
+		"read_same_2"
 	};
 	unsigned int i, n = 0;
 	u64 best = 0;

@@ -1037,7 +1037,7 @@ static void migration_waits_for_readers_a_short_while(struct kunit *test)
 	isolate_pool(t->pool, &list);
 	start = ktime_get();
 	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
-	KUNIT_EXPECT_GE(test, ktime_us_delta(ktime_get(), start), 50);
+	KUNIT_EXPECT_GE(test, ktime_us_delta(ktime_get(), start), 40);
 	KUNIT_EXPECT_LE(test, ktime_us_delta(ktime_get(), start), 1000000);
 	zs_obj_read_sg_end(t->pool, o->handle);
 	expect_all_intact(t);
