@@ -63,6 +63,17 @@ debian_sites() {
 		}' | sort -s -k1,1n | awk '$1 < 3 && !seen[$2]++ { print $2 }'
 }
 
+# An empty $work in the cache, with the folders named, gone when this ends.  The
+# caller has $work local.
+start_work() {
+	need_space "$CACHE" 3500 "the kernel source"
+	work=$CACHE/fetch.$$
+	rm -rf "$CACHE"/fetch.*
+	mkdir -p "${@/#/$work/}"
+	# shellcheck disable=SC2064 # expand now
+	trap "rm -rf '$work'" EXIT
+}
+
 from_apt() {
 	local site suite work deb version unpacked apt=() error sites
 	if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
@@ -74,13 +85,7 @@ from_apt() {
 		tried+=("apt: no Debian mirror in this machine's apt sources")
 		return 1
 	fi
-	need_space "$CACHE" 3500 "the kernel source"
-
-	work=$CACHE/fetch.$$
-	rm -rf "$CACHE"/fetch.*
-	mkdir -p "$work"/{state/lists/partial,cache/archives/partial,etc}
-	# shellcheck disable=SC2064 # expand now
-	trap "rm -rf '$work'" EXIT
+	start_work state/lists/partial cache/archives/partial etc
 	# apt's own user for downloads may not reach the cache directory.
 	apt=(-o "Dir::State=$work/state" -o "Dir::State::lists=$work/state/lists"
 	     -o Dir::State::status=/dev/null -o "Dir::Cache=$work/cache"
@@ -154,12 +159,7 @@ from_kernel_org() {
 		tried+=("kernel.org: has no $SERIES release")
 		return 1
 	fi
-	need_space "$CACHE" 3500 "the kernel source"
-	work=$CACHE/fetch.$$
-	rm -rf "$CACHE"/fetch.*
-	mkdir -p "$work/tree"
-	# shellcheck disable=SC2064 # expand now
-	trap "rm -rf '$work'" EXIT
+	start_work tree
 	step "Fetching $name from kernel.org (about 150 MB)"
 	if ! "${get[@]}" "$url/$name" > "$work/$name"; then
 		tried+=("kernel.org: download of $name failed")
