@@ -463,7 +463,10 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
 }
 
-/* Memory for evacuating: gone without if there is none, reserves untouched. */
+/*
+ * Memory for evacuating, which reclaim may wait for: no reserves, no reclaim,
+ * and done without if there is none.  So class->lock may be held.
+ */
 void *zs_alloc_spare(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_spare, size);
@@ -475,10 +478,9 @@ void *zs_alloc_spare(size_t size)
 static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 {
 	for (unsigned int i = 0, first = 0; i < nr; i++)
-		if (i + 1 == nr ||
-		    zpdesc_zone(pages[i + 1]) != zpdesc_zone(pages[first])) {
-			mod_zone_page_state(zpdesc_zone(pages[first]),
-					    NR_ZSPAGES,
+		if (i + 1 == nr || page_zone_id(zpdesc_page(pages[i])) !=
+				   page_zone_id(zpdesc_page(pages[i + 1]))) {
+			mod_zone_page_state(zpdesc_zone(pages[i]), NR_ZSPAGES,
 					    sign * (int)(i + 1 - first));
 			first = i + 1;
 		}
@@ -724,77 +726,55 @@ static struct zspage *class_find_zspage(struct size_class *class)
  */
 
 /*
- * Memory that evacuating a zspage takes, allocated before class->lock is:
- * @links for the stub, @moved to note where each object went, and @guests to
- * enter them there.  If @have is not what is needed, @need says what is.
+ * Guests come and go under class->lock.  Nodes that are to spare meanwhile are
+ * on a list of the caller's, who frees what is left of it without the lock.
  */
-struct zs_spare {
-	struct zs_spare_size {
-		unsigned int links, moved, guests;
-	} have, need;
-	unsigned long *links;
-	unsigned long *moved;
-	struct zs_guests *guests;
-};
-
-/* Links stay for long: no more memory than they need. */
-static bool zs_spare_fits_links(struct zs_spare *spare)
+static void zs_put_node(struct zs_guests **nodes, struct zs_guests *node)
 {
-	size_t have = spare->have.links * sizeof(*spare->links);
-	size_t need = spare->need.links * sizeof(*spare->links);
-
-	return have >= need &&
-	       kmalloc_size_roundup(have) == kmalloc_size_roundup(need);
+	node->next = *nodes;
+	*nodes = node;
 }
 
-static void zs_spare_put_node(struct zs_spare *spare, struct zs_guests *node)
+static struct zs_guests *zs_get_node(struct zs_guests **nodes)
 {
-	node->next = spare->guests;
-	spare->guests = node;
-	spare->have.guests++;
-}
+	struct zs_guests *node = *nodes;
 
-static struct zs_guests *zs_spare_get_node(struct zs_spare *spare)
-{
-	struct zs_guests *node = spare->guests;
-
-	spare->guests = node->next;
-	spare->have.guests--;
+	*nodes = node->next;
 	return node;
 }
 
-/* Takes the node that it may need from @spare. */
+static void zs_free_nodes(struct zs_guests *nodes)
+{
+	while (nodes)
+		kfree(zs_get_node(&nodes));
+}
+
+/* Have what zspage_add_guest() may need. */
+static bool zspage_prepare_guest(struct zspage *zspage,
+				 struct zs_guests **nodes)
+	__must_hold(&zspage->class->lock)
+{
+	if (zspage->nr_links % ZS_GUESTS_PER_NODE == 0 && !*nodes) {
+		struct zs_guests *node = zs_alloc_spare(sizeof(*node));
+
+		if (!node)
+			return false;
+		zs_put_node(nodes, node);
+	}
+	return true;
+}
+
 static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
-			     struct zs_spare *spare)
+			     struct zs_guests **nodes)
 	__must_hold(&zspage->class->lock)
 {
 	unsigned int i = zspage->nr_links++ % ZS_GUESTS_PER_NODE;
 
 	if (i == 0) {
-		struct zs_guests *node = zs_spare_get_node(spare);
-
 		zspage->class->guest_nodes++;
-		node->next = zspage->guests;
-		zspage->guests = node;
+		zs_put_node(&zspage->guests, zs_get_node(nodes));
 	}
 	zspage->guests->owner[i] = owner;
-}
-
-/* Takes a guest off the list; *@empty is a node that went with it, or NULL. */
-static unsigned long zspage_pop_guest(struct zspage *zspage,
-				      struct zs_guests **empty)
-	__must_hold(&zspage->class->lock)
-{
-	unsigned int i = --zspage->nr_links % ZS_GUESTS_PER_NODE;
-	struct zs_guests *first = zspage->guests;
-
-	*empty = NULL;
-	if (i == 0) {
-		zspage->class->guest_nodes--;
-		zspage->guests = first->next;
-		*empty = first;
-	}
-	return first->owner[i];
 }
 
 /* How many guests are in the first node */
@@ -804,8 +784,25 @@ static unsigned int zspage_first_guests(struct zspage *zspage)
 	return (zspage->nr_links - 1) % ZS_GUESTS_PER_NODE + 1;
 }
 
+/* The last one; it may as well be the first to go. */
+static unsigned long zspage_last_guest(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return zspage->guests->owner[zspage_first_guests(zspage) - 1];
+}
+
+static void zspage_drop_last_guest(struct zspage *zspage,
+				   struct zs_guests **nodes)
+	__must_hold(&zspage->class->lock)
+{
+	if (--zspage->nr_links % ZS_GUESTS_PER_NODE == 0) {
+		zspage->class->guest_nodes--;
+		zs_put_node(nodes, zs_get_node(&zspage->guests));
+	}
+}
+
 static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
-				struct zs_guests **empty)
+				struct zs_guests **nodes)
 	__must_hold(&zspage->class->lock)
 {
 	unsigned int nr = zspage_first_guests(zspage), i = 0;
@@ -819,7 +816,8 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
 		}
 	}
 	/* The gap is filled with another one. */
-	node->owner[i] = zspage_pop_guest(zspage, empty);
+	node->owner[i] = zspage_last_guest(zspage);
+	zspage_drop_last_guest(zspage, nodes);
 }
 
 /*
@@ -1031,7 +1029,7 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 static struct zspage *stub_drop_link(struct size_class *class,
 				     struct zspage *home, unsigned long handle,
 				     unsigned int *slot,
-				     struct zs_guests **empty)
+				     struct zs_guests **nodes)
 	__must_hold(&class->lock)
 {
 	unsigned long *link = stub_link(home, *slot);
@@ -1041,7 +1039,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 		return NULL;
 	host = zs_decode_handle(*link, slot);
 	WRITE_ONCE(*link, 0);
-	zspage_remove_guest(host, handle, empty);
+	zspage_remove_guest(host, handle, nodes);
 	class->forwarded--;
 	if (!--home->nr_links) {
 		list_del(&home->list);
@@ -1066,7 +1064,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
 	bool locked = false, dead = false, reap_home;
-	struct zs_guests *empty = NULL;
+	struct zs_guests *nodes = NULL;
 	struct zspage *home, *zspage;
 	struct size_class *class;
 	unsigned int slot;
@@ -1079,7 +1077,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	spin_lock(&class->lock);
 	zspage = home;
 	if (unlikely(home->stub))
-		zspage = stub_drop_link(class, home, handle, &slot, &empty);
+		zspage = stub_drop_link(class, home, handle, &slot, &nodes);
 	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
 		WARN(1, "zsmalloc: double free of handle %#lx in pool %s\n",
@@ -1106,7 +1104,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		zspage_defer_free(zspage);
 	if (unlikely(reap_home))
 		zspage_free_evacuated(home);
-	kfree(empty);
+	zs_free_nodes(nodes);
 }
 EXPORT_SYMBOL_GPL(zs_free);
 
@@ -1504,8 +1502,17 @@ static void zs_unregister_mops(void)
 /* Zspages to look at for one that can be evacuated */
 #define ZS_COMPACT_TRIES	16
 
-/* What is left of a zspage after its evacuation, to be freed without a lock */
-struct zs_remains {
+/**
+ * struct zs_evacuation - evacuating one zspage
+ * @dest: where objects are moved to; its fullness is to be updated
+ * @nodes: spare
+ * @pages: what is left of the zspage, to be freed without a lock: its pages,
+ * @stale: those that were replaced,
+ * @dead: and itself, unless it became a stub
+ */
+struct zs_evacuation {
+	struct zspage *dest;
+	struct zs_guests *nodes;
 	struct zpdesc *pages[ZS_MAX_PAGES];
 	struct llist_node *stale;
 	struct zspage *dead;
@@ -1526,14 +1533,6 @@ static unsigned long class_stub_budget(struct size_class *class,
 				       unsigned long zspages)
 {
 	return zspages * (class->geo.pages * PAGE_SIZE / ZS_STUB_SHARE);
-}
-
-static bool class_can_free_one(struct size_class *class)
-	__must_hold(&class->lock)
-{
-	unsigned long slots = class->geo.slots;
-
-	return class_nr_used_zspages(class) * slots - class->inuse >= slots;
 }
 
 /*
@@ -1573,140 +1572,44 @@ static bool zspage_is_poisoned(struct zspage *zspage)
 }
 
 /*
- * Can the objects of @source be moved?  0, or -ENOMEM if @spare does not
- * suffice for it, or -ENOENT if they would get to a page that is known to be
- * bad.
- */
-static int class_check_move(struct size_class *class, struct zspage *source,
-			    struct zs_spare *spare)
-	__must_hold(&class->lock)
-{
-	unsigned int left = source->inuse;
-	struct zspage *dest;
-
-	spare->need.links = source->inuse - source->nr_links;
-	spare->need.moved = source->inuse;
-	spare->need.guests = 0;
-	/* In the order in which class_find_zspage() will fill them up */
-	for (int f = ZS_99; f >= ZS_10 && left; f--)
-		list_for_each_entry(dest, &class->zspages[f], list) {
-			unsigned int nr, had = dest->nr_links;
-
-			if (dest == source)
-				continue;
-			if (zspage_is_poisoned(dest))
-				return -ENOENT;
-			nr = min(left, class->geo.slots - dest->inuse);
-			spare->need.guests +=
-				DIV_ROUND_UP(had + nr, ZS_GUESTS_PER_NODE) -
-				DIV_ROUND_UP(had, ZS_GUESTS_PER_NODE);
-			left -= nr;
-			if (!left)
-				break;
-		}
-	if (WARN_ON_ONCE(left))
-		return -ENOENT;
-	if (!zs_spare_fits_links(spare) ||
-	    spare->have.moved < spare->need.moved ||
-	    spare->have.guests < spare->need.guests)
-		return -ENOMEM;
-	return 0;
-}
-
-/* Returns false if there is no memory; what there is stays in @spare. */
-static bool zs_spare_refill(struct zs_spare *spare)
-{
-	if (!zs_spare_fits_links(spare)) {
-		kfree(spare->links);
-		spare->links = NULL;
-		spare->have.links = 0;
-		if (spare->need.links) {
-			spare->links = zs_alloc_spare(spare->need.links *
-						      sizeof(*spare->links));
-			if (!spare->links)
-				return false;
-		}
-		spare->have.links = spare->need.links;
-	}
-	if (spare->have.moved < spare->need.moved) {
-		kfree(spare->moved);
-		spare->have.moved = 0;
-		spare->moved = zs_alloc_spare(spare->need.moved *
-					      sizeof(*spare->moved));
-		if (!spare->moved)
-			return false;
-		spare->have.moved = spare->need.moved;
-	}
-	while (spare->have.guests < spare->need.guests) {
-		struct zs_guests *node = zs_alloc_spare(sizeof(*node));
-
-		if (!node)
-			return false;
-		zs_spare_put_node(spare, node);
-	}
-	return true;
-}
-
-static void zs_spare_free(struct zs_spare *spare)
-{
-	kfree(spare->links);
-	kfree(spare->moved);
-	while (spare->guests)
-		kfree(zs_spare_get_node(spare));
-}
-
-/*
+ * Find a zspage whose objects fit into others of the class and which nobody
+ * uses just now, one of the emptiest group.  Returns it frozen and with its
+ * pages locked, or NULL.
+ *
  * Evacuating has to pay: a stub must not add more than its share to the memory
  * that the class takes.  A single object may keep a stub for long.
  */
-static bool class_may_add_stub(struct size_class *class, struct zspage *source)
+static struct zspage *class_find_source(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	unsigned int natives = source->inuse - source->nr_links;
-
-	return !natives || class->stub_bytes + stub_size(class, natives) <=
-		class_stub_budget(class, class_nr_used_zspages(class) - 1);
-}
-
-/*
- * Find a zspage whose objects fit into others of the class and which nobody
- * uses just now, one of the emptiest group.  Returns it frozen and with its
- * pages locked; or an error: -ENOENT, or -ENOMEM if @spare does not suffice.
- */
-static struct zspage *class_find_source(struct size_class *class,
-					struct zs_spare *spare)
-	__must_hold(&class->lock)
-{
+	unsigned long zspages = class_nr_used_zspages(class), budget;
+	unsigned long slots = class->geo.slots;
 	unsigned int tries = ZS_COMPACT_TRIES;
 	struct zspage *zspage, *next;
-	int ret;
 
-	if (!class_can_free_one(class))
-		return ERR_PTR(-ENOENT);
+	if (zspages * slots - class->inuse < slots)
+		return NULL;
+	budget = class_stub_budget(class, zspages - 1);
 
 	for (int f = ZS_10; f <= ZS_99; f++)
 		list_for_each_entry_safe(zspage, next, &class->zspages[f],
 					 list) {
+			unsigned int natives = zspage->inuse - zspage->nr_links;
+
 			if (!tries--)
-				return ERR_PTR(-ENOENT);
-			if (zspage->isolated || zspage_is_poisoned(zspage) ||
-			    !class_may_add_stub(class, zspage) ||
-			    !zspage_freeze(zspage))
-				goto next;
-			if (zspage_trylock_pages(zspage)) {
-				ret = class_check_move(class, zspage, spare);
-				if (!ret)
+				return NULL;
+			if (!zspage->isolated && !zspage_is_poisoned(zspage) &&
+			    (!natives || class->stub_bytes +
+					 stub_size(class, natives) <= budget) &&
+			    zspage_freeze(zspage)) {
+				if (zspage_trylock_pages(zspage))
 					return zspage;
-				zspage_unlock_pages(zspage, class->geo.pages);
 				zspage_thaw(zspage);
-				return ERR_PTR(ret);
 			}
-			zspage_thaw(zspage);
-next:
 			/* Others first, the next time */
 			list_move_tail(&zspage->list, &class->zspages[f]);
 		}
-	return ERR_PTR(-ENOENT);
+	return NULL;
 }
 
 /*
@@ -1746,97 +1649,113 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 }
 
 /*
- * Copy all objects of @source to the fullest zspages that have room, and note
- * where to.  Nobody is told yet; on failure it never happened.
+ * Move the object in @slot of @source, and which @owner names, to the fullest
+ * zspage that has room.  @where is where it is then.  Nobody is told yet.
  */
-static bool zspage_copy_objects(struct size_class *class, struct zspage *source,
-				struct zs_spare *spare)
+static int class_move_object(struct size_class *class, struct zspage *source,
+			     unsigned int slot, unsigned long owner,
+			     struct zs_evacuation *ev, unsigned long *where)
 	__must_hold(&class->lock)
 {
-	unsigned int slot, dest_slot, nr = 0;
-	struct zspage *dest = NULL;
+	struct zspage *dest = ev->dest;
+	unsigned int dest_slot;
 
-	for_each_set_bit(slot, zspage_bitmap(source), class->geo.slots) {
-		if (!dest)
-			dest = class_find_zspage(class);
-		dest_slot = zspage_take_slot(class, dest);
-		spare->moved[nr++] = zs_encode_handle(dest, dest_slot);
-		if (!zs_copy_slot(dest, dest_slot, source, slot))
-			goto undo;
-		if (dest->inuse == class->geo.slots ||
-		    nr == source->inuse) {
+	if (!dest || dest->inuse == class->geo.slots) {
+		if (dest)
 			zspage_update_fullness(class, dest);
-			dest = NULL;
-		}
+		dest = class_find_zspage(class);
+		ev->dest = dest;
+		if (zspage_is_poisoned(dest))
+			return -ENOENT;
 	}
-	return true;
-
-undo:
-	while (nr--) {
-		dest = zs_decode_handle(spare->moved[nr], &dest_slot);
+	if (!zspage_prepare_guest(dest, &ev->nodes))
+		return -ENOMEM;
+	dest_slot = zspage_take_slot(class, dest);
+	if (!zs_copy_slot(dest, dest_slot, source, slot)) {
 		zspage_put_slot(class, dest, dest_slot);
-		zspage_update_fullness(class, dest);
+		return -EHWPOISON;
 	}
-	return false;
+	zspage_add_guest(dest, owner, &ev->nodes);
+	*where = zs_encode_handle(dest, dest_slot);
+	return 0;
 }
 
 /*
- * Tell where the objects of @source went.  Guests by their owners' links, which
- * readers follow at once.  Natives by @spare's links, which become those of the
- * stub; they are the slots that the bitmap has left after this.
+ * Guests go one by one, and their owners' links tell at once where to.  Those
+ * that went need not come back if another one, or a native, cannot go.
  */
-static void zspage_forward_objects(struct size_class *class,
-				   struct zspage *source,
-				   struct zs_spare *spare)
+static int zspage_move_guests(struct size_class *class, struct zspage *source,
+			      struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	unsigned long *bitmap = zspage_bitmap(source), owner, where;
-	unsigned int slot, i, nr = 0, natives = 0;
-	struct zs_guests *node;
-
 	while (source->nr_links) {
-		unsigned long *link;
+		unsigned long owner = zspage_last_guest(source);
+		unsigned long *link, where;
 		struct zspage *home;
-		unsigned int rank;
+		unsigned int slot;
+		int ret;
 
-		owner = zspage_pop_guest(source, &node);
-		if (node)
-			zs_spare_put_node(spare, node);
 		home = zs_decode_handle(owner, &slot);
 		link = stub_link(home, slot);
 		zs_decode_handle(*link, &slot);
-		rank = bitmap_weight(bitmap, slot);
-		where = spare->moved[rank];
-		spare->moved[rank] = 0;
-		zspage_add_guest(zs_decode_handle(where, &slot), owner, spare);
+		ret = class_move_object(class, source, slot, owner, ev, &where);
+		if (ret)
+			return ret;
+		zspage_put_slot(class, source, slot);
+		zspage_drop_last_guest(source, &ev->nodes);
 		/* After the copy.  Pairs with zs_pin_forwarded(). */
 		smp_store_release(link, where);
 	}
+	return 0;
+}
+
+/*
+ * Natives go all or none, as @links become those of the stub: by the rank of
+ * their slots, the only ones that the bitmap has left.
+ */
+static int zspage_move_natives(struct size_class *class, struct zspage *source,
+			       struct zs_evacuation *ev, unsigned long *links)
+	__must_hold(&class->lock)
+{
+	unsigned long *bitmap = zspage_bitmap(source);
+	unsigned int slot, dest_slot, nr = 0;
+	int ret;
 
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
-		where = spare->moved[nr++];
-		if (!where) {
-			__clear_bit(slot, bitmap);
-			continue;
-		}
-		spare->links[natives++] = where;
-		zspage_add_guest(zs_decode_handle(where, &i),
-				 zs_encode_handle(source, slot), spare);
+		ret = class_move_object(class, source, slot,
+					zs_encode_handle(source, slot), ev,
+					&links[nr]);
+		if (ret)
+			goto undo;
+		nr++;
 	}
-	class->forwarded += natives;
-	class->inuse -= source->inuse;
+	class->inuse -= nr;
+	class->forwarded += nr;
 	source->inuse = 0;
-	source->nr_links = natives;
+	source->nr_links = nr;
+	return 0;
+
+undo:
+	for_each_set_bit(slot, bitmap, class->geo.slots) {
+		struct zspage *dest;
+
+		if (!nr--)
+			break;
+		dest = zs_decode_handle(*links++, &dest_slot);
+		zspage_remove_guest(dest, zs_encode_handle(source, slot),
+				    &ev->nodes);
+		zspage_put_slot(class, dest, dest_slot);
+		zspage_update_fullness(class, dest);
+	}
+	return ret;
 }
 
 /* From here on, @stub may be freed as soon as class->lock is dropped. */
 static void zspage_make_stub(struct size_class *class, struct zspage *stub,
-			     struct zs_spare *spare)
+			     unsigned long *links)
 	__must_hold(&class->lock)
 {
-	stub->links = spare->links;
-	spare->links = NULL;
-	spare->have.links = 0;
+	stub->links = links;
 	list_add(&stub->list, &class->stubs);
 	class->nr_stubs++;
 	class->stub_bytes += stub_size(class, stub->nr_links);
@@ -1845,82 +1764,88 @@ static void zspage_make_stub(struct size_class *class, struct zspage *stub,
 	zspage_thaw(stub);
 }
 
-/*
- * Move the objects of one zspage into others.  All that can fail comes first;
- * from zspage_forward_objects() on nothing does.
- */
-static int class_evacuate(struct size_class *class, struct zs_spare *spare,
-			  struct zs_remains *remains)
+/* Move the objects of one zspage into others. */
+static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	struct zspage *source = class_find_source(class, spare);
+	struct zspage *source = class_find_source(class);
+	unsigned long *links = NULL;
+	unsigned int natives;
+	int ret = -ENOMEM;
 
-	if (IS_ERR(source))
-		return PTR_ERR(source);
+	if (!source)
+		return false;
 
+	ev->dest = NULL;
+	ev->dead = NULL;
 	/* Not a place to move its own objects to */
 	zspage_set_fullness(class, source, ZS_DEAD);
-	if (!zspage_copy_objects(class, source, spare)) {
+	natives = source->inuse - source->nr_links;
+	if (natives)
+		links = zs_alloc_spare(natives * sizeof(*links));
+	if (!natives || links)
+		ret = zspage_move_guests(class, source, ev);
+	if (!ret)
+		ret = zspage_move_natives(class, source, ev, links);
+	if (ev->dest)
+		zspage_update_fullness(class, ev->dest);
+	if (ret) {
 		zspage_update_fullness(class, source);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
-		return -EHWPOISON;
+		kfree(links);
+		return false;
 	}
-	zspage_forward_objects(class, source, spare);
 
-	memcpy(remains->pages, source->pages,
+	memcpy(ev->pages, source->pages,
 	       class->geo.pages * sizeof(*source->pages));
 	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
-	remains->stale = llist_del_all(&source->stale);
-	remains->dead = NULL;
-	if (source->nr_links)
-		zspage_make_stub(class, source, spare);
+	ev->stale = llist_del_all(&source->stale);
+	if (natives)
+		zspage_make_stub(class, source, links);
 	else
-		remains->dead = source;
-	return 0;
+		ev->dead = source;
+	return true;
 }
 
 /* Frees at least @nr pages, if that many can be freed. */
-static unsigned long class_compact(struct size_class *class,
-				   struct zs_spare *spare, unsigned long nr)
+static unsigned long class_compact(struct size_class *class, unsigned long nr)
 {
-	unsigned int refills = 0;
-	struct zs_remains remains;
+	struct zs_guests *nodes = NULL;
 	unsigned long freed = 0;
+	bool evacuated = true;
 
-	while (freed < nr) {
+	while (evacuated && freed < nr) {
 		struct zpdesc *zpdesc, *next;
-		int ret;
+		struct zs_evacuation ev;
 
+		ev.nodes = nodes;
 		spin_lock(&class->lock);
-		ret = class_evacuate(class, spare, &remains);
+		evacuated = class_evacuate(class, &ev);
 		spin_unlock(&class->lock);
-		/* What was allocated may not be enough any more, but not for ever. */
-		if (ret == -ENOMEM && refills++ < 3 && zs_spare_refill(spare))
-			continue;
-		if (ret)
-			break;
-		refills = 0;
 
-		zs_release_pages(class->pool, remains.pages, class->geo.pages);
-		llist_for_each_entry_safe(zpdesc, next, remains.stale, stale)
-			zpdesc_put(zpdesc);
-		if (remains.dead)
-			zspage_free_evacuated(remains.dead);
-		freed += class->geo.pages;
+		nodes = ev.nodes;
+		if (evacuated) {
+			zs_release_pages(class->pool, ev.pages,
+					 class->geo.pages);
+			llist_for_each_entry_safe(zpdesc, next, ev.stale, stale)
+				zpdesc_put(zpdesc);
+			if (ev.dead)
+				zspage_free_evacuated(ev.dead);
+			freed += class->geo.pages;
+		}
 		cond_resched();
 	}
+	zs_free_nodes(nodes);
 	return freed;
 }
 
 static unsigned long pool_compact(struct zs_pool *pool, unsigned long nr)
 {
-	struct zs_spare spare = { };
 	unsigned long freed = 0;
 
 	for (unsigned int i = 0; i < zs_nr_geos && freed < nr; i++)
-		freed += class_compact(&pool->classes[i], &spare, nr - freed);
-	zs_spare_free(&spare);
+		freed += class_compact(&pool->classes[i], nr - freed);
 	atomic_long_add(freed, &pool->stats.pages_compacted);
 	return freed;
 }

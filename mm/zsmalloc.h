@@ -83,7 +83,7 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
 #define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
 #define ZS_NR_STEPS		((PAGE_SIZE - ZS_MIN_SIZE) / ZS_SIZE_STEP + 1)
 #define ZS_MAX_PAGES		CONFIG_ZSMALLOC_CHAIN_SIZE
-#define ZS_FIT_SLACK		64
+#define ZS_FIT_SLACK		80
 
 /**
  * struct zs_geometry - how the zspages of one class are cut

@@ -1368,6 +1368,62 @@ static unsigned int others_in(struct zst *t, struct zspage *host)
 	return nr;
 }
 
+static int nr_copies;
+
+static u8 *map_byte(struct zspage *zspage, size_t pos)
+{
+	struct page *page = zpdesc_page(zspage->pages[pos >> PAGE_SHIFT]);
+
+	return (u8 *)kmap_local_page(page) + offset_in_page(pos);
+}
+
+static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
+			   struct zspage *source, unsigned int source_slot)
+{
+	size_t size = source->class->geo.size;
+
+	nr_copies++;
+	if (fails_now())
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		u8 *to = map_byte(dest, dest_slot * size + i);
+		u8 *from = map_byte(source, source_slot * size + i);
+
+		*to = *from;
+		kunmap_local(from);
+		kunmap_local(to);
+	}
+	return true;
+}
+
+static void *nth_spare_fails(size_t size)
+{
+	return fails_now() ? NULL : kmalloc(size, GFP_NOWAIT);
+}
+
+/*
+ * Stop at the @nth object to copy, then for want of the @nth piece of memory.
+ * What was moved until then stays moved; the pages freed are returned.
+ */
+static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
+{
+	unsigned long freed;
+
+	nr_until_failure = nth;
+	kunit_activate_static_stub(t->test, zs_copy_slot, nth_copy_fails);
+	freed = compact(t);
+	kunit_deactivate_static_stub(t->test, zs_copy_slot);
+	expect_quiet(t);
+
+	nr_until_failure = nth;
+	kunit_activate_static_stub(t->test, zs_alloc_spare, nth_spare_fails);
+	freed += compact(t);
+	kunit_deactivate_static_stub(t->test, zs_alloc_spare);
+	expect_quiet(t);
+	nr_until_failure = 0;
+	return freed;
+}
+
 /*
  * The first object's host is evacuated in turn, again and again, with guests
  * from several homes and natives of its own; still one hop away.
@@ -1376,6 +1432,7 @@ static void objects_move_many_times(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int guests = 0, natives = 0, homes = 0;
+	unsigned long freed;
 
 	sparse_zspages(t, 128, 3, 2);
 	for (int round = 0; round < 20; round++) {
@@ -1405,7 +1462,8 @@ static void objects_move_many_times(struct kunit *test)
 			if (obj_host(&t->objs[i]) != host)
 				obj_free(t, &t->objs[i]);
 
-		KUNIT_EXPECT_GT(test, compact(t), 0);
+		freed = round % 2 ? compact_and_fail(t, round / 2 + 1) : 0;
+		KUNIT_EXPECT_GT(test, freed + compact(t), 0);
 		KUNIT_EXPECT_NE(test, obj_where(&t->objs[0]), was);
 		sparse_zspages(t, 128, 2, 2);
 	}
@@ -1568,15 +1626,6 @@ static void poisoned_zspages_are_left_alone_by_compaction(struct kunit *test)
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 }
 
-static int nr_copies;
-
-static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
-			   struct zspage *source, unsigned int source_slot)
-{
-	nr_copies++;
-	return !fails_now();
-}
-
 /* Whichever object it is that can't be read, it never happened. */
 static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
 {
@@ -1710,11 +1759,6 @@ static void pages_of_hosts_migrate(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
 		expect_all_intact(t);
 	}
-}
-
-static void *nth_spare_fails(size_t size)
-{
-	return fails_now() ? NULL : kmalloc(size, GFP_KERNEL);
 }
 
 static void *no_spare(size_t size)
