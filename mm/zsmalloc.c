@@ -86,6 +86,11 @@ module_param_named(migration, zs_migration, bool, 0444);
 MODULE_PARM_DESC(migration, "Let the kernel move the pages of pools (default: yes; no: they are allocated as unmovable)");
 #endif
 
+#ifdef CONFIG_ZSMALLOC_RACE_POINTS
+zs_race_hook_t *zs_race_hook;
+EXPORT_SYMBOL_GPL(zs_race_hook);
+#endif
+
 static struct workqueue_struct *zs_wq __ro_after_init;
 static struct dentry *zs_debugfs __ro_after_init;
 
@@ -221,6 +226,7 @@ static void zs_pool_free(struct work_struct *work)
 {
 	struct zs_pool *pool = container_of(work, struct zs_pool, free_work);
 
+	zs_race("pool_free");
 	kvfree(pool);
 	/* zs_exit() waits for this work before the code below it goes. */
 	module_put(THIS_MODULE);
@@ -283,18 +289,22 @@ static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
  */
 static void zspage_unpin(struct zspage *zspage)
 {
+	zs_race("unpin");
 	while (atomic_dec_return(&zspage->pins) == 0) {
 		struct llist_node *list, *last;
 
+		zs_race("unpin_zero");
 		if (llist_empty(&zspage->stale))
 			return;
 		list = llist_del_all(&zspage->stale);
 		if (!list)
 			return;
+		zs_race("unpin_taken");
 		if (atomic_read(&zspage->pins) <= 0 || !zspage_trypin(zspage)) {
 			zspage_put_stale(zspage, list);
 			return;
 		}
+		zs_race("unpin_give_back");
 		for (last = list; last->next; last = last->next)
 			;
 		llist_add_batch(list, last, &zspage->stale);
@@ -317,6 +327,7 @@ static void zspage_thaw(struct zspage *zspage)
 /* For whoever met a frozen zspage of @class: it will have changed after this. */
 static void class_wait_thaw(struct size_class *class)
 {
+	zs_race("wait_thaw");
 	spin_lock(&class->lock);
 	spin_unlock(&class->lock);
 }
@@ -355,7 +366,9 @@ static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
 		rcu_read_lock();
 		where = READ_ONCE(*link);
 		host = zs_decode_handle(where, slot);
+		zs_race("link_read");
 		pinned = zspage_trypin(host);
+		zs_race("link_pinned");
 		if (pinned && READ_ONCE(*link) != where) {
 			/* It went on in between. */
 			zspage_unpin(host);
@@ -381,10 +394,12 @@ static struct zspage *zs_pin(unsigned long handle, unsigned int *slot)
 	zspage_check_magic(home);
 	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
 	while (!smp_load_acquire(&home->stub)) {
+		zs_race("looked_up");
 		if (!zspage_trypin(home)) {
 			class_wait_thaw(home->class);
 			continue;
 		}
+		zs_race("pinned");
 		if (likely(!READ_ONCE(home->stub)))
 			return home;
 		/* Evacuated in between */
@@ -632,8 +647,11 @@ static void zs_free_deferred(struct work_struct *work)
 
 	llist_for_each_entry_safe(zspage, next, llist_del_all(&zs_deferred),
 				  deferred) {
-		for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		zs_race("deferred");
+		for (unsigned int i = 0; i < zspage->class->geo.pages; i++) {
 			zpdesc_lock(zspage->pages[i]);
+			zs_race("deferred_lock");
+		}
 		zspage_free(zspage);
 		cond_resched();
 	}
@@ -991,6 +1009,7 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 		zspage = zspage_alloc(class, gfp, nid);
 		if (!zspage)
 			return (unsigned long)-ENOMEM;
+		zs_race("malloc_new");
 		spin_lock(&class->lock);
 		/*
 		 * The core must not see the pages before the zspage is in use
@@ -1074,6 +1093,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 
 	home = zs_decode_handle(handle, &slot);
 	class = home->class;
+	zs_race("free");
 	spin_lock(&class->lock);
 	zspage = home;
 	if (unlikely(home->stub))
@@ -1098,6 +1118,8 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	 * Nobody else gets at a dead zspage.  It keeps the pool, and with it
 	 * the class, so it must not go while the class is locked.
 	 */
+	if (dead)
+		zs_race("free_dead");
 	if (locked)
 		zspage_free(zspage);
 	else if (dead)
@@ -1156,11 +1178,13 @@ void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 	index = zspage_locate(zspage, slot, &offset);
 	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
 
+	zs_race("read");
 	if (!zs_straddles(offset, mem_len))
 		return kmap_local_page(zspage_page(zspage, index)) + offset;
 
 	head = PAGE_SIZE - offset;
 	memcpy_from_page(local_copy, zspage_page(zspage, index), offset, head);
+	zs_race("read_half");
 	memcpy_from_page(local_copy + head, zspage_page(zspage, index + 1), 0,
 			 mem_len - head);
 	return local_copy;
@@ -1213,6 +1237,7 @@ void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 	index = zspage_locate(zspage, slot, &offset);
 	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
 
+	zs_race("read");
 	if (!zs_straddles(offset, mem_len)) {
 		sg_init_table(sg, 1);
 		sg_set_page(sg, zspage_page(zspage, index), mem_len, offset);
@@ -1222,6 +1247,7 @@ void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 	head = PAGE_SIZE - offset;
 	sg_init_table(sg, 2);
 	sg_set_page(sg, zspage_page(zspage, index), head, offset);
+	zs_race("read_half");
 	sg_set_page(sg_next(sg), zspage_page(zspage, index + 1),
 		    mem_len - head, 0);
 }
@@ -1276,8 +1302,10 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 	 */
 	do {
 		seq = read_seqcount_begin(&zspage->moves);
+		zs_race("write");
 		memcpy_to_page(zspage_page(zspage, index), offset, handle_mem,
 			       head);
+		zs_race("write_half");
 		if (zs_straddles(offset, mem_len))
 			memcpy_to_page(zspage_page(zspage, index + 1), 0,
 				       handle_mem + head, mem_len - head);
@@ -1287,6 +1315,7 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		 * in zspage_move_page().
 		 */
 		smp_mb();
+		zs_race("written");
 	} while (read_seqcount_retry(&zspage->moves, seq));
 
 	zs_unpin(handle, zspage);
@@ -1329,6 +1358,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 		return false;
 
 	class = zspage->class;
+	zs_race("isolate");
 	spin_lock(&class->lock);
 	/*
 	 * A reader that sleeps with an object open holds back every page that
@@ -1376,8 +1406,10 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 	 * Pairs with the barrier in zs_obj_write().
 	 */
 	smp_mb();
+	zs_race("migrate_copy");
 	failed = zs_copy_page(new, old);
 	if (!failed) {
+		zs_race("migrate_publish");
 		zpdesc_get(new);
 		zspage_adopt(zspage, new);
 		/*
@@ -1433,6 +1465,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	if (PageHWPoison(page))
 		return -EHWPOISON;
 
+	zs_race("migrate");
 	spin_lock(&class->lock);
 	/*
 	 * Whoever frees @page from the stale list has unpinned after this.
@@ -1444,6 +1477,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	if (!ret)
 		zspage_end_isolation(class, zspage);
 	spin_unlock(&class->lock);
+	zs_race("migrate_unpin");
 	zspage_unpin(zspage);
 
 	if (!ret)
@@ -1459,6 +1493,7 @@ static void zs_putback_page(struct page *page)
 	struct size_class *class = zspage->class;
 
 	trace_zs_putback_page(class->pool->name, page_to_pfn(page));
+	zs_race("putback");
 	spin_lock(&class->lock);
 	zspage_end_isolation(class, zspage);
 	spin_unlock(&class->lock);
@@ -1703,6 +1738,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 			return ret;
 		zspage_put_slot(class, source, slot);
 		zspage_drop_last_guest(source, &ev->nodes);
+		zs_race("guest_moved");
 		/* After the copy.  Pairs with zs_pin_forwarded(). */
 		smp_store_release(link, where);
 	}
@@ -1778,6 +1814,7 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 
 	ev->dest = NULL;
 	ev->dead = NULL;
+	zs_race("frozen");
 	/* Not a place to move its own objects to */
 	zspage_set_fullness(class, source, ZS_DEAD);
 	natives = source->inuse - source->nr_links;
@@ -1801,6 +1838,7 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 	       class->geo.pages * sizeof(*source->pages));
 	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
 	ev->stale = llist_del_all(&source->stale);
+	zs_race("natives_moved");
 	if (natives)
 		zspage_make_stub(class, source, links);
 	else
@@ -1826,6 +1864,7 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 
 		nodes = ev.nodes;
 		if (evacuated) {
+			zs_race("evacuated");
 			zs_release_pages(class->pool, ev.pages,
 					 class->geo.pages);
 			llist_for_each_entry_safe(zpdesc, next, ev.stale, stale)
@@ -2174,6 +2213,7 @@ void zs_destroy_pool(struct zs_pool *pool)
 	}
 	WARN(live, "zsmalloc: pool %s destroyed with %lu live objects, which leak\n",
 	     pool->name, live);
+	zs_race("destroy");
 	zs_pool_put(pool);
 	/* So that the module can go when its last user has returned from here. */
 	zs_flush_deferred();

@@ -337,6 +337,61 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
 		     ZSPAGE_SIZE_STEP);
 }
 
+/*
+ * Race points: places between two steps where others may come in.  Tests stop a
+ * thread there, or delay it; see mm/tests/.  Without such a test in the kernel
+ * nothing is left of them.  L: class->lock is held.  R: in an RCU read-side
+ * critical section.
+ *
+ * malloc_new       a new zspage, on no list
+ * free             zs_free() before the lock
+ * free_dead        a dead zspage, not freed yet
+ * deferred         the worker, before the page locks
+ * deferred_lock    the worker, between two page locks
+ * looked_up        home is no stub, not pinned yet
+ * pinned           home pinned, stub not looked at again
+ * link_read        R: link read, host not pinned
+ * link_pinned      R: host pinned, link not looked at again
+ * wait_thaw        met a frozen zspage
+ * read             pinned, before looking for the page
+ * read_half        the first of two pages copied
+ * unpin            before counting the pin down
+ * unpin_zero       last pin gone, stale list not taken
+ * unpin_taken      stale list taken, pins not looked at
+ * unpin_give_back  pinned again, stale list not given back
+ * write            moves read, nothing written
+ * write_half       the first of two pages done
+ * written          written, moves not looked at again
+ * isolate          page->zspage read, before the lock
+ * migrate          before the lock
+ * migrate_copy     L: moves odd, before the copy
+ * migrate_publish  L: copied, not published
+ * migrate_unpin    moved, lock dropped, still pinned
+ * putback          before the lock
+ * frozen           L: frozen, nothing moved
+ * guest_moved      L: a guest's copy made, link not changed
+ * natives_moved    L: natives copied, no stub yet
+ * evacuated        stub made, lock dropped, pages not freed
+ * destroy          before the user's reference goes
+ * pool_free        last reference gone, pool not freed
+ */
+#ifdef CONFIG_ZSMALLOC_RACE_POINTS
+typedef void zs_race_hook_t(const char *point);
+extern zs_race_hook_t *zs_race_hook;
+
+static inline void zs_race(const char *point)
+{
+	zs_race_hook_t *hook = READ_ONCE(zs_race_hook);
+
+	if (hook)
+		hook(point);
+}
+#else
+static inline void zs_race(const char *point)
+{
+}
+#endif
+
 /* For the tests. */
 extern bool zs_migration;
 struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size);
