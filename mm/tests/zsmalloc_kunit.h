@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the KUnit suites of zsmalloc share: objects whose bytes are known, a model
+ * to compare the pool with, and migration as its users do it.
+ */
+#ifndef _MM_TESTS_ZSMALLOC_KUNIT_H
+#define _MM_TESTS_ZSMALLOC_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/highmem.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/pagemap.h>
+#include <linux/prandom.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/vmstat.h>
+
+#include "../zsmalloc.h"
+
+#define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
+#define MAX_OBJS	8192
+
+struct obj {
+	unsigned long handle;
+	u32 size;
+	u32 seed;
+};
+
+struct zst {
+	struct kunit *test;
+	struct zs_pool *pool;
+	unsigned long pages_before;	/* zspages of everybody, before the test */
+	u32 seed;
+	unsigned int nr;		/* objects in objs[] */
+	struct obj *objs;
+	u8 *want, *copy;		/* a page each */
+};
+
+/* Per-cpu counters are folded in, so this is exact when nothing runs. */
+static inline unsigned long all_zspages(void)
+{
+	unsigned long pages = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone)
+		pages += zone_page_state_snapshot(zone, NR_ZSPAGES);
+	return pages;
+}
+
+static inline void fill(u8 *buf, u32 size, u32 seed)
+{
+	struct rnd_state rnd;
+
+	prandom_seed_state(&rnd, seed);
+	prandom_bytes_state(&rnd, buf, size);
+}
+
+static inline void obj_write(struct zst *t, struct obj *o)
+{
+	o->seed = ++t->seed;
+	fill(t->want, o->size, o->seed);
+	zs_obj_write(t->pool, o->handle, t->want, o->size);
+}
+
+/* The object's bytes, read both ways, are those that were written last. */
+static inline bool obj_intact(struct zst *t, const struct obj *o)
+{
+	struct scatterlist sg[2];
+	bool ok;
+	u8 *mem;
+
+	fill(t->want, o->size, o->seed);
+
+	mem = zs_obj_read_begin(t->pool, o->handle, o->size, t->copy);
+	ok = !memcmp(mem, t->want, o->size);
+	zs_obj_read_end(t->pool, o->handle, o->size, mem);
+
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	return ok && !memcmp(t->copy, t->want, o->size);
+}
+
+static inline struct obj *obj_alloc(struct zst *t, size_t size)
+{
+	struct obj *o = &t->objs[t->nr];
+
+	KUNIT_ASSERT_LT(t->test, t->nr, MAX_OBJS);
+	o->size = size;
+	o->handle = zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE);
+	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL((void *)o->handle));
+	t->nr++;
+	obj_write(t, o);
+	return o;
+}
+
+/* The last object takes the place of the one that is freed. */
+static inline void obj_free(struct zst *t, struct obj *o)
+{
+	zs_free(t->pool, o->handle);
+	*o = t->objs[--t->nr];
+}
+
+static inline void free_all(struct zst *t)
+{
+	while (t->nr)
+		obj_free(t, &t->objs[t->nr - 1]);
+}
+
+static inline struct zspage *obj_zspage(const struct obj *o)
+{
+	unsigned int slot;
+
+	return zs_decode_handle(o->handle, &slot);
+}
+
+/* Where an object is, as if that was its handle. */
+static inline unsigned long obj_where(const struct obj *o)
+{
+	struct zspage *home;
+	unsigned int slot;
+
+	home = zs_decode_handle(o->handle, &slot);
+	if (!home->stub)
+		return o->handle;
+	return home->links[bitmap_weight(zspage_bitmap(home), slot)];
+}
+
+static inline bool obj_is_forwarded(const struct obj *o)
+{
+	return obj_zspage(o)->stub;
+}
+
+static inline struct zspage *obj_host(const struct obj *o)
+{
+	unsigned int slot;
+
+	return zs_decode_handle(obj_where(o), &slot);
+}
+
+static inline unsigned int times_in_guests(struct zspage *host,
+					   unsigned long owner)
+{
+	unsigned int left = host->nr_links, times = 0;
+
+	for (struct zs_guests *node = host->guests; node; node = node->next) {
+		unsigned int here = (left - 1) % ZS_GUESTS_PER_NODE + 1;
+
+		left -= here;
+		while (here--)
+			times += node->owner[here] == owner;
+	}
+	return times;
+}
+
+/*
+ * The counts of a zspage, by what the test knows of its objects: in a slot of
+ * its own each, and owned by the handle that was returned for it.
+ */
+static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
+{
+	unsigned int natives = 0, guests = 0;
+
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct obj *o = &t->objs[i];
+
+		natives += obj_zspage(o) == kasan_reset_tag(zspage);
+		if (!zspage->stub && obj_is_forwarded(o) &&
+		    obj_host(o) == kasan_reset_tag(zspage)) {
+			if (times_in_guests(zspage, o->handle) != 1)
+				return false;
+			guests++;
+		}
+	}
+	if (zspage->stub)
+		return zspage->nr_links == natives;
+	return zspage->nr_links == guests && zspage->inuse == natives + guests;
+}
+
+static inline void expect_model(struct zst *t)
+{
+	unsigned int nr;
+
+	zs_geometries(&nr);
+	while (nr--) {
+		struct size_class *class = &t->pool->classes[nr];
+		struct zspage *zspage;
+
+		for (int f = 0; f < ZS_NR_FULLNESS; f++)
+			list_for_each_entry(zspage, &class->zspages[f], list)
+				KUNIT_ASSERT_TRUE(t->test,
+						  agrees_with_model(t, zspage));
+		list_for_each_entry(zspage, &class->stubs, list)
+			KUNIT_ASSERT_TRUE(t->test, agrees_with_model(t, zspage));
+	}
+}
+
+static inline void expect_all_intact(struct zst *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++)
+		if (!obj_intact(t, &t->objs[i]))
+			KUNIT_FAIL_AND_ABORT(t->test, "object %u, %u bytes: wrong bytes\n",
+					     i, t->objs[i].size);
+	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
+}
+
+/* A zspage of objects of @size, all slots in use; returns the first. */
+static inline struct obj *fill_zspage(struct zst *t, size_t size)
+{
+	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	struct obj *first = &t->objs[t->nr];
+
+	while (slots--)
+		obj_alloc(t, size);
+	KUNIT_ASSERT_PTR_EQ(t->test, obj_zspage(first),
+			    obj_zspage(&t->objs[t->nr - 1]));
+	return first;
+}
+
+/* A size whose zspages have several pages, and objects that straddle them. */
+static inline size_t long_size(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--)
+		if (geo[nr].pages >= 3 && geo[nr].slots > geo[nr].pages)
+			return geo[nr].size;
+	kunit_skip(test, "no class with three pages per zspage");
+}
+
+/*
+ * Migration as the core's users do it
+ */
+
+static inline bool isolate(struct page *page, struct list_head *list)
+{
+	if (!isolate_movable_ops_page(page, ISOLATE_UNEVICTABLE))
+		return false;
+	list_add_tail(&page->lru, list);
+	return true;
+}
+
+struct target {
+	gfp_t gfp;
+	int failing;	/* the n-th allocation from now fails, if positive */
+};
+
+static inline struct folio *new_folio(struct folio *src, unsigned long private)
+{
+	struct target *target = (struct target *)private;
+
+	if (target->failing && !--target->failing)
+		return NULL;
+	return folio_alloc(target->gfp, 0);
+}
+
+/* Returns how many pages stayed where they are; these were put back. */
+static inline int migrate_to(struct list_head *list, struct target *target,
+			     enum migrate_mode mode)
+{
+	int failed;
+
+	failed = migrate_pages(list, new_folio, NULL, (unsigned long)target,
+			       mode, MR_COMPACTION, NULL);
+	if (!list_empty(list))
+		putback_movable_pages(list);
+	return failed;
+}
+
+static inline int migrate(struct list_head *list)
+{
+	struct target target = { .gfp = GFP_TEST };
+
+	return migrate_to(list, &target, MIGRATE_SYNC);
+}
+
+static inline unsigned int isolate_zspage(struct zspage *zspage,
+					  struct list_head *list)
+{
+	unsigned int nr = 0;
+
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		nr += isolate(zpdesc_page(zspage->pages[i]), list);
+	return nr;
+}
+
+/* Isolates every page of the pool.  Only the caller uses it. */
+static inline unsigned int isolate_pool(struct zs_pool *pool,
+					struct list_head *list)
+{
+	unsigned int nr = 0, nr_geos;
+
+	zs_geometries(&nr_geos);
+	for (unsigned int i = 0; i < nr_geos; i++)
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			struct zspage *zspage;
+
+			list_for_each_entry(zspage,
+					    &pool->classes[i].zspages[f], list)
+				nr += isolate_zspage(zspage, list);
+		}
+	return nr;
+}
+
+static inline void needs_migration(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		kunit_skip(test, "no CONFIG_MIGRATION");
+	if (!zs_migration)
+		kunit_skip(test, "zsmalloc.migration=0");
+}
+
+/* Nobody holds anything of the pool: no pin, no isolated or replaced page. */
+static inline void expect_quiet(struct zst *t)
+{
+	unsigned int nr;
+
+	zs_geometries(&nr);
+	while (nr--)
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			struct zspage *zspage;
+
+			list_for_each_entry(zspage,
+					    &t->pool->classes[nr].zspages[f],
+					    list) {
+				KUNIT_EXPECT_EQ(t->test, 0,
+						atomic_read(&zspage->pins));
+				KUNIT_EXPECT_EQ(t->test, 0,
+						atomic_read(&zspage->nr_stale));
+				KUNIT_EXPECT_EQ(t->test, 0, zspage->isolated);
+			}
+		}
+}
+
+/* Compacts, and holds what that says against what it did. */
+static inline unsigned long compact(struct zst *t)
+{
+	unsigned long before = zs_get_total_pages(t->pool);
+	struct zs_pool_stats was, is;
+	unsigned long freed;
+
+	zs_pool_stats(t->pool, &was);
+	freed = zs_compact(t->pool);
+	zs_pool_stats(t->pool, &is);
+	KUNIT_EXPECT_EQ(t->test, freed, before - zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(t->test, all_zspages() - t->pages_before,
+			zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(t->test, freed,
+			atomic_long_read(&is.pages_compacted) -
+			atomic_long_read(&was.pages_compacted));
+	expect_all_intact(t);
+	expect_model(t);
+	return freed;
+}
+
+/* Keeps every @nth object from @first on. */
+static inline void thin_out(struct zst *t, unsigned int first, unsigned int nth)
+{
+	unsigned int kept = first;
+
+	for (unsigned int i = first; i < t->nr; i++) {
+		if ((i - first) % nth == 0)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+}
+
+/* As many objects as @zspages have slots, and then only every @nth of them */
+static inline void sparse_zspages(struct zst *t, size_t size,
+				  unsigned int zspages, unsigned int nth)
+{
+	unsigned int first = t->nr;
+
+	zspages *= zs_size_class(t->pool, size)->geo.slots;
+	while (zspages--)
+		obj_alloc(t, size);
+	thin_out(t, first, nth);
+}
+
+static inline void destroy(struct zst *t)
+{
+	zs_destroy_pool(t->pool);
+	t->pool = NULL;
+	zs_flush_deferred();
+}
+
+static inline int zst_init(struct kunit *test)
+{
+	struct zst *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	if (!t)
+		return -ENOMEM;
+	test->priv = t;
+	t->test = test;
+	zs_flush_deferred();
+	t->pages_before = all_zspages();
+	t->objs = kvcalloc(MAX_OBJS, sizeof(*t->objs), GFP_KERNEL);
+	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	t->copy = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
+	t->pool = zs_create_pool("kunit");
+	if (!t->objs || !t->want || !t->copy || !t->pool)
+		return -ENOMEM;
+	return 0;
+}
+
+static inline void zst_exit(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	if (!t)
+		return;
+	if (t->pool) {
+		expect_quiet(t);
+		free_all(t);
+		destroy(t);
+	}
+	kvfree(t->objs);
+	KUNIT_EXPECT_EQ_MSG(test, all_zspages(), t->pages_before,
+			    "the test left pages behind");
+}
+
+#endif /* _MM_TESTS_ZSMALLOC_KUNIT_H */

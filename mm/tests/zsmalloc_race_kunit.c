@@ -1,0 +1,1503 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of zsmalloc's races, one interleaving each, every time the same.
+ *
+ * The test's own thread directs.  Actors are threads that do one thing each,
+ * and stop where they are told to, at one of the race points of ../zsmalloc.h:
+ *
+ *	reader = actor(t, "reader", reads);
+ *	reader->obj = o;
+ *	run_to(reader, "pinned");	starts, and now stands there
+ *	migrate_zspage(t, zspage);	what comes in between
+ *	finish(reader);			goes on, to its end
+ *	expect_ok(reader);
+ *
+ * Who does not get where it should within ten seconds fails the test, which
+ * then says where everybody is.
+ */
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/kthread.h>
+#include <linux/preempt.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/string.h>
+
+#include "zsmalloc_kunit.h"
+
+/*
+ * Actors
+ */
+
+#define MAX_ACTORS	3
+#define PATIENCE	(10 * HZ)
+
+struct actor {
+	struct zst t;		/* the test's, with buffers of its own */
+	const char *name;
+	void (*act)(struct actor *a);
+	struct task_struct *task;
+	struct completion end;
+	const char *stop;	/* the point to stop at */
+	const char *at;		/* the point where it stands */
+	const char *passed;	/* the last point it came by */
+	unsigned long until;	/* stands no longer than that, in jiffies */
+	int left, ended;	/* when it left its last stop, and ended */
+	bool done;
+
+	/* What it does that with, and what came of it */
+	struct obj *obj;
+	struct page *page;
+	struct list_head pages;
+	unsigned long handle;
+	unsigned long result;
+	bool ok;
+};
+
+static struct actor cast[MAX_ACTORS];
+static unsigned int nr_cast;
+static atomic_t now;
+/* Something went wrong: nobody stops any more. */
+static bool curtain;
+
+static struct actor *actor_of(struct task_struct *task)
+{
+	for (unsigned int i = 0; i < nr_cast; i++) {
+		if (cast[i].task == task)
+			return &cast[i];
+		/* A worker of the allocator's, see worker(). */
+		if (!cast[i].act && (task->flags & PF_WQ_WORKER))
+			return &cast[i];
+	}
+	return NULL;
+}
+
+/* What an actor did before it stopped, or ended, is to be seen after these. */
+static const char *stands_at(struct actor *a)
+{
+	/* Pairs with stand() */
+	return smp_load_acquire(&a->at);
+}
+
+static bool has_ended(struct actor *a)
+{
+	/* Pairs with actor_thread() */
+	return smp_load_acquire(&a->done);
+}
+
+/* And what the test did meanwhile, after this. */
+static void stand(struct actor *a, const char *point)
+{
+	/* Pairs with stands_at() */
+	smp_store_release(&a->at, point);
+	while (stands_at(a) && !READ_ONCE(curtain)) {
+		unsigned long until = READ_ONCE(a->until);
+
+		if (until && time_after(jiffies, until))
+			break;
+		if (preemptible() && !rcu_preempt_depth())
+			usleep_range(50, 100);
+		else
+			cpu_relax();
+	}
+	WRITE_ONCE(a->left, atomic_inc_return(&now));
+}
+
+static void release(struct actor *a)
+{
+	/* Pairs with stand() */
+	smp_store_release(&a->at, NULL);
+}
+
+static void pass(const char *point)
+{
+	struct actor *a = actor_of(current);
+	const char *stop;
+
+	if (!a)
+		return;
+	WRITE_ONCE(a->passed, point);
+	stop = READ_ONCE(a->stop);
+	if (stop && !strcmp(stop, point))
+		stand(a, point);
+}
+
+static int actor_thread(void *data)
+{
+	struct actor *a = data;
+
+	a->act(a);
+	WRITE_ONCE(a->ended, atomic_inc_return(&now));
+	/* Pairs with has_ended() */
+	smp_store_release(&a->done, true);
+	complete_all(&a->end);
+	return 0;
+}
+
+static struct actor *actor(struct zst *t, const char *name,
+			   void (*act)(struct actor *a))
+{
+	struct actor *a = &cast[nr_cast];
+
+	KUNIT_ASSERT_LT(t->test, nr_cast, MAX_ACTORS);
+	memset(a, 0, sizeof(*a));
+	a->t = *t;
+	a->t.seed = (nr_cast + 1) << 24 | t->seed;
+	a->t.want = kunit_kzalloc(t->test, PAGE_SIZE, GFP_KERNEL);
+	a->t.copy = kunit_kzalloc(t->test, PAGE_SIZE, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(t->test, a->t.want);
+	KUNIT_ASSERT_NOT_NULL(t->test, a->t.copy);
+	a->name = name;
+	a->act = act;
+	INIT_LIST_HEAD(&a->pages);
+	init_completion(&a->end);
+	nr_cast++;
+	return a;
+}
+
+/* Whichever thread of a workqueue gets to @point stops there. */
+static struct actor *worker(struct zst *t, const char *point)
+{
+	struct actor *a = actor(t, "worker", NULL);
+
+	a->stop = point;
+	return a;
+}
+
+static void start(struct actor *a)
+{
+	struct task_struct *task;
+
+	task = kthread_create(actor_thread, a, "zs_race/%s", a->name);
+	KUNIT_ASSERT_FALSE(a->t.test, IS_ERR(task));
+	a->task = task;
+	wake_up_process(task);
+}
+
+static void fail_with_scene(struct actor *who, const char *what)
+{
+	struct kunit *test = who->t.test;
+
+	WRITE_ONCE(curtain, true);
+	for (unsigned int i = 0; i < nr_cast; i++) {
+		struct actor *a = &cast[i];
+
+		kunit_err(test, "%s: %s%s, last came by %s\n", a->name,
+			  a->done ? "done" : a->at ? "stands at " : "running",
+			  a->at && !a->done ? a->at : "",
+			  a->passed ?: "no point");
+	}
+	KUNIT_FAIL_AND_ABORT(test, "%s %s", who->name, what);
+}
+
+/* Wait until @a stands where it is to stop. */
+static void expect_stop(struct actor *a)
+{
+	unsigned long end = jiffies + PATIENCE;
+
+	while (!stands_at(a)) {
+		if (has_ended(a))
+			fail_with_scene(a, "ended before it got to its stop");
+		if (time_after(jiffies, end))
+			fail_with_scene(a, "did not get to its stop");
+		usleep_range(50, 100);
+	}
+}
+
+static void run_to(struct actor *a, const char *point)
+{
+	WRITE_ONCE(a->stop, point);
+	if (a->task)
+		release(a);
+	else
+		start(a);
+	expect_stop(a);
+}
+
+/* Let @a go on, from where it stands or from the start. */
+static void let_go(struct actor *a)
+{
+	WRITE_ONCE(a->stop, NULL);
+	if (a->task || !a->act)
+		release(a);
+	else
+		start(a);
+}
+
+static void finish(struct actor *a)
+{
+	if (!a->until)
+		let_go(a);
+	if (!wait_for_completion_timeout(&a->end, PATIENCE))
+		fail_with_scene(a, "did not end");
+}
+
+/* @a is let go, and has to wait for somebody who stands, and can sleep there. */
+static void expect_waiting(struct actor *a)
+{
+	let_go(a);
+	msleep(20);
+	KUNIT_EXPECT_FALSE_MSG(a->t.test, has_ended(a),
+			       "%s did not wait", a->name);
+}
+
+/*
+ * @a is let go, and has to wait until @other goes on, who holds a lock.  Spinning
+ * for that may take the CPU that the test runs on: so @other goes by itself,
+ * after a while.
+ */
+static void expect_waits_for(struct actor *a, struct actor *other)
+{
+	WRITE_ONCE(other->stop, NULL);
+	WRITE_ONCE(other->until, jiffies + msecs_to_jiffies(40) + 1);
+	let_go(a);
+	finish(other);
+	finish(a);
+	KUNIT_EXPECT_GT_MSG(a->t.test, a->ended, other->left,
+			    "%s did not wait for %s", a->name, other->name);
+}
+
+static void expect_ok(struct actor *a)
+{
+	KUNIT_EXPECT_TRUE_MSG(a->t.test, a->ok, "%s", a->name);
+}
+
+static void reads(struct actor *a)
+{
+	a->ok = obj_intact(&a->t, a->obj);
+}
+
+static void reads_sg(struct actor *a)
+{
+	struct scatterlist sg[2];
+
+	fill(a->t.want, a->obj->size, a->obj->seed);
+	zs_obj_read_sg_begin(a->t.pool, a->obj->handle, sg, a->obj->size);
+	pass("open");
+	sg_copy_to_buffer(sg, sg_nents(sg), a->t.copy, a->obj->size);
+	zs_obj_read_sg_end(a->t.pool, a->obj->handle);
+	a->ok = !memcmp(a->t.copy, a->t.want, a->obj->size);
+}
+
+static void writes(struct actor *a)
+{
+	obj_write(&a->t, a->obj);
+}
+
+static void frees(struct actor *a)
+{
+	zs_free(a->t.pool, a->handle);
+}
+
+static void allocates(struct actor *a)
+{
+	a->handle = zs_malloc(a->t.pool, a->result, GFP_TEST, NUMA_NO_NODE);
+}
+
+static void isolates(struct actor *a)
+{
+	a->ok = isolate(a->page, &a->pages);
+}
+
+static void migrates(struct actor *a)
+{
+	a->ok = !migrate(&a->pages);
+}
+
+static void puts_back(struct actor *a)
+{
+	putback_movable_pages(&a->pages);
+}
+
+static void compacts(struct actor *a)
+{
+	a->result = zs_compact(a->t.pool);
+}
+
+static void destroys(struct actor *a)
+{
+	zs_destroy_pool(a->t.pool);
+}
+
+/* The object is the actor's now. */
+static void give_to_free(struct zst *t, struct actor *a, struct obj *o)
+{
+	a->handle = o->handle;
+	*o = t->objs[--t->nr];
+}
+
+/*
+ * Scenes
+ */
+
+/* Many slots, so that fullness groups tell zspages apart; and several pages. */
+static size_t many_size(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--)
+		if (geo[nr].pages >= 2 && geo[nr].slots >= 12)
+			return geo[nr].size;
+	kunit_skip(test, "no class with 12 slots in two pages");
+}
+
+/* An object in two pages of a full zspage */
+static struct obj *straddler(struct zst *t)
+{
+	struct obj *o = fill_zspage(t, long_size(t->test));
+	unsigned int slot;
+
+	for (;; o++) {
+		KUNIT_ASSERT_PTR_NE(t->test, o, &t->objs[t->nr]);
+		zs_decode_handle(o->handle, &slot);
+		if (zs_straddles(offset_in_page(slot * o->size), o->size))
+			return o;
+	}
+}
+
+/* The only object of a zspage that is the next to be evacuated: objs[0] */
+static struct obj *lonely(struct zst *t)
+{
+	size_t size = many_size(t->test);
+	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+
+	KUNIT_ASSERT_EQ(t->test, t->nr, 0);
+	fill_zspage(t, size);
+	sparse_zspages(t, size, 2, 2);
+	while (--slots)
+		obj_free(t, &t->objs[slots]);
+	KUNIT_ASSERT_EQ(t->test, obj_zspage(&t->objs[0])->inuse, 1);
+	return &t->objs[0];
+}
+
+/*
+ * A guest, alone in a host that is the next to be evacuated; or with an object
+ * of the host's own, so that the host will be a stub.
+ */
+static struct obj *lonely_guest(struct zst *t, bool with_native)
+{
+	struct obj *o = lonely(t);
+	unsigned int natives = with_native;
+	struct zspage *host;
+
+	KUNIT_ASSERT_GT(t->test, compact(t), 0);
+	KUNIT_ASSERT_TRUE(t->test, obj_is_forwarded(o));
+	sparse_zspages(t, o->size, 3, 2);
+	host = obj_host(o);
+	for (unsigned int i = t->nr - 1; i; i--) {
+		if (obj_host(&t->objs[i]) != host)
+			continue;
+		if (natives && obj_zspage(&t->objs[i]) == host)
+			natives--;
+		else
+			obj_free(t, &t->objs[i]);
+	}
+	KUNIT_ASSERT_EQ(t->test, host->nr_links, 1);
+	KUNIT_ASSERT_EQ(t->test, host->inuse, 1 + with_native);
+	return o;
+}
+
+static void migrate_zspage(struct zst *t, struct zspage *zspage)
+{
+	LIST_HEAD(pages);
+
+	KUNIT_EXPECT_EQ(t->test, isolate_zspage(zspage, &pages),
+			zspage->class->geo.pages);
+	KUNIT_EXPECT_EQ(t->test, migrate(&pages), 0);
+}
+
+static void get_pages(struct zspage *zspage, struct page **pages)
+{
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++) {
+		pages[i] = zpdesc_page(zspage->pages[i]);
+		get_page(pages[i]);
+	}
+}
+
+/* Nobody but the test has them any more. */
+static void put_replaced_pages(struct zst *t, struct page **pages,
+			       unsigned int nr)
+{
+	for (unsigned int i = 0; i < nr; i++) {
+		KUNIT_EXPECT_EQ(t->test, page_ref_count(pages[i]), 1);
+		put_page(pages[i]);
+	}
+}
+
+static void expect_end(struct zst *t)
+{
+	expect_quiet(t);
+	expect_all_intact(t);
+	expect_model(t);
+	nr_cast = 0;
+}
+
+/*
+ * Readers and page migration
+ */
+
+static const char * const reader_points[] = {
+	"looked_up", "pinned", "read", "read_half", "open", "unpin",
+};
+
+/* Wherever the reader is, the page moves, and stays while it is needed. */
+static void pages_move_under_a_reader(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+	unsigned int pages = zspage->class->geo.pages;
+	struct page *old[ZS_MAX_PAGES];
+
+	for (int i = 0; i < ARRAY_SIZE(reader_points); i++) {
+		struct actor *reader = actor(t, "reader", reads_sg);
+
+		reader->obj = o;
+		get_pages(zspage, old);
+		run_to(reader, reader_points[i]);
+		migrate_zspage(t, zspage);
+		KUNIT_EXPECT_EQ_MSG(test, atomic_read(&zspage->nr_stale),
+				    i == 0 ? 0 : pages, "%s", reader_points[i]);
+		finish(reader);
+		expect_ok(reader);
+		put_replaced_pages(t, old, pages);
+		expect_end(t);
+	}
+}
+
+static void pages_move_under_a_copying_reader(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+
+	for (int i = 0; i < ARRAY_SIZE(reader_points); i++) {
+		struct actor *reader;
+
+		if (!strcmp(reader_points[i], "open"))
+			continue;
+		reader = actor(t, "reader", reads);
+		reader->obj = o;
+		run_to(reader, reader_points[i]);
+		migrate_zspage(t, obj_zspage(o));
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+	}
+}
+
+static struct actor *migrator_of(struct zst *t, struct page *page)
+{
+	struct actor *migrator = actor(t, "migrator", migrates);
+
+	KUNIT_ASSERT_TRUE(t->test, isolate(page, &migrator->pages));
+	return migrator;
+}
+
+static struct page *page_of(struct zspage *zspage, unsigned int index)
+{
+	return zpdesc_page(zspage->pages[index]);
+}
+
+static const char * const move_points[] = {
+	"migrate", "migrate_copy", "migrate_publish", "migrate_unpin",
+};
+
+/* Wherever migration is, readers do not wait for it. */
+static void readers_do_not_wait_for_migration(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+
+	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
+		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+
+		run_to(migrator, move_points[i]);
+		for (unsigned int n = 0; n < t->nr; n++)
+			KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[n]));
+		finish(migrator);
+		expect_ok(migrator);
+		expect_end(t);
+	}
+}
+
+/* Two pages of one zspage move at once. */
+static void two_pages_move_at_once(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct page *old[ZS_MAX_PAGES];
+
+	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
+		bool locked = i == 1 || i == 2;
+		struct actor *migrator, *other;
+
+		get_pages(zspage, old);
+		migrator = migrator_of(t, page_of(zspage, 0));
+		other = migrator_of(t, page_of(zspage, 1));
+		run_to(migrator, move_points[i]);
+		if (locked)
+			expect_waits_for(other, migrator);
+		finish(other);
+		finish(migrator);
+		expect_ok(migrator);
+		expect_ok(other);
+		put_replaced_pages(t, old, 2);
+		for (unsigned int n = 2; n < zspage->class->geo.pages; n++)
+			put_page(old[n]);
+		expect_end(t);
+	}
+}
+
+/*
+ * The last one to unpin has counted down, and then a reader comes whose page is
+ * replaced, too.  It must not be freed under that reader.
+ */
+static void last_unpin_meets_a_new_reader(struct kunit *test)
+{
+	static const char * const points[] = {
+		"unpin_zero", "unpin_taken", "unpin_give_back",
+	};
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct page *old[ZS_MAX_PAGES], *newer;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct actor *last = actor(t, "last", reads_sg);
+		struct actor *next = actor(t, "next", reads_sg);
+		LIST_HEAD(pages);
+
+		last->obj = o;
+		next->obj = o;
+		get_pages(zspage, old);
+		run_to(last, "open");
+		KUNIT_ASSERT_TRUE(test, isolate(page_of(zspage, 0), &pages));
+		KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
+		newer = page_of(zspage, 0);
+		get_page(newer);
+
+		/* Between the steps, or before the last of them is decided */
+		if (i < 2)
+			run_to(last, points[i]);
+		else
+			run_to(last, "unpin_taken");
+		run_to(next, "open");
+		KUNIT_ASSERT_TRUE(test, isolate(page_of(zspage, 0), &pages));
+		KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
+		if (i == 2) {
+			run_to(last, points[i]);
+			/* Now @last has the list and is the only one pinned. */
+			finish(next);
+		} else {
+			finish(last);
+			/* The page that @next may use is not free. */
+			KUNIT_EXPECT_EQ(test, page_ref_count(newer), 2);
+		}
+		finish(i == 2 ? last : next);
+		expect_ok(last);
+		expect_ok(next);
+		put_replaced_pages(t, &newer, 1);
+		put_replaced_pages(t, old, 1);
+		for (unsigned int n = 1; n < zspage->class->geo.pages; n++)
+			put_page(old[n]);
+		expect_end(t);
+	}
+}
+
+/* A reader comes and goes while the last one holds the list. */
+static void a_reader_passes_the_last_unpin(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *last = actor(t, "last", reads_sg);
+	struct page *old[ZS_MAX_PAGES];
+
+	last->obj = o;
+	get_pages(zspage, old);
+	run_to(last, "open");
+	migrate_zspage(t, zspage);
+	run_to(last, "unpin_taken");
+	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale),
+			zspage->class->geo.pages);
+	expect_all_intact(t);
+	finish(last);
+	expect_ok(last);
+	put_replaced_pages(t, old, zspage->class->geo.pages);
+	expect_end(t);
+}
+
+/* One page moves twice, and compaction tries its luck, under one reader. */
+static void held_across_two_moves_and_compaction(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *reader = actor(t, "reader", reads_sg);
+	struct page *old[2];
+	LIST_HEAD(pages);
+
+	reader->obj = o;
+	run_to(reader, "open");
+	for (int i = 0; i < 2; i++) {
+		old[i] = page_of(zspage, 0);
+		get_page(old[i]);
+		KUNIT_ASSERT_TRUE(test, isolate(old[i], &pages));
+		KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
+	}
+	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale), 2);
+	compact(t);
+	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
+	finish(reader);
+	expect_ok(reader);
+	put_replaced_pages(t, old, 2);
+	expect_end(t);
+}
+
+/*
+ * Writers and page migration
+ */
+
+static const char * const writer_points[] = {
+	"looked_up", "pinned", "write", "write_half", "written", "unpin",
+};
+
+static void writes_are_not_lost_to_a_move(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+
+	for (int i = 0; i < ARRAY_SIZE(writer_points); i++) {
+		struct actor *writer = actor(t, "writer", writes);
+
+		writer->obj = o;
+		run_to(writer, writer_points[i]);
+		migrate_zspage(t, obj_zspage(o));
+		finish(writer);
+		expect_end(t);
+	}
+}
+
+/* A writer that loses goes on until it has won. */
+static void a_writer_may_lose_twice(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+
+	for (int i = 2; i < 5; i++) {
+		struct actor *writer = actor(t, "writer", writes);
+		LIST_HEAD(pages);
+
+		writer->obj = o;
+		for (int loses = 0; loses < 2; loses++) {
+			run_to(writer, writer_points[i]);
+			KUNIT_ASSERT_TRUE(test, isolate(page_of(zspage, 0), &pages));
+			KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
+		}
+		run_to(writer, writer_points[i]);
+		finish(writer);
+		expect_end(t);
+	}
+}
+
+/* The writer has seen no move, then the page is copied, then it writes. */
+static void writes_after_the_copy_are_repeated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	unsigned int slot, index;
+
+	for (unsigned int half = 0; half < 2; half++) {
+		struct actor *writer = actor(t, "writer", writes);
+		struct actor *migrator;
+
+		zs_decode_handle(o->handle, &slot);
+		index = slot * o->size / PAGE_SIZE + half;
+		migrator = migrator_of(t, page_of(obj_zspage(o), index));
+		writer->obj = o;
+		run_to(writer, half ? "write_half" : "write");
+		run_to(migrator, "migrate_publish");
+		run_to(writer, "written");
+		finish(migrator);
+		expect_ok(migrator);
+		finish(writer);
+		expect_end(t);
+	}
+}
+
+/* A writer that comes while the page is copied waits for the end of that. */
+static void writers_wait_for_a_copy(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+
+	for (int i = 1; i < 3; i++) {
+		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+		struct actor *writer = actor(t, "writer", writes);
+
+		writer->obj = o;
+		run_to(migrator, move_points[i]);
+		expect_waits_for(writer, migrator);
+		expect_ok(migrator);
+		expect_end(t);
+	}
+}
+
+/*
+ * Freeing, isolation and the worker
+ */
+
+/* Starts freeing the only object of a zspage whose first page is isolated. */
+static struct actor *free_of_the_last(struct zst *t, struct list_head *pages)
+{
+	struct actor *freer = actor(t, "freer", frees);
+	struct obj *o = obj_alloc(t, long_size(t->test));
+
+	KUNIT_ASSERT_TRUE(t->test, isolate(page_of(obj_zspage(o), 0), pages));
+	give_to_free(t, freer, o);
+	return freer;
+}
+
+static void expect_all_freed(struct zst *t)
+{
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(t->test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
+	expect_end(t);
+}
+
+/* The last isolation ends as the last object is freed, whichever is first. */
+static void last_isolation_ends_as_the_last_object_goes(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < 4; i++) {
+		bool moves = i & 1, free_first = i & 2;
+		struct actor *mover = actor(t, "mover", moves ? migrates : puts_back);
+		struct actor *freer = free_of_the_last(t, &mover->pages);
+
+		run_to(freer, "free");
+		run_to(mover, moves ? "migrate" : "putback");
+		finish(free_first ? freer : mover);
+		finish(free_first ? mover : freer);
+		expect_all_freed(t);
+	}
+}
+
+/* The last object is freed while its page is being copied, or has just been. */
+static void the_last_object_goes_as_its_page_moves(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int i = 1; i < ARRAY_SIZE(move_points); i++) {
+		struct actor *migrator = actor(t, "migrator", migrates);
+		struct actor *freer = free_of_the_last(t, &migrator->pages);
+
+		run_to(migrator, move_points[i]);
+		if (i < 3)
+			expect_waits_for(freer, migrator);
+		finish(freer);
+		finish(migrator);
+		expect_ok(migrator);
+		expect_all_freed(t);
+	}
+}
+
+/* The core has locked a page as its zspage dies: it must not get it. */
+static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct actor *isolator = actor(t, "isolator", isolates);
+
+	isolator->page = page_of(obj_zspage(o), 1);
+	run_to(isolator, "isolate");
+	obj_free(t, o);
+	/* The worker waits for the page lock that the isolator has. */
+	msleep(20);
+	KUNIT_EXPECT_GT(test, zs_get_total_pages(t->pool), 0);
+	finish(isolator);
+	KUNIT_EXPECT_FALSE(test, isolator->ok);
+	expect_all_freed(t);
+}
+
+/* The worker locks pages one by one as the core tries to isolate them. */
+static void the_worker_locks_pages_as_they_are_isolated(struct kunit *test)
+{
+	static const char * const points[] = { "deferred", "deferred_lock" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = obj_alloc(t, long_size(test));
+		struct zspage *zspage = obj_zspage(o);
+		struct actor *w = worker(t, points[i]);
+		unsigned int nr = zspage->class->geo.pages;
+		struct page *pages[ZS_MAX_PAGES];
+		LIST_HEAD(list);
+
+		get_pages(zspage, pages);
+		lock_page(pages[0]);
+		obj_free(t, o);
+		if (i)
+			unlock_page(pages[0]);
+		expect_stop(w);
+		if (!i)
+			unlock_page(pages[0]);
+		KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 0);
+		let_go(w);
+		zs_flush_deferred();
+		/* Too late, the other way round */
+		for (unsigned int n = 0; n < nr; n++)
+			KUNIT_EXPECT_FALSE(test, isolate(pages[n], &list));
+		put_replaced_pages(t, pages, nr);
+		expect_all_freed(t);
+	}
+}
+
+/* A dead zspage is nobody's: not malloc's, nor the core's, nor zs_compact()'s. */
+static void nobody_gets_at_a_dead_zspage(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *freer = actor(t, "freer", frees);
+	LIST_HEAD(pages);
+
+	give_to_free(t, freer, o);
+	run_to(freer, "free_dead");
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &pages), 0);
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	o = obj_alloc(t, long_size(test));
+	KUNIT_EXPECT_PTR_NE(test, obj_zspage(o), zspage);
+	finish(freer);
+	obj_free(t, o);
+	expect_all_freed(t);
+}
+
+/* Two that found no room get a zspage each, and nobody else gets at a new one. */
+static void new_zspages_are_nobodys_yet(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *allocator = actor(t, "allocator", allocates);
+	size_t size = long_size(test);
+	struct obj *o;
+
+	allocator->result = size;
+	run_to(allocator, "malloc_new");
+	o = obj_alloc(t, size);
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	migrate_zspage(t, obj_zspage(o));
+	finish(allocator);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL((void *)allocator->handle));
+	o = &t->objs[t->nr++];
+	*o = (struct obj){ .handle = allocator->handle, .size = size };
+	obj_write(t, o);
+	KUNIT_EXPECT_PTR_NE(test, obj_zspage(o), obj_zspage(&t->objs[0]));
+	expect_end(t);
+}
+
+/* An object is allocated in a zspage one of whose pages is just moving. */
+static void allocating_from_a_zspage_that_moves(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct obj *o = obj_alloc(t, size);
+
+	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
+		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+		struct actor *allocator = actor(t, "allocator", allocates);
+		struct obj *new;
+
+		allocator->result = size;
+		run_to(migrator, move_points[i]);
+		if (i == 1 || i == 2)
+			expect_waits_for(allocator, migrator);
+		finish(allocator);
+		finish(migrator);
+		new = &t->objs[t->nr++];
+		*new = (struct obj){ .handle = allocator->handle, .size = size };
+		KUNIT_EXPECT_PTR_EQ(test, obj_zspage(new), obj_zspage(o));
+		obj_write(t, new);
+		expect_end(t);
+		obj_free(t, new);
+	}
+}
+
+/*
+ * Compaction
+ */
+
+static void expect_moved(struct kunit *test, const struct obj *o,
+			 unsigned long was)
+{
+	KUNIT_EXPECT_NE(test, obj_where(o), was);
+}
+
+/* Between the look at home and the pin, home becomes a stub. */
+static void home_becomes_a_stub_before_the_pin(struct kunit *test)
+{
+	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(acts); i++) {
+		struct obj *o = lonely(t);
+		struct actor *user = actor(t, "user", acts[i]);
+
+		user->obj = o;
+		run_to(user, "looked_up");
+		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
+		run_to(user, "pinned");
+		finish(user);
+		if (acts[i] != writes)
+			expect_ok(user);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* Once pinned, an object stays where it is. */
+static void compaction_leaves_pinned_zspages_alone(struct kunit *test)
+{
+	static const char * const points[] = { "pinned", "read", "open", "unpin" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely(t);
+		struct actor *reader = actor(t, "reader", reads_sg);
+
+		reader->obj = o;
+		run_to(reader, points[i]);
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+static const char * const evacuation_points[] = { "frozen", "natives_moved" };
+
+/* Who comes while its zspage is frozen waits, and finds the object moved. */
+static void users_wait_for_an_evacuation(struct kunit *test)
+{
+	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(acts) * 2; i++) {
+		struct obj *o = lonely(t);
+		struct actor *compactor = actor(t, "compactor", compacts);
+		struct actor *user = actor(t, "user", acts[i / 2]);
+
+		user->obj = o;
+		run_to(compactor, evacuation_points[i % 2]);
+		run_to(user, "wait_thaw");
+		expect_waits_for(user, compactor);
+		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
+		if (acts[i / 2] != writes)
+			expect_ok(user);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* Others of the pool do not wait, of the same class or of another. */
+static void others_do_not_wait_for_an_evacuation(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely(t), *other;
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct actor *reader = actor(t, "reader", reads);
+
+	other = obj_alloc(t, PAGE_SIZE);
+	run_to(compactor, "frozen");
+	for (unsigned int i = 1; i < t->nr; i++)
+		KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[i]));
+	obj_write(t, other);
+	obj_free(t, obj_alloc(t, PAGE_SIZE));
+	reader->obj = o;
+	expect_waits_for(reader, compactor);
+	expect_ok(reader);
+	expect_end(t);
+}
+
+/*
+ * The link is read; before its host is pinned, the object moves on, and the host
+ * is freed (but for RCU), or lives on as a stub.
+ */
+static void a_guest_moves_on_before_the_pin(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int with_native = 0; with_native < 2; with_native++) {
+		struct obj *o = lonely_guest(t, with_native);
+		struct actor *reader = actor(t, "reader", reads);
+		unsigned long was = obj_where(o);
+
+		reader->obj = o;
+		run_to(reader, "link_read");
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		expect_moved(test, o, was);
+		/* Were it not for the reader, a grace period would end here. */
+		msleep(50);
+		run_to(reader, "link_pinned");
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* The host is pinned: the guest stays, whether the reader knows it or not. */
+static void a_guest_stays_once_its_host_is_pinned(struct kunit *test)
+{
+	static const char * const points[] = { "link_pinned", "read", "open", "unpin" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely_guest(t, true);
+		struct actor *reader = actor(t, "reader", reads_sg);
+		unsigned long was = obj_where(o);
+
+		reader->obj = o;
+		run_to(reader, points[i]);
+		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+		KUNIT_EXPECT_EQ(test, obj_where(o), was);
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* Copied, but the link still says where it was: that is frozen. */
+static void readers_of_a_guest_wait_until_its_link_is_set(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct actor *reader = actor(t, "reader", reads);
+	unsigned long was = obj_where(o);
+
+	reader->obj = o;
+	run_to(compactor, "guest_moved");
+	run_to(reader, "wait_thaw");
+	/* From here on it is found, while the evacuation goes on. */
+	run_to(compactor, "natives_moved");
+	expect_moved(test, o, was);
+	KUNIT_EXPECT_TRUE(test, obj_intact(t, o));
+	expect_waits_for(reader, compactor);
+	expect_ok(reader);
+	expect_end(t);
+}
+
+/* The last pin of a host is gone, nothing keeps the host, and it is evacuated. */
+static void a_host_goes_as_its_last_reader_leaves(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int stale = 0; stale < 2; stale++) {
+		struct obj *o = lonely_guest(t, false);
+		struct actor *reader = actor(t, "reader", reads_sg);
+		unsigned long was = obj_where(o);
+
+		reader->obj = o;
+		run_to(reader, "open");
+		if (stale)
+			migrate_zspage(t, obj_host(o));
+		run_to(reader, "unpin_zero");
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		expect_moved(test, o, was);
+		msleep(50);
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* The same for a native: the handle keeps the descriptor, which is a stub now. */
+static void home_becomes_a_stub_as_its_last_reader_leaves(struct kunit *test)
+{
+	static const char * const points[] = { "unpin_zero", "unpin_taken" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely(t);
+		struct zspage *zspage = obj_zspage(o);
+		struct actor *reader = actor(t, "reader", reads_sg);
+		struct page *old[ZS_MAX_PAGES];
+
+		get_pages(zspage, old);
+		reader->obj = o;
+		run_to(reader, "open");
+		migrate_zspage(t, zspage);
+		run_to(reader, points[i]);
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		KUNIT_EXPECT_TRUE(test, zspage->stub);
+		finish(reader);
+		expect_ok(reader);
+		put_replaced_pages(t, old, zspage->class->geo.pages);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* An object is freed while it moves, or between the moves. */
+static void an_object_is_freed_as_it_moves(struct kunit *test)
+{
+	static const char * const points[] = { "frozen", "natives_moved", "evacuated" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely(t);
+		struct actor *compactor = actor(t, "compactor", compacts);
+		struct actor *freer = actor(t, "freer", frees);
+
+		run_to(compactor, points[i]);
+		give_to_free(t, freer, o);
+		if (i < 2)
+			expect_waits_for(freer, compactor);
+		/* The stub goes with it, at once. */
+		finish(freer);
+		finish(compactor);
+		expect_end(t);
+		free_all(t);
+		expect_all_freed(t);
+	}
+}
+
+/* An object is freed through its stub as its host is evacuated. */
+static void an_object_is_freed_as_its_host_is_evacuated(struct kunit *test)
+{
+	static const char * const points[] = {
+		"free", "frozen", "guest_moved", "natives_moved", "evacuated",
+	};
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely_guest(t, true);
+		struct actor *compactor = actor(t, "compactor", compacts);
+		struct actor *freer = actor(t, "freer", frees);
+
+		give_to_free(t, freer, o);
+		if (i == 0) {
+			/* zs_free() has begun and knows nothing yet. */
+			run_to(freer, points[i]);
+			finish(compactor);
+		} else {
+			run_to(compactor, points[i]);
+			if (i < 4)
+				expect_waits_for(freer, compactor);
+		}
+		finish(freer);
+		finish(compactor);
+		expect_end(t);
+		free_all(t);
+		expect_all_freed(t);
+	}
+}
+
+/* The core gets no page of a zspage while it is evacuated, nor the reverse. */
+static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *isolator = actor(t, "isolator", isolates);
+	struct actor *compactor;
+	struct page *page = page_of(zspage, 0);
+	LIST_HEAD(pages);
+
+	isolator->page = page;
+	run_to(isolator, "isolate");
+	compact(t);
+	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	finish(isolator);
+	expect_ok(isolator);
+	compact(t);
+	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	putback_movable_pages(&isolator->pages);
+	expect_end(t);
+	free_all(t);
+
+	o = lonely(t);
+	zspage = obj_zspage(o);
+	page = page_of(zspage, 0);
+	compactor = actor(t, "compactor", compacts);
+	get_page(page);
+	for (int i = 0; i < ARRAY_SIZE(evacuation_points); i++) {
+		run_to(compactor, evacuation_points[i]);
+		KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
+	}
+	run_to(compactor, "evacuated");
+	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
+	finish(compactor);
+	KUNIT_EXPECT_TRUE(test, zspage->stub);
+	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
+	put_replaced_pages(t, &page, 1);
+	expect_end(t);
+}
+
+/* A zspage is not evacuated while a page of it moves, at any step. */
+static void compaction_leaves_moving_zspages_alone(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+
+	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
+		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+		struct actor *compactor = actor(t, "compactor", compacts);
+		bool locked = i == 1 || i == 2;
+
+		run_to(migrator, move_points[i]);
+		if (locked)
+			expect_waits_for(compactor, migrator);
+		finish(compactor);
+		if (!locked)
+			KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+		finish(migrator);
+		expect_ok(migrator);
+		expect_end(t);
+		free_all(t);
+		o = lonely(t);
+	}
+}
+
+static long pages_compacted(struct zst *t)
+{
+	struct zs_pool_stats stats;
+
+	zs_pool_stats(t->pool, &stats);
+	return atomic_long_read(&stats.pages_compacted);
+}
+
+/* Two compactions of one class: each page is freed, and counted, once. */
+static void two_compactions_at_once(struct kunit *test)
+{
+	static const char * const points[] = { "frozen", "natives_moved", "evacuated" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct actor *one = actor(t, "one", compacts);
+		struct actor *two = actor(t, "two", compacts);
+		unsigned long before;
+		long counted;
+
+		sparse_zspages(t, many_size(test), 6, 3);
+		before = zs_get_total_pages(t->pool);
+		counted = pages_compacted(t);
+		run_to(one, points[i]);
+		if (i < 2)
+			expect_waits_for(two, one);
+		finish(two);
+		finish(one);
+		KUNIT_EXPECT_EQ(test, one->result + two->result,
+				before - zs_get_total_pages(t->pool));
+		KUNIT_EXPECT_EQ(test, one->result + two->result,
+				pages_compacted(t) - counted);
+		KUNIT_EXPECT_GT(test, one->result, 0);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
+/* One class is compacted while another one is. */
+static void classes_are_compacted_in_parallel(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *one, *two;
+	size_t size;
+
+	/* The greater class first, as a compaction begins with the smallest. */
+	size = long_size(test);
+	sparse_zspages(t, size, 4, 2);
+	one = actor(t, "one", compacts);
+	run_to(one, "frozen");
+	KUNIT_ASSERT_LT(test, many_size(test), size);
+	sparse_zspages(t, many_size(test), 4, 2);
+	two = actor(t, "two", compacts);
+	run_to(two, "evacuated");
+	expect_waits_for(two, one);
+	expect_end(t);
+}
+
+/*
+ * The end of a pool
+ */
+
+static void end_pool(struct zst *t)
+{
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
+	nr_cast = 0;
+	t->pool = zs_create_pool("kunit");
+	KUNIT_ASSERT_NOT_NULL(t->test, t->pool);
+}
+
+/* The pool is destroyed while the core has a page of it in its hands. */
+static void a_pool_ends_as_its_last_page_moves(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(move_points) + 1; i++) {
+		bool moves = i < ARRAY_SIZE(move_points);
+		struct actor *mover = actor(t, "mover", moves ? migrates : puts_back);
+		struct actor *destroyer = actor(t, "destroyer", destroys);
+		struct obj *o = obj_alloc(t, long_size(test));
+
+		KUNIT_ASSERT_TRUE(test, isolate(page_of(obj_zspage(o), 0),
+						&mover->pages));
+		obj_free(t, o);
+		run_to(mover, moves ? move_points[i] : "putback");
+		if (i == 1 || i == 2) {
+			expect_waits_for(destroyer, mover);
+		} else {
+			let_go(destroyer);
+			msleep(20);
+		}
+		finish(mover);
+		finish(destroyer);
+		end_pool(t);
+	}
+}
+
+/* ... while the worker is about to free its last zspage, or it itself. */
+static void a_pool_ends_as_the_worker_frees(struct kunit *test)
+{
+	static const char * const points[] = { "deferred", "deferred_lock", "pool_free" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct actor *destroyer = actor(t, "destroyer", destroys);
+		struct actor *w = worker(t, points[i]);
+		struct obj *o = obj_alloc(t, long_size(test));
+		struct page *page = page_of(obj_zspage(o), 0);
+
+		get_page(page);
+		lock_page(page);
+		obj_free(t, o);
+		unlock_page(page);
+		if (i < 2)
+			expect_stop(w);
+		if (i == 2) {
+			let_go(destroyer);
+			expect_stop(w);
+		}
+		expect_waiting(destroyer);
+		let_go(w);
+		finish(destroyer);
+		put_replaced_pages(t, &page, 1);
+		end_pool(t);
+	}
+}
+
+/* The core comes across a page whose zspage goes with the pool. */
+static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *isolator = actor(t, "isolator", isolates);
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct obj *o = obj_alloc(t, long_size(test));
+
+	isolator->page = page_of(obj_zspage(o), 0);
+	run_to(isolator, "isolate");
+	obj_free(t, o);
+	expect_waiting(destroyer);
+	finish(isolator);
+	KUNIT_EXPECT_FALSE(test, isolator->ok);
+	finish(destroyer);
+	end_pool(t);
+}
+
+static int race_init(struct kunit *test)
+{
+	int ret;
+
+	needs_migration(test);
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "who stands with a lock held needs a CPU");
+	ret = zst_init(test);
+	if (ret)
+		return ret;
+	nr_cast = 0;
+	curtain = false;
+	WRITE_ONCE(zs_race_hook, pass);
+	return 0;
+}
+
+static void race_exit(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	bool stuck = false;
+
+	if (!t)
+		return;
+	WRITE_ONCE(curtain, true);
+	for (unsigned int i = 0; i < nr_cast; i++)
+		if (cast[i].task && !cast[i].done)
+			stuck |= !wait_for_completion_timeout(&cast[i].end,
+							      PATIENCE);
+	WRITE_ONCE(zs_race_hook, NULL);
+	if (stuck) {
+		KUNIT_FAIL(test, "an actor hangs; its pool is left to it\n");
+		return;
+	}
+	zst_exit(test);
+}
+
+static struct kunit_case race_cases[] = {
+	KUNIT_CASE(pages_move_under_a_reader),
+	KUNIT_CASE(pages_move_under_a_copying_reader),
+	KUNIT_CASE(readers_do_not_wait_for_migration),
+	KUNIT_CASE(two_pages_move_at_once),
+	KUNIT_CASE(last_unpin_meets_a_new_reader),
+	KUNIT_CASE(a_reader_passes_the_last_unpin),
+	KUNIT_CASE(held_across_two_moves_and_compaction),
+	KUNIT_CASE(writes_are_not_lost_to_a_move),
+	KUNIT_CASE(a_writer_may_lose_twice),
+	KUNIT_CASE(writes_after_the_copy_are_repeated),
+	KUNIT_CASE(writers_wait_for_a_copy),
+	KUNIT_CASE(last_isolation_ends_as_the_last_object_goes),
+	KUNIT_CASE(the_last_object_goes_as_its_page_moves),
+	KUNIT_CASE(a_zspage_dies_as_it_is_isolated),
+	KUNIT_CASE(the_worker_locks_pages_as_they_are_isolated),
+	KUNIT_CASE(nobody_gets_at_a_dead_zspage),
+	KUNIT_CASE(new_zspages_are_nobodys_yet),
+	KUNIT_CASE(allocating_from_a_zspage_that_moves),
+	KUNIT_CASE(home_becomes_a_stub_before_the_pin),
+	KUNIT_CASE(compaction_leaves_pinned_zspages_alone),
+	KUNIT_CASE(users_wait_for_an_evacuation),
+	KUNIT_CASE(others_do_not_wait_for_an_evacuation),
+	KUNIT_CASE(a_guest_moves_on_before_the_pin),
+	KUNIT_CASE(a_guest_stays_once_its_host_is_pinned),
+	KUNIT_CASE(readers_of_a_guest_wait_until_its_link_is_set),
+	KUNIT_CASE(a_host_goes_as_its_last_reader_leaves),
+	KUNIT_CASE(home_becomes_a_stub_as_its_last_reader_leaves),
+	KUNIT_CASE(an_object_is_freed_as_it_moves),
+	KUNIT_CASE(an_object_is_freed_as_its_host_is_evacuated),
+	KUNIT_CASE(evacuation_and_isolation_exclude_each_other),
+	KUNIT_CASE(compaction_leaves_moving_zspages_alone),
+	KUNIT_CASE(two_compactions_at_once),
+	KUNIT_CASE(classes_are_compacted_in_parallel),
+	KUNIT_CASE(a_pool_ends_as_its_last_page_moves),
+	KUNIT_CASE(a_pool_ends_as_the_worker_frees),
+	KUNIT_CASE(a_pool_ends_as_its_last_page_is_isolated),
+	{ }
+};
+
+static struct kunit_suite race_suite = {
+	.name = "zsmalloc_race",
+	.init = race_init,
+	.exit = race_exit,
+	.test_cases = race_cases,
+};
+
+kunit_test_suite(race_suite);
