@@ -51,9 +51,9 @@
  * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
  * zspage without objects goes away at once, or when its last page comes back
  * from the migration core, or when a worker has got hold of its page locks.  A
- * descriptor that was evacuated is freed after a grace period, as somebody may
- * be resolving one of the objects that it was host of.  Zspages keep their
- * pool, and pools keep the module.
+ * descriptor that guests were moved out of is freed after a grace period, as
+ * somebody may just be resolving one.  Zspages keep their pool, and pools keep
+ * the module.
  */
 
 #include <kunit/static_stub.h>
@@ -574,31 +574,7 @@ static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 	atomic_long_sub(nr, &pool->pages);
 }
 
-/*
- * Free a dead zspage, with all of its pages locked.  It was never evacuated, so
- * nobody can be resolving an object of it.
- */
-static void zspage_free(struct zspage *zspage)
-{
-	struct size_class *class = zspage->class;
-	struct zs_pool *pool = class->pool;
-
-	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
-	VM_WARN_ON_ONCE(zspage->nr_links);
-	VM_WARN_ON_ONCE(atomic_read(&zspage->pins));
-	/* Nor may a replaced page be left, on the list or in somebody's hands. */
-	VM_WARN_ON_ONCE(atomic_read(&zspage->nr_stale));
-
-	zs_release_pages(pool, zspage->pages, class->geo.pages);
-	zspage_set_magic(zspage, 0);
-	kmem_cache_free(class->cache, zspage);
-	zs_pool_put(pool);
-}
-
-/*
- * Free a descriptor that was evacuated, its links too.  Touches neither class
- * nor pool, which may have gone before the grace period ends.
- */
+/* Touches neither class nor pool, which may have gone before the grace period. */
 static void zspage_free_rcu(struct rcu_head *rcu)
 {
 	struct zspage *zspage = container_of(rcu, struct zspage, rcu);
@@ -608,12 +584,34 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 	kfree(zspage);
 }
 
-static void zspage_free_evacuated(struct zspage *zspage)
+/*
+ * Who came by the link of a guest may still be looking at the host, when the
+ * guest has gone elsewhere and does not keep it any more.
+ */
+static void zspage_free_descriptor(struct zspage *zspage)
 {
 	struct zs_pool *pool = zspage->class->pool;
 
-	call_rcu(&zspage->rcu, zspage_free_rcu);
+	if (zspage->was_host)
+		call_rcu(&zspage->rcu, zspage_free_rcu);
+	else
+		zspage_free_rcu(&zspage->rcu);
 	zs_pool_put(pool);
+}
+
+/* Free a dead zspage, with all of its pages locked.  It is no stub. */
+static void zspage_free(struct zspage *zspage)
+{
+	struct size_class *class = zspage->class;
+
+	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
+	VM_WARN_ON_ONCE(zspage->nr_links);
+	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->pins));
+	/* Nor may a replaced page be left, on the list or in somebody's hands. */
+	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->nr_stale));
+
+	zs_release_pages(class->pool, zspage->pages, class->geo.pages);
+	zspage_free_descriptor(zspage);
 }
 
 static void zspage_unlock_pages(struct zspage *zspage, unsigned int nr)
@@ -1125,7 +1123,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	else if (dead)
 		zspage_defer_free(zspage);
 	if (unlikely(reap_home))
-		zspage_free_evacuated(home);
+		zspage_free_descriptor(home);
 	zs_free_nodes(nodes);
 }
 EXPORT_SYMBOL_GPL(zs_free);
@@ -1738,6 +1736,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 			return ret;
 		zspage_put_slot(class, source, slot);
 		zspage_drop_last_guest(source, &ev->nodes);
+		source->was_host = true;
 		zs_race("guest_moved");
 		/* After the copy.  Pairs with zs_pin_forwarded(). */
 		smp_store_release(link, where);
@@ -1870,7 +1869,7 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 			llist_for_each_entry_safe(zpdesc, next, ev.stale, stale)
 				zpdesc_put(zpdesc);
 			if (ev.dead)
-				zspage_free_evacuated(ev.dead);
+				zspage_free_descriptor(ev.dead);
 			freed += class->geo.pages;
 		}
 		cond_resched();

@@ -245,6 +245,7 @@ struct zs_guests {
  *	      @stale and those being taken off it
  * @stub: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
  *	  its own, as it is written under class->lock and read without.
+ * @was_host: guests were moved out of it, all or some.  Never reverts.
  * @fullness: the list it is on, an enum zs_fullness; ZS_DEAD: none, and
  *	      from there on it can be neither allocated from nor isolated
  * @isolated: pages that the migration core has isolated.  While there are any
@@ -260,7 +261,7 @@ struct zs_guests {
  *	   until the stub is freed.  0: freed.
  * @list: on class->zspages[@fullness], or on class->stubs; class->lock
  * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
- * @rcu: instead, frees a descriptor that was evacuated, and its links
+ * @rcu: instead, frees a descriptor that @was_host, and its links
  * @magic: ZSPAGE_MAGIC
  * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
  *	   under class->lock, read with or without; see zspage_page().
@@ -281,6 +282,7 @@ struct zspage {
 	struct llist_head	stale;
 	atomic_t		nr_stale;
 	bool			stub;
+	bool			was_host;
 
 	u8			fullness __guarded_by(&class->lock);
 	u8			isolated __guarded_by(&class->lock);

@@ -1009,29 +1009,13 @@ static unsigned int others_in(struct zst *t, struct zspage *host)
 
 static int nr_copies;
 
-static u8 *map_byte(struct zspage *zspage, size_t pos)
-{
-	struct page *page = zpdesc_page(zspage->pages[pos >> PAGE_SHIFT]);
-
-	return (u8 *)kmap_local_page(page) + offset_in_page(pos);
-}
-
 static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
 			   struct zspage *source, unsigned int source_slot)
 {
-	size_t size = source->class->geo.size;
-
 	nr_copies++;
 	if (fails_now())
 		return false;
-	for (size_t i = 0; i < size; i++) {
-		u8 *to = map_byte(dest, dest_slot * size + i);
-		u8 *from = map_byte(source, source_slot * size + i);
-
-		*to = *from;
-		kunmap_local(from);
-		kunmap_local(to);
-	}
+	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
 }
 

@@ -383,6 +383,29 @@ static inline void sparse_zspages(struct zst *t, size_t size,
 	thin_out(t, first, nth);
 }
 
+static inline u8 *map_byte(struct zspage *zspage, size_t pos)
+{
+	struct page *page = zpdesc_page(zspage->pages[pos >> PAGE_SHIFT]);
+
+	return (u8 *)kmap_local_page(page) + offset_in_page(pos);
+}
+
+/* What zs_copy_slot() does, for those that stand in for it. */
+static inline void copy_bytes(struct zspage *dest, unsigned int dest_slot,
+			      struct zspage *source, unsigned int source_slot)
+{
+	size_t size = source->class->geo.size;
+
+	for (size_t i = 0; i < size; i++) {
+		u8 *to = map_byte(dest, dest_slot * size + i);
+		u8 *from = map_byte(source, source_slot * size + i);
+
+		*to = *from;
+		kunmap_local(from);
+		kunmap_local(to);
+	}
+}
+
 static inline void destroy(struct zst *t)
 {
 	zs_destroy_pool(t->pool);

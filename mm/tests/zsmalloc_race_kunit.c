@@ -15,6 +15,7 @@
  * Who does not get where it should within ten seconds fails the test, which
  * then says where everybody is.
  */
+#include <kunit/static_stub.h>
 #include <linux/completion.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
@@ -24,6 +25,7 @@
 #include <linux/sched.h>
 #include <linux/string.h>
 
+#include "../internal.h"
 #include "zsmalloc_kunit.h"
 
 /*
@@ -313,6 +315,11 @@ static void puts_back(struct actor *a)
 static void compacts(struct actor *a)
 {
 	a->result = zs_compact(a->t.pool);
+}
+
+static void reclaims(struct actor *a)
+{
+	shrink_slab(GFP_KERNEL, first_online_node, NULL, 0);
 }
 
 static void destroys(struct actor *a)
@@ -1123,6 +1130,58 @@ static void a_host_goes_as_its_last_reader_leaves(struct kunit *test)
 	}
 }
 
+/* Of its objects, guests are copied and natives can't be. */
+static struct zspage *half_bad;
+
+static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
+			     struct zspage *source, unsigned int source_slot)
+{
+	if (source == half_bad && !source->nr_links)
+		return false;
+	copy_bytes(dest, dest_slot, source, source_slot);
+	return true;
+}
+
+/*
+ * A host whose evacuation failed half way has lost its guests, and is freed like
+ * any other zspage.  Who came by the link of such a guest may still look at it.
+ */
+static void a_host_goes_that_was_evacuated_in_part(struct kunit *test)
+{
+	static const char * const points[] = { "link_read", "unpin_zero" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < 2 * ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely_guest(t, true);
+		struct actor *reader = actor(t, "reader", reads_sg);
+		struct zspage *host = obj_host(o);
+		unsigned long was = obj_where(o);
+
+		reader->obj = o;
+		if (i == 3) {
+			/* The last one to unpin has stale pages to free, too. */
+			run_to(reader, "open");
+			migrate_zspage(t, host);
+		}
+		run_to(reader, points[i % 2]);
+		half_bad = host;
+		kunit_activate_static_stub(test, zs_copy_slot,
+					   copy_but_bad_ones);
+		zs_compact(t->pool);
+		kunit_deactivate_static_stub(test, zs_copy_slot);
+		expect_moved(test, o, was);
+		KUNIT_EXPECT_FALSE(test, host->stub);
+		for (unsigned int n = 1; n < t->nr; n++)
+			if (obj_zspage(&t->objs[n]) == host)
+				obj_free(t, &t->objs[n--]);
+		msleep(50);
+		finish(reader);
+		expect_ok(reader);
+		expect_end(t);
+		free_all(t);
+	}
+}
+
 /* The same for a native: the handle keeps the descriptor, which is a stub now. */
 static void home_becomes_a_stub_as_its_last_reader_leaves(struct kunit *test)
 {
@@ -1417,6 +1476,22 @@ static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
 	end_pool(t);
 }
 
+/* Reclaim packs the pool as it ends: the end waits for that. */
+static void a_pool_ends_as_reclaim_packs_it(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *reclaimer = actor(t, "reclaimer", reclaims);
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+
+	sparse_zspages(t, many_size(test), 4, 2);
+	run_to(reclaimer, "evacuated");
+	free_all(t);
+	expect_waiting(destroyer);
+	finish(reclaimer);
+	finish(destroyer);
+	end_pool(t);
+}
+
 static int race_init(struct kunit *test)
 {
 	int ret;
@@ -1480,6 +1555,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_guest_stays_once_its_host_is_pinned),
 	KUNIT_CASE(readers_of_a_guest_wait_until_its_link_is_set),
 	KUNIT_CASE(a_host_goes_as_its_last_reader_leaves),
+	KUNIT_CASE(a_host_goes_that_was_evacuated_in_part),
 	KUNIT_CASE(home_becomes_a_stub_as_its_last_reader_leaves),
 	KUNIT_CASE(an_object_is_freed_as_it_moves),
 	KUNIT_CASE(an_object_is_freed_as_its_host_is_evacuated),
@@ -1490,6 +1566,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_pool_ends_as_its_last_page_moves),
 	KUNIT_CASE(a_pool_ends_as_the_worker_frees),
 	KUNIT_CASE(a_pool_ends_as_its_last_page_is_isolated),
+	KUNIT_CASE(a_pool_ends_as_reclaim_packs_it),
 	{ }
 };
 
