@@ -126,7 +126,23 @@ test_overlay() {
 	unset KSRC
 }
 
+# The table of races names tests that exist, and all tests of races.
+test_matrix() {
+	local doc=Documentation/mm/zsmalloc.rst suites=(mm/tests/zsmalloc*_kunit.c)
+	sed -n '/^Races$/,/^Watching it$/p' "$doc" > "$tmp/matrix"
+	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' "${suites[@]}" | sort > "$tmp/cases"
+	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' \
+		mm/tests/zsmalloc_race_kunit.c | sort > "$tmp/races"
+	grep -o -E '\b[a-z]+(_[a-z]+){3,}\b' "$tmp/matrix" | sort -u > "$tmp/named"
+	yes 'the table of races is there' test -s "$tmp/named"
+	ok 'every test that the table names exists' \
+		"$(comm -23 <(grep -v -x zsmalloc_race_kunit "$tmp/named") "$tmp/cases" | wc -l)"
+	ok 'every test of a race is in the table' \
+		"$(comm -13 "$tmp/named" "$tmp/races" | wc -l)"
+}
+
 step "Self-test of the harness (a few seconds)"
+test_matrix
 test_splats
 test_config
 test_overlay

@@ -1134,7 +1134,7 @@ static void a_host_goes_as_its_last_reader_leaves(struct kunit *test)
 static struct zspage *half_bad;
 
 static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
-			     struct zspage *source, unsigned int source_slot)
+			      struct zspage *source, unsigned int source_slot)
 {
 	if (source == half_bad && !source->nr_links)
 		return false;
