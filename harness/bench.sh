@@ -109,16 +109,11 @@ build_side() { # build_side SIDE PLATFORM
 	kernel_env
 	case $2 in
 	x86)
-		configure_x86 "$BUILD/x86" "$CONFIGS/x86.config"
+		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config"
 		build "$BUILD/x86" x86_64 vmlinux "$1, x86" 920
 		;;
 	uml)
-		mkdir -p "$BUILD/uml"
-		KCONFIG_ALLCONFIG=$HARNESS/bench/uml.config \
-			kmake "$BUILD/uml" um allnoconfig > "$LOGS/config.log" 2>&1 < /dev/null ||
-			{ cat "$LOGS/config.log" >&2; die "configuring UML failed"; }
-		check_config "$HARNESS/bench/uml.config" "$BUILD/uml/.config" ||
-			die "these options have unmet dependencies or do not exist in this tree"
+		configure "$BUILD/uml" um "$HARNESS/bench/uml.config"
 		build "$BUILD/uml" um linux "$1, UML" 590
 		;;
 	esac

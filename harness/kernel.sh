@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug
+# Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug|torture-...
 #   uml        user-mode Linux with KASAN and lockdep, for KUnit
 #   x86        lean QEMU guest, for make run and make shell
 #   x86-debug  the same with lockdep and the KUnit suite, for test and soak
+#   torture-uml, torture-debug, torture-rt, torture-kcsan   see torture.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 CONFIGS=$HARNESS/configs
@@ -12,9 +13,9 @@ SUITE_CONFIG=$BUILD/tree/mm/tests/zsmalloc.kunitconfig
 check_config() {
 	local fragment=$1 config=$2 line name bad=0
 	while IFS= read -r line; do
+		name=${line%%=*}
 		case $line in
 		CONFIG_*=n)
-			name=${line%%=*}
 			! grep -q "^$name=" "$config" || line_lost "$line" "$config"
 			;;
 		CONFIG_*=*)
@@ -36,13 +37,13 @@ line_lost() { # adds to the caller's $bad
 	bad=1
 }
 
-configure_x86() { # configure_x86 DIR FRAGMENT...
-	local dir=$1
-	shift
+configure() { # configure DIR ARCH FRAGMENT...
+	local dir=$1 arch=$2
+	shift 2
 	mkdir -p "$dir"
 	cat "$@" > "$dir/zs.fragment"
 	# The last word on an option wins; allconfig would warn on each repeat.
-	KCONFIG_ALLCONFIG=$dir/zs.fragment kmake "$dir" x86_64 allnoconfig \
+	KCONFIG_ALLCONFIG=$dir/zs.fragment kmake "$dir" "$arch" allnoconfig \
 		> "$LOGS/config.log" 2>&1 < /dev/null ||
 		{ cat "$LOGS/config.log" >&2; die "configuring $dir failed"; }
 	check_config "$dir/zs.fragment" "$dir/.config" ||
@@ -93,19 +94,30 @@ main() {
 		;;
 	x86)
 		step "Building the guest kernel (first time about 8 minutes)"
-		configure_x86 "$BUILD/x86" "$CONFIGS/x86.config"
+		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config"
 		build "$BUILD/x86" x86_64 vmlinux 'guest kernel' 920
 		;;
 	x86-debug)
 		step "Building the debug guest kernel (first time about 9 minutes)"
 		mkdir -p "$BUILD"
 		suite_options > "$BUILD/suite.config"
-		configure_x86 "$BUILD/x86-debug" "$CONFIGS/x86.config" \
+		configure "$BUILD/x86-debug" x86_64 "$CONFIGS/x86.config" \
 			"$CONFIGS/x86-debug.config" "$BUILD/suite.config"
 		build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
 		;;
+	torture-uml)
+		step "Building user-mode Linux for the torture (first time about 5 minutes)"
+		configure "$BUILD/$1" um "$CONFIGS"/torture{,-uml}.config
+		build "$BUILD/$1" um linux "$1" 590
+		;;
+	torture-debug | torture-rt | torture-kcsan)
+		step "Building the guest kernel $1 (first time about 6 minutes)"
+		configure "$BUILD/$1" x86_64 "$CONFIGS"/torture{,-x86}.config \
+			"$CONFIGS/$1.config"
+		build "$BUILD/$1" x86_64 vmlinux "$1" 800
+		;;
 	*)
-		die "usage: kernel.sh uml|x86|x86-debug"
+		die "usage: kernel.sh uml|x86|x86-debug|torture-uml|torture-debug|torture-rt|torture-kcsan"
 		;;
 	esac
 }

@@ -852,7 +852,8 @@ static unsigned int stub_max_links(struct zspage *stub)
 	return bitmap_weight(zspage_bitmap(stub), stub->class->geo.slots);
 }
 
-#if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST)
+#if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST) || \
+	IS_ENABLED(CONFIG_ZSMALLOC_TORTURE_TEST)
 
 /* Every guest is where its owner's link says, in a slot that is in use. */
 static bool zspage_check_guests(struct zspage *zspage)
@@ -949,7 +950,7 @@ const struct zs_geometry *zs_geometries(unsigned int *nr)
 	return zs_geos;
 }
 
-#endif /* CONFIG_ZSMALLOC_KUNIT_TEST */
+#endif /* CONFIG_ZSMALLOC_KUNIT_TEST || CONFIG_ZSMALLOC_TORTURE_TEST */
 
 /*
  * Allocating and freeing

@@ -343,7 +343,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * Race points: places between two steps where others may come in.  Tests stop a
  * thread there, or delay it; see mm/tests/.  Without such a test in the kernel
  * nothing is left of them.  L: class->lock is held.  R: in an RCU read-side
- * critical section.
+ * critical section; (R): if the object was moved.
  *
  * malloc_new       a new zspage, on no list
  * free             zs_free() before the lock
@@ -357,10 +357,10 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * wait_thaw        met a frozen zspage
  * read             pinned, before looking for the page
  * read_half        the first of two pages copied
- * unpin            before counting the pin down
- * unpin_zero       last pin gone, stale list not taken
- * unpin_taken      stale list taken, pins not looked at
- * unpin_give_back  pinned again, stale list not given back
+ * unpin            (R): before counting the pin down
+ * unpin_zero       (R): last pin gone, stale list not taken
+ * unpin_taken      (R): stale list taken, pins not looked at
+ * unpin_give_back  (R): pinned again, stale list not given back
  * write            moves read, nothing written
  * write_half       the first of two pages done
  * written          written, moves not looked at again
