@@ -33,6 +33,7 @@
 #include <linux/scatterlist.h>
 #include <linux/sched/debug.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/task.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -43,14 +44,14 @@
 #include "../zsmalloc.h"
 
 torture_param(uint, seed, 0, "Of all random numbers; 0: a new one each time");
-torture_param(uint, users, 4, "Threads that allocate, write and free");
+torture_param(uint, users, 6, "Threads that allocate, write and free");
 torture_param(uint, readers, 4, "Threads that read, and hold open");
 torture_param(uint, migrators, 2, "Threads that migrate pages");
 torture_param(uint, compactors, 2, "Threads that call zs_compact()");
 torture_param(uint, shrinkers, 1, "Threads that do what memory reclaim does");
 torture_param(uint, pools, 1, "Threads that create and destroy pools");
-torture_param(uint, objects, 4096, "Most objects there are at a time");
-torture_param(uint, sizes, 8, "Different sizes that most of them have");
+torture_param(uint, objects, 1024, "Most objects there are at a time");
+torture_param(uint, sizes, 4, "Most different sizes that nearly all of them have");
 torture_param(uint, round_ms, 2000, "Milliseconds between two checks of the pool");
 torture_param(uint, delays, 16, "Delay a thread at one of so many race points, 0: never");
 torture_param(uint, faults, 0, "Fail an allocation in one of so many operations, 0: never");
@@ -63,6 +64,7 @@ torture_param(uint, shutdown, 0, "Power off at the end");
 #define ZT_MAX_OPEN	4U	/* objects that a thread holds open at a time */
 #define ZT_BATCH	16U	/* pages that are migrated in one go */
 #define ZT_LOOK		32U	/* zspages to choose from */
+#define ZT_FOCUS	4	/* at one point, one of so many is delayed */
 #define ZT_RECENT	1024U
 #define ZT_MAX_REPORTS	20	/* of errors; the rest is only counted */
 
@@ -97,6 +99,54 @@ static const char * const zt_count_names[ZT_NR_COUNTS] = {
 	[ZT_FAULTS]		= "faults",
 };
 
+enum zt_context {
+	ZT_ANY,
+	ZT_ATOMIC,			/* the class is locked, or RCU */
+	ZT_MOVED_ATOMIC,		/* RCU if the object was moved */
+};
+
+#define ZT_LINK_READ	7
+
+/* See mm/zsmalloc.h. */
+static struct zt_point {
+	const char *name;
+	enum zt_context context;
+	const char *same_name;		/* as the allocator's string, once seen */
+	unsigned long passed_by_others;
+} zt_points[] = {
+	{ "malloc_new" },
+	{ "free" },
+	{ "free_dead" },
+	{ "deferred" },
+	{ "deferred_lock" },
+	{ "looked_up" },
+	{ "pinned" },
+	[ZT_LINK_READ] = { "link_read", ZT_ATOMIC },
+	{ "link_pinned", ZT_ATOMIC },
+	{ "wait_thaw" },
+	{ "read" },
+	{ "read_half" },
+	{ "unpin", ZT_MOVED_ATOMIC },
+	{ "unpin_zero", ZT_MOVED_ATOMIC },
+	{ "unpin_taken", ZT_MOVED_ATOMIC },
+	{ "unpin_give_back", ZT_MOVED_ATOMIC },
+	{ "write" },
+	{ "write_half" },
+	{ "written" },
+	{ "isolate" },
+	{ "migrate" },
+	{ "migrate_copy", ZT_ATOMIC },
+	{ "migrate_publish", ZT_ATOMIC },
+	{ "migrate_unpin" },
+	{ "putback" },
+	{ "frozen", ZT_ATOMIC },
+	{ "guest_moved", ZT_ATOMIC },
+	{ "natives_moved", ZT_ATOMIC },
+	{ "evacuated" },
+	{ "destroy" },
+	{ "pool_free" },
+};
+
 struct zt_thread {
 	void (*op)(struct zt_thread *t);
 	const char *kind;
@@ -116,6 +166,7 @@ struct zt_thread {
 
 	unsigned long ops;
 	unsigned long counts[ZT_NR_COUNTS];
+	unsigned long passed[ARRAY_SIZE(zt_points)];
 	const char *where;		/* the last race point or operation */
 
 	unsigned long seen_ops;		/* the control thread's */
@@ -148,6 +199,10 @@ static unsigned long *zt_inuse;		/* objects by class */
 
 /* Changed while all threads are parked */
 static unsigned int zt_sizes[ZT_MAX_SIZES];
+static unsigned int zt_nr_sizes;
+static unsigned int zt_window;		/* how many of the slots are used */
+static struct zt_point *zt_focus;	/* where threads are delayed the most */
+/* Changed while they run */
 static unsigned int zt_fill;		/* percent of the objects that exist */
 
 /* Pages that were part of a zspage not long ago, and may still be */
@@ -189,41 +244,36 @@ static void zt_at(struct zt_thread *t, const char *where)
  * Delays
  */
 
-/* In these the class is locked, or RCU. */
-static const char * const zt_atomic_points[] = {
-	"link_read", "link_pinned", "migrate_copy", "migrate_publish", "frozen",
-	"guest_moved", "natives_moved",
-};
-
-/* In these it is RCU if the object was moved. */
-static const char * const zt_unpin_points[] = {
-	"unpin", "unpin_zero", "unpin_taken", "unpin_give_back",
-};
-
 static int zt_thread_fn(void *arg);
 
-static bool zt_may_sleep(struct zt_thread *t, const char *point)
+static struct zt_point *zt_find_point(const char *name)
 {
-	if (t->atomic ||
-	    match_string(zt_atomic_points, ARRAY_SIZE(zt_atomic_points), point) >= 0)
-		return false;
-	return !t->forwarded ||
-	       match_string(zt_unpin_points, ARRAY_SIZE(zt_unpin_points), point) < 0;
+	for (unsigned int i = 0; i < ARRAY_SIZE(zt_points); i++)
+		if (READ_ONCE(zt_points[i].same_name) == name)
+			return &zt_points[i];
+	for (unsigned int i = 0; i < ARRAY_SIZE(zt_points); i++)
+		if (!strcmp(name, zt_points[i].name)) {
+			WRITE_ONCE(zt_points[i].same_name, name);
+			return &zt_points[i];
+		}
+	zt_error("unknown race point %s\n", name);
+	return NULL;
 }
 
-/* Short mostly, so that there are many; now and then for long. */
-static void zt_delay(struct zt_thread *t, const char *point)
+/* Nobody stands at the place of this round for short. */
+static void zt_delay(struct zt_thread *t, struct zt_point *point)
 {
 	u32 r = prandom_u32_state(&t->delay_rnd);
-	bool may_sleep = zt_may_sleep(t, point);
+	bool may_sleep = !t->atomic && point->context != ZT_ATOMIC &&
+			 (point->context != ZT_MOVED_ATOMIC || !t->forwarded);
 	unsigned int us = r >> 8;
 
-	switch (r % 64) {
+	switch (point == zt_focus ? 0 : r % 64) {
 	case 0:
 		if (may_sleep)
 			usleep_range(100, 100 + us % 5000);
 		else
-			udelay(100 + us % 400);
+			udelay(50 + us % 500);
 		break;
 	case 1 ... 7:
 		udelay(us % 50);
@@ -240,18 +290,33 @@ static void zt_delay(struct zt_thread *t, const char *point)
 	}
 }
 
-/* Others than our threads also pass: the worker that frees, for one. */
-static void zt_race(const char *point)
+/*
+ * No atomic operations and no locks: they would be the barriers that may be
+ * missing in the allocator.  Others than our threads also pass, such as the
+ * worker; of these, not every one is counted.
+ */
+static void zt_race(const char *name)
 {
+	struct zt_point *point = zt_find_point(name);
+	unsigned int often = point == zt_focus ? ZT_FOCUS : delays;
 	struct zt_thread *t;
 
-	if (!in_task() || kthread_func(current) != zt_thread_fn)
+	if (!point)
 		return;
+	if (!in_task() || kthread_func(current) != zt_thread_fn) {
+		WRITE_ONCE(point->passed_by_others,
+			   READ_ONCE(point->passed_by_others) + 1);
+		if (delays && point == zt_focus)
+			udelay(5);
+		return;
+	}
 	t = kthread_data(current);
-	zt_at(t, point);
-	if (!strcmp(point, "link_read"))
+	WRITE_ONCE(t->passed[point - zt_points],
+		   t->passed[point - zt_points] + 1);
+	zt_at(t, point->name);
+	if (point == &zt_points[ZT_LINK_READ])
 		t->forwarded = true;
-	if (delays && prandom_u32_state(&t->delay_rnd) % delays == 0)
+	if (delays && prandom_u32_state(&t->delay_rnd) % often == 0)
 		zt_delay(t, point);
 }
 
@@ -362,7 +427,7 @@ static void zt_write(struct zt_thread *t, struct zs_pool *pool,
 /* Mostly of few sizes, for zspages that have many neighbours. */
 static unsigned int zt_size(struct zt_thread *t)
 {
-	unsigned int size = zt_sizes[zt_random(t, sizes)];
+	unsigned int size = zt_sizes[zt_random(t, zt_nr_sizes)];
 
 	if (!zt_random(t, 32))
 		return 1 + zt_random(t, PAGE_SIZE);
@@ -385,9 +450,8 @@ static gfp_t zt_gfp(struct zt_thread *t)
 
 /* Leaves o->handle 0 if there is no memory. */
 static void zt_malloc(struct zt_thread *t, struct zs_pool *pool,
-		      struct zt_object *o)
+		      struct zt_object *o, unsigned int size)
 {
-	unsigned int size = zt_size(t);
 	unsigned long handle;
 
 	zt_at(t, "malloc");
@@ -427,7 +491,7 @@ static void zt_free(struct zt_thread *t, struct zs_pool *pool,
 
 static struct zt_slot *zt_any_slot(struct zt_thread *t)
 {
-	return &zt_slots[zt_random(t, objects)];
+	return &zt_slots[zt_random(t, zt_window)];
 }
 
 /*
@@ -440,7 +504,7 @@ static void zt_pause(struct zt_thread *t, unsigned int max_us)
 	usleep_range(max_us / 8, max_us / 8 + 1 + zt_random(t, max_us));
 }
 
-static void zt_user(struct zt_thread *t)
+static void zt_use(struct zt_thread *t, unsigned int fill)
 {
 	struct zt_slot *slot = zt_any_slot(t);
 	struct zt_object *o = &slot->obj;
@@ -448,9 +512,9 @@ static void zt_user(struct zt_thread *t)
 	if (!down_write_trylock(&slot->lock))
 		return;
 	if (!o->handle) {
-		if (zt_random(t, 100) < zt_fill)
-			zt_malloc(t, zt_pool, o);
-	} else if (zt_random(t, 100) >= zt_fill) {
+		if (zt_random(t, 100) < fill)
+			zt_malloc(t, zt_pool, o, zt_size(t));
+	} else if (zt_random(t, 100) >= fill) {
 		if (zt_random(t, 2))
 			zt_read(t, zt_pool, o);
 		zt_free(t, zt_pool, o);
@@ -461,6 +525,45 @@ static void zt_user(struct zt_thread *t)
 			zt_read(t, zt_pool, o);
 	}
 	up_write(&slot->lock);
+}
+
+/* Hand the object over to everybody. */
+static bool zt_publish(struct zt_thread *t, struct zt_object *o)
+{
+	struct zt_slot *slot = zt_any_slot(t);
+	bool empty;
+
+	if (!down_write_trylock(&slot->lock))
+		return false;
+	empty = !slot->obj.handle;
+	if (empty)
+		slot->obj = *o;
+	up_write(&slot->lock);
+	return empty;
+}
+
+/* Many objects of one size, few of which stay: something to pack. */
+static void zt_scatter(struct zt_thread *t)
+{
+	unsigned int size = zt_size(t), keep = 2 + zt_random(t, 7);
+	struct zt_object o[32] = { };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(o); i++)
+		zt_malloc(t, zt_pool, &o[i], size);
+	for (unsigned int i = 0; i < ARRAY_SIZE(o); i++)
+		if (o[i].handle &&
+		    (zt_random(t, keep) || !zt_publish(t, &o[i])))
+			zt_free(t, zt_pool, &o[i]);
+}
+
+static void zt_user(struct zt_thread *t)
+{
+	unsigned int fill = READ_ONCE(zt_fill);
+
+	if (zt_random(t, 100) > fill && !zt_random(t, 4))
+		zt_scatter(t);
+	for (unsigned int nr = 1 + zt_random(t, 16); nr; nr--)
+		zt_use(t, fill);
 }
 
 struct zt_open {
@@ -651,6 +754,7 @@ static void zt_migrator(struct zt_thread *t)
 	if (!zt_random(t, 8))
 		zt_pause(t, 10000);
 	zt_migrate(t, &list, nr);
+	zt_pause(t, 1000);
 }
 
 static void zt_compactor(struct zt_thread *t)
@@ -662,7 +766,7 @@ static void zt_compactor(struct zt_thread *t)
 	freed = zs_compact(zt_pool);
 	zt_faults_end(t);
 	zt_count(t, ZT_COMPACTED, freed);
-	zt_pause(t, 4000);
+	zt_pause(t, 1000);
 }
 
 /* As reclaim does it: for some pages, and with the memory set aside for it */
@@ -686,7 +790,7 @@ static void zt_shrinker(struct zt_thread *t)
 	memalloc_noreclaim_restore(noreclaim);
 	if (freed != SHRINK_STOP)
 		zt_count(t, ZT_COMPACTED, freed);
-	zt_pause(t, 4000);
+	zt_pause(t, 1000);
 }
 
 /* A pool of its own, destroyed while its pages are isolated by whomever. */
@@ -704,7 +808,7 @@ static void zt_pool_user(struct zt_thread *t)
 	if (!pool)
 		return;
 	for (unsigned int i = 0; i < nr; i++)
-		zt_malloc(t, pool, &o[i]);
+		zt_malloc(t, pool, &o[i], zt_size(t));
 	if (zt_random(t, 2)) {
 		for (unsigned int i = 0; i < nr; i++)
 			if (o[i].handle && zt_random(t, 2))
@@ -722,6 +826,7 @@ static void zt_pool_user(struct zt_thread *t)
 	zt_count(t, ZT_POOLS, 1);
 	zt_pause(t, 4000);
 	zt_migrate(t, &list, isolated);
+	zt_pause(t, 4000);
 }
 
 static const struct {
@@ -824,6 +929,25 @@ static bool zt_all_progress(void)
 	return ok;
 }
 
+/* Objects come, and go: what is left of them is there to be packed. */
+static void zt_new_fill(void)
+{
+	static const unsigned int fills[] = { 2, 30, 60, 98 };
+
+	WRITE_ONCE(zt_fill, fills[zt_random(zt_checker, ARRAY_SIZE(fills))]);
+}
+
+static void zt_new_round(void)
+{
+	zt_nr_sizes = 1 + zt_random(zt_checker, sizes);
+	for (unsigned int i = 0; i < zt_nr_sizes; i++)
+		zt_sizes[i] = 1 + zt_random(zt_checker, PAGE_SIZE >>
+					    zt_random(zt_checker, 5));
+	/* Few objects that everybody is after, or many */
+	zt_window = max(1U, objects >> zt_random(zt_checker, 5));
+	zt_focus = &zt_points[zt_random(zt_checker, ARRAY_SIZE(zt_points))];
+}
+
 static bool zt_run_threads(void)
 {
 	unsigned long end = jiffies + msecs_to_jiffies(round_ms);
@@ -833,7 +957,9 @@ static bool zt_run_threads(void)
 	WRITE_ONCE(zt_state, ZT_RUN);
 	wake_up_all(&zt_wait);
 	do {
-		msleep(100);
+		if (!zt_random(zt_checker, 8))
+			zt_new_fill();
+		msleep(50);
 		if (!zt_all_progress())
 			return false;
 	} while (time_before(jiffies, end));
@@ -922,7 +1048,7 @@ static void zt_check_empty(void)
 		spin_lock(&class->lock);
 		if (class->inuse || class->nr_stubs || class->stub_bytes ||
 		    class->forwarded || class->guest_nodes)
-			zt_error("left in class %u: %lu objects, %lu stubs, %lu bytes, %lu links, %lu nodes\n",
+			zt_error("left of %u bytes: %lu used, %lu stubs, %lu, %lu, %lu\n",
 				 class->geo.size, class->inuse,
 				 class->nr_stubs, class->stub_bytes,
 				 class->forwarded, class->guest_nodes);
@@ -936,16 +1062,6 @@ static void zt_check_empty(void)
 			 atomic_long_read(&zt_pool->refs));
 }
 
-/* What the next round is like: how full, and of which sizes */
-static void zt_new_round(struct zt_thread *t)
-{
-	static const unsigned int fills[] = { 2, 20, 50, 80, 98 };
-
-	zt_fill = fills[zt_random(t, ARRAY_SIZE(fills))];
-	for (unsigned int i = 0; i < sizes; i++)
-		zt_sizes[i] = 1 + zt_random(t, PAGE_SIZE >> zt_random(t, 5));
-}
-
 static void zt_report(const char *head, u32 seed_used)
 {
 	char counts[400];
@@ -956,6 +1072,18 @@ static void zt_report(const char *head, u32 seed_used)
 				 zt_count_names[i], zt_sum(i));
 	pr_info("%s seed=%u operations=%lu%s errors=%d\n", head, seed_used,
 		zt_operations(), counts, atomic_read(&zt_errors));
+}
+
+/* Where nobody came by is not tested. */
+static void zt_report_points(void)
+{
+	for (unsigned int p = 0; p < ARRAY_SIZE(zt_points); p++) {
+		unsigned long passed = READ_ONCE(zt_points[p].passed_by_others);
+
+		for (unsigned int i = 0; i < zt_nr_threads; i++)
+			passed += READ_ONCE(zt_threads[i].passed[p]);
+		pr_info("point %s passed=%lu\n", zt_points[p].name, passed);
+	}
 }
 
 static bool zt_init_thread(struct zt_thread *t, const char *kind,
@@ -1014,7 +1142,7 @@ static void zt_stop_threads(void)
 {
 	for (unsigned int i = 0; i < zt_nr_threads; i++)
 		if (zt_threads[i].task)
-			kthread_stop(zt_threads[i].task);
+			kthread_stop_put(zt_threads[i].task);
 }
 
 static bool zt_start_threads(void)
@@ -1024,12 +1152,12 @@ static bool zt_start_threads(void)
 		struct zt_thread *t = &zt_threads[i];
 		struct task_struct *task;
 
-		task = kthread_run(zt_thread_fn, t, "zst-%s/%u", t->kind, i);
-		if (IS_ERR(task)) {
-			zt_stop_threads();
+		task = kthread_create(zt_thread_fn, t, "zst-%s/%u", t->kind, i);
+		if (IS_ERR(task))
 			return false;
-		}
-		t->task = task;
+		/* It may not live to be stopped. */
+		t->task = get_task_struct(task);
+		wake_up_process(task);
 	}
 	return true;
 }
@@ -1040,7 +1168,7 @@ static bool zt_rounds(u32 seed_used, unsigned long other_zspages)
 	unsigned long next_report = jiffies + interval * HZ;
 
 	do {
-		zt_new_round(zt_checker);
+		zt_new_round();
 		if (!zt_run_threads())
 			return false;
 		zt_check(other_zspages);
@@ -1103,6 +1231,7 @@ static void zt_torture(u32 seed_used)
 			zt_end_pool(other_zspages);
 		}
 	}
+	zt_report_points();
 	zt_report(atomic_read(&zt_errors) ? "end: FAILURE" : "end: SUCCESS",
 		  seed_used);
 	if (!hang)
