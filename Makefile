@@ -4,9 +4,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak shell check bench clean distclean
+.PHONY: help tree series run test soak torture shell check bench clean distclean
 
-MINUTES ?= 10
 export KSRC ZS_CACHE
 
 help:
@@ -18,6 +17,10 @@ help:
 	@echo '                       x86-64 (lockdep), plus a short make run'
 	@echo '  make soak MINUTES=10 zram and zswap swap and verify under constant'
 	@echo '                       compaction on a debug kernel'
+	@echo '  make torture MINUTES=5'
+	@echo '                       all operations at once, at random, with delays and'
+	@echo '                       failing allocations, on four kernels: KASAN, lockdep,'
+	@echo '                       PREEMPT_RT, KCSAN'
 	@echo '  make bench           side by side with the base kernel: instructions on'
 	@echo '                       x86-64, nanoseconds in user-mode Linux'
 	@echo '  make shell           a shell in the guest, with zram swap set up'
@@ -36,8 +39,8 @@ help:
 tree series run test check shell bench:
 	@harness/$@.sh
 
-soak:
-	@harness/soak.sh $(MINUTES)
+soak torture:
+	@harness/$@.sh $(MINUTES)
 
 clean:
 	rm -rf build

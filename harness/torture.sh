@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# make torture MINUTES=n: mm/tests/zsmalloc_torture.c for n minutes (default 5)
+# on each of four kernels, two CPUs each:
+#   uml    user-mode Linux at native speed: KASAN, lockdep, failing allocations
+#   debug  x86-64: lockdep, poisoned memory, failing allocations, leaks
+#   rt     x86-64: PREEMPT_RT, lockdep
+#   kcsan  x86-64: data races and missing barriers
+# TORTURE_CONFIGS="uml rt" chooses among them, TORTURE_SEED=n repeats a run's
+# random numbers, TORTURE_PARAMS has more of the test's parameters for the
+# kernel command line.  Ends with one table, and one verdict.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/splat.sh"
+
+MEMORY=1G
+REPORT_RE='zsmalloc-torture: '
+
+minutes=${1:-5}
+seed=${TORTURE_SEED:-0}
+read -r -a configs <<< "${TORTURE_CONFIGS:-uml debug rt kcsan}"
+problems=()
+
+# What each of them adds to the command line
+declare -A cmdline=(
+	[uml]='zsmalloc_torture.faults=8'
+	[debug]='zsmalloc_torture.faults=8 slab_debug=FZP page_poison=1'
+	[rt]=''
+	[kcsan]=''
+)
+
+follow() { # follow CONSOLE: the test's reports, as they come
+	tail -n +1 -f --pid=$$ "$1" 2> /dev/null |
+		grep -a --line-buffered "$REPORT_RE" |
+		sed -u -E "s/^.*$REPORT_RE/    /; s/ writes=.* errors/ ... errors/"
+}
+
+boot() { # boot CONFIG CONSOLE
+	local config=$1 console=$2 limit=$((minutes * 60 + 300)) status=0 tmp
+	local line="oops=panic zs.job=torture zs.args=$((minutes * 60))"
+	line+=" zsmalloc_torture.seed=$seed zsmalloc_torture.interval=30"
+	line+=" ${cmdline[$config]} ${TORTURE_PARAMS:-}"
+	if [[ $config == uml ]]; then
+		tmp=${TMPDIR:-/tmp}
+		# UML's memory is a file: on tmpfs it is fast and may be executable.
+		[[ ! -w /dev/shm ]] || tmp=/dev/shm
+		# shellcheck disable=SC2086 # several arguments
+		TMPDIR=$tmp timeout --foreground -k 5 "$limit" \
+			"$BUILD/torture-uml/linux" "mem=$MEMORY" seccomp=on \
+			"ncpus=$GUEST_CPUS" "initrd=$BUILD/initramfs.gz" stderr=1 \
+			panic=-1 $line > "$console" 2>&1 < /dev/null || status=$?
+	else
+		guest "$BUILD/torture-$config/vmlinux" "$MEMORY" "$limit" "$console" \
+			/dev/null "$line" -initrd "$BUILD/initramfs.gz" || status=$?
+	fi
+	return "$status"
+}
+
+# KCSAN also finds races of the kernel's core.  Prints CONSOLE without the
+# reports in which no function of ours is; how many there were goes to COUNT.
+without_others_races() { # without_others_races CONSOLE COUNT
+	awk -v functions="$(nm "$BUILD/torture-kcsan/mm/zsmalloc.o" |
+		awk '$2 ~ /[tT]/ { print $3 }')" -v count="$2" '
+	BEGIN {
+		n = split(functions, f, "\n")
+		for (i = 1; i <= n; i++)
+			ours[f[i]] = 1
+	}
+	function end_report() {
+		if (is_report && !is_ours)
+			others++
+		else
+			printf "%s", text
+		text = ""
+		inside = is_report = is_ours = 0
+	}
+	{
+		line = $0
+		sub(/\r$/, "", line)
+		sub(/^\[ *[0-9.]+\](\[[^]]*\])? /, "", line)
+	}
+	line ~ /^=+$/ && !inside { inside = 1; text = $0 "\n"; next }
+	!inside { print; next }
+	{ text = text $0 "\n" }
+	line ~ /BUG: KCSAN:/ { is_report = 1 }
+	line ~ /^ [^ ]+\+0x/ {
+		name = line
+		sub(/^ /, "", name)
+		sub(/\+0x.*/, "", name)
+		sub(/\.(isra|constprop|part|cold).*/, "", name)
+		if (name in ours)
+			is_ours = 1
+	}
+	line ~ /^=+$/ { end_report() }
+	END {
+		# Cut off in the middle
+		printf "%s", text
+		print others + 0 > count
+	}' "$1"
+}
+
+# The last report as "KEY=VALUE" lines
+figures() { # figures CONSOLE
+	tr -d '\r' < "$1" | grep -a "${REPORT_RE}end:" | tail -n 1 |
+		sed -E 's/ ([a-z ]+)=([0-9]+)/\n\1=\2/g'
+}
+
+declare -A took others
+
+check() { # check CONFIG CONSOLE STATUS
+	local config=$1 console=$2 status=$3 figure value log=$2
+	others[$config]=-
+	if [[ $config == kcsan ]]; then
+		log=$console.ours
+		without_others_races "$console" "$console.others" > "$log"
+		others[$config]=$(< "$console.others")
+		grep -a -q 'kcsan: enabled' "$console" ||
+			problems+=("kcsan: it was not enabled")
+	fi
+	((status == 0)) || problems+=("$config: ended with status $status")
+	splat_check "$log" "$GUEST_END 0" || problems+=("$config: see ${log#"$TOP"/}")
+	grep -a -q -E "Brought up [12] nodes?, $GUEST_CPUS CPUs" "$console" ||
+		problems+=("$config: not $GUEST_CPUS CPUs")
+	grep -a -q "${REPORT_RE}end: SUCCESS" "$console" ||
+		problems+=("$config: the torture did not end in success")
+
+	figures "$console" > "$console.figures"
+	for figure in reads 'forwarded reads' writes frees migrations putbacks \
+		'compacted pages' pools faults 'failed mallocs'; do
+		[[ $figure != fa* || ${cmdline[$config]} == *faults=* ]] || continue
+		value=$(sed -n "s/^$figure=//p" "$console.figures")
+		((${value:-0} > 0)) || problems+=("$config: no $figure")
+	done
+}
+
+row() { # row NAME CELL...
+	printf '  %-22s' "$1"
+	shift
+	printf ' %11s' "$@"
+	printf '\n'
+}
+
+table() {
+	local config figure cells
+	printf '\n'
+	row '' "${configs[@]}"
+	for figure in seed operations reads 'forwarded reads' writes mallocs \
+		'failed mallocs' frees migrations 'failed migrations' putbacks \
+		'compacted pages' pools faults errors; do
+		cells=()
+		for config in "${configs[@]}"; do
+			cells+=("$(sed -n "s/^$figure=//p" \
+				"$LOGS/torture-$config.log.figures")")
+		done
+		row "$figure" "${cells[@]:--}"
+	done
+	cells=()
+	for config in "${configs[@]}"; do
+		cells+=("${others[$config]}")
+	done
+	row "races of others" "${cells[@]}"
+	cells=()
+	for config in "${configs[@]}"; do
+		cells+=("$(elapsed "${took[$config]}")")
+	done
+	row 'took, boot included' "${cells[@]}"
+}
+
+main() {
+	local config console status follower start
+	[[ $minutes =~ ^[1-9][0-9]*$ ]] ||
+		die "MINUTES must be a positive number, not '$minutes'"
+	[[ $seed =~ ^[0-9]+$ ]] || die "TORTURE_SEED must be a number, not '$seed'"
+	((${#configs[@]})) || die "TORTURE_CONFIGS is empty"
+	for config in "${configs[@]}"; do
+		[[ -v cmdline[$config] ]] ||
+			die "TORTURE_CONFIGS: any of ${!cmdline[*]}, not '$config'"
+	done
+	"$HARNESS/deps.sh" tree build guest
+	"$HARNESS/tree.sh"
+	"$HARNESS/initramfs.sh"
+	for config in "${configs[@]}"; do
+		"$HARNESS/kernel.sh" "torture-$config"
+	done
+
+	for config in "${configs[@]}"; do
+		step "Torture, $config: $minutes minutes, $GUEST_CPUS CPUs"
+		console=$LOGS/torture-$config.log
+		: > "$console"
+		follow "$console" &
+		follower=$!
+		status=0
+		start=$SECONDS
+		boot "$config" "$console" || status=$?
+		took[$config]=$((SECONDS - start))
+		sleep 1
+		kill "$follower" 2> /dev/null || true
+		check "$config" "$console" "$status"
+	done
+
+	table
+	if ((${#problems[@]})); then
+		printf '\nproblem: %s\n' "${problems[@]}"
+		verdict "torture: FAILED, ${#problems[@]} problems"
+		exit 1
+	fi
+	verdict "torture: OK, ${#configs[@]} kernels, $minutes minutes each, no error and no splat"
+}
+
+main
