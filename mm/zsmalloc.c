@@ -511,8 +511,10 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
 		return NULL;
+	/* Handles carry no tag, and lists compare pointers from either source. */
+	zspage = kasan_reset_tag(zspage);
 	VM_WARN_ON_ONCE(zs_decode_handle(zs_encode_handle(zspage, 0), &slot) !=
-			kasan_reset_tag(zspage));
+			zspage);
 
 	if (!zs_migration)
 		gfp &= ~__GFP_MOVABLE;
@@ -722,18 +724,27 @@ static void zspage_update_fullness(struct size_class *class,
 		zspage_check(class, zspage);
 }
 
-/* A zspage with a free slot: of the fullest group, the last used one. */
+static bool zspage_is_poisoned(struct zspage *zspage)
+{
+	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
+			return true;
+	return false;
+}
+
+/*
+ * A zspage with a free slot: of the fullest group, the last used one.  None with
+ * a page that is known to be bad; those are few.
+ */
 static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	for (int i = ZS_99; i >= ZS_EMPTY; i--) {
-		struct zspage *zspage;
+	struct zspage *zspage;
 
-		zspage = list_first_entry_or_null(&class->zspages[i],
-						  struct zspage, list);
-		if (zspage)
-			return zspage;
-	}
+	for (int i = ZS_99; i >= ZS_EMPTY; i--)
+		list_for_each_entry(zspage, &class->zspages[i], list)
+			if (likely(!zspage_is_poisoned(zspage)))
+				return zspage;
 	return NULL;
 }
 
@@ -1441,8 +1452,10 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 static bool zs_wait_stale(struct page *page)
 {
 	/* Sleeping takes a jiffy where there are no high-resolution timers. */
-	for (int i = 0; i < 50 && page_ref_count(page) > 1; i++)
+	for (int i = 0; i < 50 && page_ref_count(page) > 1; i++) {
+		zs_race("stale_wait");
 		udelay(1);
+	}
 	return page_ref_count(page) > 1;
 }
 
@@ -1597,14 +1610,6 @@ static unsigned long class_freeable(struct size_class *class)
 	return min(nr, (budget - class->stub_bytes) / cost) * class->geo.pages;
 }
 
-static bool zspage_is_poisoned(struct zspage *zspage)
-{
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
-		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
-			return true;
-	return false;
-}
-
 /*
  * Find a zspage whose objects fit into others of the class and which nobody
  * uses just now, one of the emptiest group.  Returns it frozen and with its
@@ -1619,19 +1624,21 @@ static struct zspage *class_find_source(struct size_class *class)
 	unsigned long zspages = class_nr_used_zspages(class), budget;
 	unsigned long slots = class->geo.slots;
 	unsigned int tries = ZS_COMPACT_TRIES;
-	struct zspage *zspage, *next;
 
 	if (zspages * slots - class->inuse < slots)
 		return NULL;
 	budget = class_stub_budget(class, zspages - 1);
 
 	for (int f = ZS_10; f <= ZS_99; f++)
-		list_for_each_entry_safe(zspage, next, &class->zspages[f],
-					 list) {
-			unsigned int natives = zspage->inuse - zspage->nr_links;
+		for (unsigned long nr = class->nr[f]; nr; nr--) {
+			unsigned int natives;
+			struct zspage *zspage;
 
 			if (!tries--)
 				return NULL;
+			zspage = list_first_entry(&class->zspages[f],
+						  struct zspage, list);
+			natives = zspage->inuse - zspage->nr_links;
 			if (!zspage->isolated && !zspage_is_poisoned(zspage) &&
 			    (!natives || class->stub_bytes +
 					 stub_size(class, natives) <= budget) &&
@@ -1640,7 +1647,7 @@ static struct zspage *class_find_source(struct size_class *class)
 					return zspage;
 				zspage_thaw(zspage);
 			}
-			/* Others first, the next time */
+			/* Others first, now and the next time; each once */
 			list_move_tail(&zspage->list, &class->zspages[f]);
 		}
 	return NULL;
@@ -1699,7 +1706,8 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 			zspage_update_fullness(class, dest);
 		dest = class_find_zspage(class);
 		ev->dest = dest;
-		if (zspage_is_poisoned(dest))
+		/* What room there is may be beside bad pages. */
+		if (!dest)
 			return -ENOENT;
 	}
 	if (!zspage_prepare_guest(dest, &ev->nodes))
@@ -1828,6 +1836,9 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 		zspage_update_fullness(class, ev->dest);
 	if (ret) {
 		zspage_update_fullness(class, source);
+		/* Others first, the next time */
+		list_move_tail(&source->list,
+			       &class->zspages[source->fullness]);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 		kfree(links);

@@ -369,6 +369,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * migrate_copy     L: moves odd, before the copy
  * migrate_publish  L: copied, not published
  * migrate_unpin    moved, lock dropped, still pinned
+ * stale_wait       waiting a microsecond for readers of a replaced page
  * putback          before the lock
  * frozen           L: frozen, nothing moved
  * guest_moved      L: a guest's copy made, link not changed
