@@ -20,12 +20,12 @@
 #include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/mm.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/string.h>
 
-#include "../internal.h"
 #include "zsmalloc_kunit.h"
 
 /*
@@ -319,7 +319,7 @@ static void compacts(struct actor *a)
 
 static void reclaims(struct actor *a)
 {
-	shrink_slab(GFP_KERNEL, first_online_node, NULL, 0);
+	drop_slab();
 }
 
 static void destroys(struct actor *a)
