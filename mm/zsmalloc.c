@@ -257,6 +257,18 @@ static bool zspage_trypin(struct zspage *zspage)
 	return atomic_inc_unless_negative(&zspage->pins);
 }
 
+/* The same, if somebody else holds one. */
+static bool zspage_trypin_pinned(struct zspage *zspage)
+{
+	int pins = atomic_read(&zspage->pins);
+
+	do {
+		if (pins <= 0)
+			return false;
+	} while (!atomic_try_cmpxchg(&zspage->pins, &pins, pins + 1));
+	return true;
+}
+
 static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
 {
 	struct zpdesc *zpdesc, *next;
@@ -279,7 +291,10 @@ static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
  * list first, and only then look at the pins: without one, nobody can have a
  * page of it any more, and pins from now on find the replacements.  With one,
  * give the list back and try again, by way of a pin of our own: whoever is last
- * then has the list.  Frozen means without a pin.
+ * then has the list.  Frozen means without a pin.  Our pin comes next to
+ * another's or not at all, so that one of the two is not the last and done: else
+ * two could hand the list to each other forever, each being gone when the other
+ * has just seen its pin.
  *
  * The decrement and llist_del_all() are fully ordered, which both looks need.
  *
@@ -300,7 +315,7 @@ static void zspage_unpin(struct zspage *zspage)
 		if (!list)
 			return;
 		zs_race("unpin_taken");
-		if (atomic_read(&zspage->pins) <= 0 || !zspage_trypin(zspage)) {
+		if (!zspage_trypin_pinned(zspage)) {
 			zspage_put_stale(zspage, list);
 			return;
 		}
