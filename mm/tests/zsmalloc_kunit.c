@@ -393,10 +393,25 @@ static struct zspage *no_descriptor(struct size_class *class, gfp_t gfp, int nid
 	return NULL;
 }
 
+/* Pages that were allocated before one could not be */
+static struct page *given[ZS_MAX_PAGES];
+static unsigned int nr_given;
+
+static struct zpdesc *give(gfp_t gfp, int nid)
+{
+	struct page *page = alloc_pages_node(nid, gfp, 0);
+
+	if (page && nr_until_failure) {
+		get_page(page);
+		given[nr_given++] = page;
+	}
+	return page_zpdesc(page);
+}
+
 static unsigned int short_bulk(gfp_t gfp, int nid, unsigned int nr,
 			       struct zpdesc **pages)
 {
-	pages[0] = page_zpdesc(alloc_pages_node(nid, gfp, 0));
+	pages[0] = give(gfp, nid);
 	return !!pages[0];
 }
 
@@ -408,15 +423,19 @@ static unsigned int no_bulk(gfp_t gfp, int nid, unsigned int nr,
 
 static struct zpdesc *nth_single_fails(gfp_t gfp, int nid)
 {
-	if (fails_now())
-		return NULL;
-	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
+	return fails_now() ? NULL : give(gfp, nid);
 }
 
 static void expect_enomem(struct zst *t, size_t size)
 {
 	KUNIT_EXPECT_EQ(t->test, zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE),
 			(unsigned long)-ENOMEM);
+	while (nr_given) {
+		struct page *page = given[--nr_given];
+
+		KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 1);
+		put_page(page);
+	}
 	KUNIT_EXPECT_EQ(t->test, zs_get_total_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
 	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
@@ -1485,6 +1504,72 @@ static void compaction_makes_do_with_no_memory(struct kunit *test)
 	}
 }
 
+static struct kmem_cache *spare_cache;
+
+static void *nth_spare_of_cache_fails(size_t size)
+{
+	if (fails_now() || size > kmem_cache_size(spare_cache))
+		return NULL;
+	return kmem_cache_alloc(spare_cache, GFP_NOWAIT);
+}
+
+/*
+ * What the allocator allocates for itself comes from caches of the test's: when
+ * they are destroyed they can tell whether all of it was freed.
+ */
+static void all_metadata_is_freed(struct kunit *test)
+{
+	const slab_flags_t flags = SLAB_SKIP_KFENCE | SLAB_NO_MERGE;
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = zs_size_class(t->pool, size);
+	struct kmem_cache *descriptors, *was = class->cache;
+
+	descriptors = kmem_cache_create("kunit-zspage", kmem_cache_size(was),
+					ZSPAGE_ALIGN, flags, NULL);
+	spare_cache = kmem_cache_create("kunit-zs-spare", 256, 0, flags, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, descriptors);
+	KUNIT_ASSERT_NOT_NULL(test, spare_cache);
+	class->cache = descriptors;
+
+	/* A zspage that gets no pages */
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
+	kunit_activate_static_stub(test, zs_alloc_single, nth_single_fails);
+	nr_until_failure = 1;
+	expect_enomem(t, size);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+
+	/* Evacuations that fail here and there, and some that do not */
+	kunit_activate_static_stub(test, zs_alloc_spare, nth_spare_of_cache_fails);
+	for (unsigned int n = 0; n < 20; n++) {
+		sparse_zspages(t, size, 4, 2);
+		nr_until_failure = n;
+		if (n % 2)
+			kunit_activate_static_stub(test, zs_copy_slot,
+						   nth_copy_fails);
+		compact(t);
+		if (n % 2)
+			kunit_deactivate_static_stub(test, zs_copy_slot);
+		nr_until_failure = 0;
+		compact(t);
+		KUNIT_EXPECT_GT(test, class->guest_nodes, 0);
+		KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
+		thin_out(t, 0, 3);
+	}
+	free_all(t);
+	kunit_deactivate_static_stub(test, zs_alloc_spare);
+
+	zs_flush_deferred();
+	rcu_barrier();
+	class->cache = was;
+	kunit_warning_suppress(test) {
+		kmem_cache_destroy(descriptors);
+		kmem_cache_destroy(spare_cache);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
+}
+
 static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1914,6 +1999,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(hosts_emptied_through_stubs_are_freed_later),
 	KUNIT_CASE(pages_of_hosts_migrate),
 	KUNIT_CASE(compaction_makes_do_with_no_memory),
+	KUNIT_CASE(all_metadata_is_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
 	KUNIT_CASE_SLOW(a_long_life_leaves_no_growing_overhead),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
