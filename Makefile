@@ -4,7 +4,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak torture shell check bench clean distclean
+.PHONY: help tree series run test soak torture shell check model bench clean distclean
 
 export KSRC ZS_CACHE
 
@@ -27,6 +27,8 @@ help:
 	@echo '  make tree            build/tree: Linux 7.3 plus this project'
 	@echo '  make series          build/series: the project as a patch for git am'
 	@echo '  make check           checkpatch, sparse and shellcheck on our files'
+	@echo '  make model           models of the locking protocol in spin: all states,'
+	@echo '                       and bugs that have to be found'
 	@echo '  make clean           remove build/;  make distclean: the cache too'
 	@echo
 	@echo 'The first run fetches Linux 7.3 (170 MB) and builds kernels (8 minutes'
@@ -36,7 +38,7 @@ help:
 	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check shell bench:
+tree series run test check model shell bench:
 	@harness/$@.sh
 
 soak torture:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure the tools are there: deps.sh GROUP...  (tree build guest check)
+# Makes sure the tools are there: deps.sh GROUP...  (tree build guest check model)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -51,6 +51,11 @@ for group; do
 		want qemu-system-x86 have_cmd qemu-system-x86_64
 		want busybox-static have_static_busybox
 		want cpio have_cmd cpio
+		;;
+	model)
+		want spin have_cmd spin
+		want gcc have_cmd gcc
+		want libc6-dev have_header stdio.h
 		;;
 	check)
 		want sparse have_cmd sparse

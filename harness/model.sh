@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# make model: the models of the protocol in harness/models/, with spin.
+#   model.sh [PATTERN]      only rows whose line matches
+# "all" looks at every state: no assertion fails, nobody is stuck.  "waits" looks
+# for a cycle: somebody who tries again and again and never gets on.  "bug" brings
+# in a bug, which has to be found as the text given (a cycle: look as "waits").
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+DIR=$BUILD/models
+MEMORY=6000			# MB, for each run
+TIMEOUT=${MODEL_TIMEOUT:-300}	# seconds, for each run
+
+# kind; model; flags; what a bug shows as
+ROWS="
+all;   write;   MOVERS=3
+waits; write;
+bug;   write;   START_ODD;                        word
+bug;   write;   NO_SECOND_LOOK;                   word
+bug;   write;   REPEAT_ONCE;                      word
+bug;   write;   NO_MOVES;                         word
+all;   zspage;  CORES=1
+all;   zspage;  COMPACTS=0
+all;   zspage;  USERS=1
+all;   zspage;  USERS=1 COMPACTS=0 AGAIN=1
+all;   zspage;  USERS=1 CORES=1 COMPACTS=2 READS=2
+waits; zspage;  CORES=1
+bug;   zspage;  PINS_FIRST COMPACTS=0;            refs
+bug;   zspage;  KEEP_LIST COMPACTS=0;             refs
+bug;   zspage;  PIN_ALONE CORES=1;                cycle
+bug;   zspage;  BLIND_PIN CORES=1;                pins
+bug;   zspage;  MIGRATE_PINS_FIRST COMPACTS=0;    refs
+bug;   zspage;  NO_STUB_CHECK CORES=1;            refs
+bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; nr_stale
+bug;   zspage;  FREE_ISOLATED COMPACTS=0 CORES=1; listed
+bug;   zspage;  FREE_UNLOCKED COMPACTS=0 USERS=1 CORES=1; freed
+bug;   zspage;  ISOLATE_DEAD USERS=1 COMPACTS=0;  listed
+bug;   zspage;  FORGET_EMPTY USERS=1 COMPACTS=0;  pool_freed
+bug;   zspage;  COMPACT_ISOLATED CORES=1;         owned
+bug;   zspage;  COMPACT_UNLOCKED CORES=1;         freed
+bug;   zspage;  STAY_FROZEN CORES=1;              cycle
+bug;   zspage;  NO_POOL_REF USERS=1 COMPACTS=0;   pool_freed
+all;   compact;
+all;   compact; OWNERS=7 PAIR EVACUATIONS=1
+all;   compact; OWNERS=3 CORE=1 EVACUATIONS=1
+all;   compact; OWNERS=1 COMPACTORS=2
+waits; compact; EVACUATIONS=1
+bug;   compact; NO_STUB_CHECK;                    has_page
+bug;   compact; NO_LINK_CHECK;                    has_page
+bug;   compact; SAME_HOST EVACUATIONS=1;          freed
+bug;   compact; PIN_NO_RCU EVACUATIONS=1;         freed
+bug;   compact; UNPIN_NO_RCU;                     freed
+bug;   compact; NO_WAS_HOST;                      freed
+bug;   compact; WAS_HOST_LATE;                    freed
+bug;   compact; MOVE_PINNED;                      pins
+bug;   compact; MOVE_ISOLATED CORE=1;             owned
+bug;   compact; MOVE_UNLOCKED CORE=1 EVACUATIONS=1; locked
+bug;   compact; STUB_FIRST;                       h!=7
+bug;   compact; LINK_FIRST;                       has_page
+bug;   compact; FREE_ISOLATED CORE=1 EVACUATIONS=0; listed
+bug;   compact; FREE_UNLOCKED CORE=1 EVACUATIONS=0; locked
+bug;   compact; KEEP_GUEST;                       guests
+bug;   compact; NO_UNDO OWNERS=7 PAIR EVACUATIONS=1; .
+bug;   compact; LATE_PAGES;                       freed
+"
+
+# search MODEL WANT FLAGS...: leaves what was found in the file out
+search() {
+	local model=$1 want=$2 mode=-DSAFETY look=() flags=()
+	shift 2
+	flags=("${@/#/-D}")
+	if [[ $want == cycle ]]; then
+		mode=-DNP
+		look=(-l)
+	fi
+	spin -a "${flags[@]}" "$HARNESS/models/$model.pml" > spin.log 2>&1 ||
+		{ cat spin.log >&2; return 1; }
+	gcc -O1 -w "$mode" -DCOLLAPSE -DVECTORSZ=2048 "-DMEMLIM=$MEMORY" \
+		-o pan pan.c || return 1
+	# A bug ends it with 0, too.
+	timeout "$TIMEOUT" ./pan "${look[@]}" -m2000000 -w24 > out 2>&1
+}
+
+# Every state was seen, and nothing wrong in any.  pan says so if not.
+complete() {
+	grep -q 'errors: 0$' out && grep -q 'states, stored' out &&
+		! grep -q -E 'Search not completed|max search depth|memory limit|out of memory|hash-compact|bitstate' out
+}
+
+found() { # the first thing that pan found wrong
+	sed -n 's/^pan:1: \(assertion violated \)\?\(.*\) (at depth .*/\2/p' out
+}
+
+row() { # row KIND MODEL FLAGS EXPECTED; sets result
+	local kind=$1 model=$2 expected=$4 want=safety flags
+	read -ra flags <<< "$3"
+	[[ $kind != waits && $expected != cycle ]] || want=cycle
+	rm -f out
+	if ! search "$model" "$want" "${flags[@]}"; then
+		result='FAILED: the search did not end'
+	elif [[ $kind != bug ]]; then
+		result='ok, all states'
+		complete || result="FAILED: $(found | grep . || echo incomplete)"
+	elif found | grep -q -e "$expected"; then
+		result="ok, found: $(found)"
+	else
+		result="FAILED: not found as '$expected' but: $(found)"
+	fi
+}
+
+build_lock
+rm -rf "$DIR"
+mkdir -p "$DIR" "$LOGS"
+"$HARNESS/deps.sh" model
+cd "$DIR"
+
+rows=0 failed=0 start=$SECONDS
+step "Models of the protocol, every state (about 8 minutes)"
+printf '%-6s %-8s %-46s %9s %6s %4s  %s\n' kind model flags states depth s result
+while IFS=';' read -r kind model flags expected; do
+	[[ -n $kind && "$kind;$model;$flags" =~ ${1:-.} ]] || continue
+	expected=${expected// /}
+	from=$SECONDS
+	row "$kind" "${model// /}" "$flags" "$expected"
+	[[ $result == ok* ]] || failed=$((failed + 1))
+	rows=$((rows + 1))
+	read -r states < <(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' out 2> /dev/null) || states=-
+	read -r depth < <(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' out 2> /dev/null) || depth=-
+	printf '%-6s %-8s %-46s %9s %6s %4s  %s\n' "$kind" "${model// /}" \
+		"$(xargs <<< "$flags")" "$states" "$depth" $((SECONDS - from)) "$result"
+done <<< "$ROWS"
+
+info "took $(elapsed $((SECONDS - start)))"
+((rows)) || die "no model matches '${1:-}'"
+if ((failed)); then
+	verdict "model: FAILED, $failed of $rows rows"
+	exit 1
+fi
+verdict "model: OK, $rows rows: every state seen, every bug found"
