@@ -4,7 +4,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak torture shell check model bench clean distclean
+.PHONY: help tree series run test soak torture shell check model mutants bench
+.PHONY: clean distclean
 
 export KSRC ZS_CACHE
 
@@ -29,6 +30,7 @@ help:
 	@echo '  make check           checkpatch, sparse and shellcheck on our files'
 	@echo '  make model           models of the locking protocol in spin: all states,'
 	@echo '                       and bugs that have to be found'
+	@echo '  make mutants         bring known bugs back, one by one: the tests must fail'
 	@echo '  make clean           remove build/;  make distclean: the cache too'
 	@echo
 	@echo 'The first run fetches Linux 7.3 (170 MB) and builds kernels (8 minutes'
@@ -38,7 +40,7 @@ help:
 	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check model shell bench:
+tree series run test check model mutants shell bench:
 	@harness/$@.sh
 
 soak torture:

@@ -143,6 +143,7 @@ test_matrix() {
 
 step "Self-test of the harness (a few seconds)"
 test_matrix
+yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 test_splats
 test_config
 test_overlay
