@@ -23,12 +23,15 @@ all;   zspage;  COMPACTS=0
 all;   zspage;  USERS=1
 all;   zspage;  USERS=1 COMPACTS=0 AGAIN=1
 all;   zspage;  USERS=1 CORES=1 COMPACTS=2 READS=2
+all;   zspage;  PAGES=3 CORES=3 ALL_MOVE USERS=1 COMPACTS=0
 waits; zspage;  CORES=1
 bug;   zspage;  PINS_FIRST COMPACTS=0;            refs
 bug;   zspage;  KEEP_LIST COMPACTS=0;             refs
+bug;   zspage;  KEEP_LIST PAGES=3 CORES=3 ALL_MOVE USERS=1 COMPACTS=0; refs
 bug;   zspage;  PIN_ALONE CORES=1;                cycle
 bug;   zspage;  BLIND_PIN CORES=1;                pins
 bug;   zspage;  MIGRATE_PINS_FIRST COMPACTS=0;    refs
+bug;   zspage;  MIGRATE_PIN_LATE CORES=1;         pins
 bug;   zspage;  NO_STUB_CHECK CORES=1;            refs
 bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; nr_stale
 bug;   zspage;  FREE_ISOLATED COMPACTS=0 CORES=1; listed
@@ -114,8 +117,8 @@ mkdir -p "$DIR" "$LOGS"
 cd "$DIR"
 
 rows=0 failed=0 start=$SECONDS
-step "Models of the protocol, every state (about 8 minutes)"
-printf '%-6s %-8s %-46s %9s %6s %4s  %s\n' kind model flags states depth s result
+step "Models of the protocol, every state (about 7 minutes)"
+printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' kind model flags states depth s result
 while IFS=';' read -r kind model flags expected; do
 	[[ -n $kind && "$kind;$model;$flags" =~ ${1:-.} ]] || continue
 	expected=${expected// /}
@@ -125,7 +128,7 @@ while IFS=';' read -r kind model flags expected; do
 	rows=$((rows + 1))
 	read -r states < <(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' out 2> /dev/null) || states=-
 	read -r depth < <(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' out 2> /dev/null) || depth=-
-	printf '%-6s %-8s %-46s %9s %6s %4s  %s\n' "$kind" "${model// /}" \
+	printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' "$kind" "${model// /}" \
 		"$(xargs <<< "$flags")" "$states" "$depth" $((SECONDS - from)) "$result"
 done <<< "$ROWS"
 

@@ -3,7 +3,8 @@
  * One zspage from zs_malloc() to the end of its pool: who keeps its pages and
  * its descriptor, and who frees them.
  *
- * The zspage has two pages, and its objects lie in both of them.
+ * The zspage has two pages, and its objects lie in both of them; with PAGES=3 there
+ * is one more, so that three are moved at once.
  *
  *	init		zs_malloc() of a new zspage; in the end zs_destroy_pool()
  *	user		the owner of an object: zs_pin(), zspage_page() twice,
@@ -21,12 +22,14 @@
  * Memory is sequentially consistent here: the barriers are not modelled.
  *
  * -D flags: USERS, READS (each), AGAIN (who allocates again), CORES, ROUNDS (of
- * each core), COMPACTS.  These bring in a bug, which has to be found:
+ * each core), COMPACTS, PAGES (2 or 3), ALL_MOVE (no page is put back, and no copy
+ * fails).  These bring in a bug, which has to be found:
  * PINS_FIRST		zspage_unpin() looks at the pins, then takes the list
  * KEEP_LIST		... does not look at the pins at all
  * PIN_ALONE		... pins again even if nobody has a pin any more
  * BLIND_PIN		... or even if it is frozen
  * MIGRATE_PINS_FIRST	migration looks at the pins before it publishes the page
+ * MIGRATE_PIN_LATE	migration pins only after class->lock
  * NO_STUB_CHECK	zs_pin() does not look at stub again after the pin
  * NO_STALE_BOUND	zs_isolate_page() does not count pages that are held back
  * FREE_ISOLATED	zs_free() does not look whether pages are isolated
@@ -35,7 +38,6 @@
  * FORGET_EMPTY		the end of the last isolation leaves an empty zspage alone
  * COMPACT_ISOLATED	class_find_source() does not look whether pages are isolated
  * COMPACT_UNLOCKED	... and does not take the page locks
- * STALE_LEFT		evacuation leaves the stale pages to the stub
  * STAY_FROZEN		evacuation that failed does not thaw
  * NO_POOL_REF		zspages hold no reference to the pool
  */
@@ -57,12 +59,15 @@
 #ifndef COMPACTS
 #define COMPACTS 1
 #endif
-#define NR_PAGES	(2 + CORES * ROUNDS)
+#ifndef PAGES
+#define PAGES 2
+#endif
+#define NR_PAGES	(PAGES + CORES * ROUNDS)
 #define FROZEN		(-100)
 
 /* The zspage */
 short pins;
-byte pages[2];
+byte pages[PAGES];
 byte stale;			/* pages that are on the list, a bit each */
 byte nr_stale;
 byte inuse, isolated, nr_links;
@@ -78,7 +83,7 @@ bool movable[NR_PAGES];		/* the mark that the core acts on */
 bool lock;			/* class->lock */
 byte pool_refs = 1;
 bool pool_freed;
-byte unused = 2;		/* next page to move to */
+byte unused = PAGES;		/* next page to move to */
 byte users_left = USERS, compacts_left = COMPACTS;
 
 #define ALIVE()		assert(!freed)	/* the descriptor */
@@ -197,6 +202,12 @@ inline free_zspage()
 	atomic { a = pages[1]; owned[a] = 0 };
 	unlock_page(a);
 	put_page(a);
+#if PAGES == 3
+	ALIVE();
+	atomic { a = pages[2]; owned[a] = 0 };
+	unlock_page(a);
+	put_page(a);
+#endif
 	free_descriptor();
 	a = 0
 }
@@ -209,7 +220,16 @@ inline trylock_pages()
 	:: ok ->
 	   trylock_page(pages[1]);
 	   if
+#if PAGES == 3
+	   :: ok ->
+	      trylock_page(pages[2]);
+	      if
+	      :: ok
+	      :: else -> unlock_page(pages[1]); unlock_page(pages[0])
+	      fi
+#else
 	   :: ok
+#endif
 	   :: else -> unlock_page(pages[0])
 	   fi
 	:: else
@@ -247,7 +267,7 @@ inline free_object()
 #ifndef FREE_UNLOCKED
 	      trylock_pages();
 #else
-	      locked[pages[0]] = 1; locked[pages[1]] = 1;
+	      locked[pages[0]] = 1; locked[pages[1]] = 1; locked[pages[PAGES - 1]] = 1;
 #endif
 	      class_unlock();
 	      if
@@ -359,7 +379,7 @@ proctype core(byte which)
 		      ok = ok && listed;
 #endif
 #ifndef NO_STALE_BOUND
-		      ok = ok && isolated + nr_stale < 2;
+		      ok = ok && isolated + nr_stale < PAGES;
 #endif
 		      if :: ok -> isolated++ :: else fi;
 		      class_unlock()
@@ -377,7 +397,9 @@ proctype core(byte which)
 		assert(owned[page]);
 		ok = 0;
 		if
+#ifndef ALL_MOVE
 		:: skip
+#endif
 		:: /* zs_migrate_page(); @new is locked until the core is through */
 		   atomic {
 			new = unused; unused++;
@@ -388,7 +410,9 @@ proctype core(byte which)
 #ifdef MIGRATE_PINS_FIRST
 		   early = pins == 0;
 #endif
+#ifndef MIGRATE_PIN_LATE
 		   atomic { assert(pins >= 0); pins++ };
+#endif
 		   if
 		   :: /* zspage_move_page() */
 		      assert(pages[which] == page);
@@ -396,7 +420,7 @@ proctype core(byte which)
 		      atomic { owned[new] = 1; movable[new] = 1; refs[new]++ };
 		      pages[which] = new;
 		      owned[page] = 0;
-		      atomic { nr_stale++; assert(nr_stale <= 2) };
+		      atomic { nr_stale++; assert(nr_stale <= PAGES) };
 #ifdef MIGRATE_PINS_FIRST
 		      if
 		      :: early -> put_page(page); nr_stale--
@@ -406,9 +430,14 @@ proctype core(byte which)
 		      stale = stale | 1 << page;
 #endif
 		      end_isolation()
+#ifndef ALL_MOVE
 		   :: skip		/* it could not be read */
+#endif
 		   fi;
 		   class_unlock();
+#ifdef MIGRATE_PIN_LATE
+		   pins++;
+#endif
 		   if
 		   :: ok -> unpin(); ok = 1
 		   :: else -> unpin()
@@ -442,13 +471,16 @@ proctype worker()
 end:	atomic { deferred -> ALIVE() };
 	lock_page(pages[0]);
 	lock_page(pages[1]);
+#if PAGES == 3
+	lock_page(pages[2]);
+#endif
 	free_zspage()
 }
 
 #if COMPACTS
 proctype compact()
 {
-	byte n, i, list, old[2];
+	byte n, i, list, old[PAGES];
 	bool ok;
 
 	for (n : 1 .. COMPACTS) {
@@ -488,28 +520,38 @@ proctype compact()
 #ifndef COMPACT_UNLOCKED
 		      unlock_page(pages[0]);
 		      unlock_page(pages[1]);
+#if PAGES == 3
+		      unlock_page(pages[2]);
+#endif
 #endif
 #ifndef STAY_FROZEN
 		      atomic { assert(pins == FROZEN); pins = 0 };
 #endif
 		      class_unlock()
 		   :: atomic { nr_links = inuse; inuse = 0 };
-		      atomic { old[0] = pages[0]; old[1] = pages[1] };
-#ifndef STALE_LEFT
+		      atomic { old[0] = pages[0]; old[1] = pages[1]; old[PAGES - 1] = pages[PAGES - 1] };
 		      atomic { list = stale; stale = 0 };
-#endif
 		      stub = 1;
 		      atomic { assert(pins == FROZEN); pins = 0 };
 		      class_unlock();
 		      /* From here on the stub may go. */
 		      owned[old[0]] = 0;
 		      owned[old[1]] = 0;
+#if PAGES == 3
+		      owned[old[2]] = 0;
+#endif
 #ifndef COMPACT_UNLOCKED
 		      unlock_page(old[0]);
 		      unlock_page(old[1]);
+#if PAGES == 3
+		      unlock_page(old[2]);
+#endif
 #endif
 		      put_page(old[0]);
 		      put_page(old[1]);
+#if PAGES == 3
+		      put_page(old[2]);
+#endif
 		      put_stale(list)
 		   fi
 		fi
@@ -522,8 +564,10 @@ init {
 	byte i;
 
 	atomic {
-		pages[1] = 1;
-		refs[0] = 1; refs[1] = 1;
+		for (i : 0 .. PAGES - 1) {
+			pages[i] = i;
+			refs[i] = 1
+		}
 #ifndef NO_POOL_REF
 		pool_refs++;
 #endif
@@ -537,6 +581,9 @@ init {
 	class_lock();
 	atomic { owned[0] = 1; movable[0] = 1 };
 	atomic { owned[1] = 1; movable[1] = 1 };
+#if PAGES == 3
+	atomic { owned[2] = 1; movable[2] = 1 };
+#endif
 	assert(!deferred);
 	listed = 1;
 	inuse = USERS;
