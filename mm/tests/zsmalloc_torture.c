@@ -261,14 +261,14 @@ static struct zt_point *zt_find_point(const char *name)
 }
 
 /* Nobody stands at the place of this round for short. */
-static void zt_delay(struct zt_thread *t, struct zt_point *point)
+static void zt_delay(struct zt_thread *t, struct zt_point *point, bool focus)
 {
 	u32 r = prandom_u32_state(&t->delay_rnd);
 	bool may_sleep = !t->atomic && point->context != ZT_ATOMIC &&
 			 (point->context != ZT_MOVED_ATOMIC || !t->forwarded);
 	unsigned int us = r >> 8;
 
-	switch (point == zt_focus ? 0 : r % 64) {
+	switch (focus ? 0 : r % 64) {
 	case 0:
 		if (may_sleep)
 			usleep_range(100, 100 + us % 5000);
@@ -298,7 +298,7 @@ static void zt_delay(struct zt_thread *t, struct zt_point *point)
 static void zt_race(const char *name)
 {
 	struct zt_point *point = zt_find_point(name);
-	unsigned int often = point == zt_focus ? ZT_FOCUS : delays;
+	bool focus = point == READ_ONCE(zt_focus);
 	struct zt_thread *t;
 
 	if (!point)
@@ -306,7 +306,7 @@ static void zt_race(const char *name)
 	if (!in_task() || kthread_func(current) != zt_thread_fn) {
 		WRITE_ONCE(point->passed_by_others,
 			   READ_ONCE(point->passed_by_others) + 1);
-		if (delays && point == zt_focus)
+		if (delays && focus)
 			udelay(5);
 		return;
 	}
@@ -316,8 +316,9 @@ static void zt_race(const char *name)
 	zt_at(t, point->name);
 	if (point == &zt_points[ZT_LINK_READ])
 		t->forwarded = true;
-	if (delays && prandom_u32_state(&t->delay_rnd) % often == 0)
-		zt_delay(t, point);
+	if (delays && prandom_u32_state(&t->delay_rnd) %
+		      (focus ? ZT_FOCUS : delays) == 0)
+		zt_delay(t, point, focus);
 }
 
 /*
@@ -945,7 +946,9 @@ static void zt_new_round(void)
 					    zt_random(zt_checker, 5));
 	/* Few objects that everybody is after, or many */
 	zt_window = max(1U, objects >> zt_random(zt_checker, 5));
-	zt_focus = &zt_points[zt_random(zt_checker, ARRAY_SIZE(zt_points))];
+	/* The worker that frees is not parked. */
+	WRITE_ONCE(zt_focus, &zt_points[zt_random(zt_checker,
+						  ARRAY_SIZE(zt_points))]);
 }
 
 static bool zt_run_threads(void)
