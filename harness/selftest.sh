@@ -141,8 +141,19 @@ test_matrix() {
 		"$(comm -13 "$tmp/named" "$tmp/races" | wc -l)"
 }
 
+# The torture knows every race point: an unknown one fails its run.
+test_points() {
+	grep -h -o -E 'zs_race\("[a-z_]+"\)' mm/zsmalloc.c | cut -d '"' -f 2 |
+		sort -u > "$tmp/points"
+	sed -n '/^} zt_points\[\]/,/^};/p' mm/tests/zsmalloc_torture.c |
+		cut -d '"' -f 2 -s | sort > "$tmp/known"
+	yes 'there are race points' test -s "$tmp/points"
+	yes 'the torture knows all race points' cmp "$tmp/points" "$tmp/known"
+}
+
 step "Self-test of the harness (a few seconds)"
 test_matrix
+test_points
 yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 test_splats
 test_config

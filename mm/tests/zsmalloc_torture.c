@@ -138,6 +138,7 @@ static struct zt_point {
 	{ "migrate_copy", ZT_ATOMIC },
 	{ "migrate_publish", ZT_ATOMIC },
 	{ "migrate_unpin" },
+	{ "stale_wait" },
 	{ "putback" },
 	{ "frozen", ZT_ATOMIC },
 	{ "guest_moved", ZT_ATOMIC },
