@@ -1569,14 +1569,12 @@ static void zs_unregister_mops(void)
  * @dest: where objects are moved to; its fullness is to be updated
  * @nodes: spare
  * @pages: what is left of the zspage, to be freed without a lock: its pages,
- * @stale: those that were replaced,
  * @dead: and itself, unless it became a stub
  */
 struct zs_evacuation {
 	struct zspage *dest;
 	struct zs_guests *nodes;
 	struct zpdesc *pages[ZS_MAX_PAGES];
-	struct llist_node *stale;
 	struct zspage *dead;
 };
 
@@ -1860,10 +1858,10 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 		return false;
 	}
 
+	/* Who unpinned last may not have got to the replaced pages yet: it will. */
 	memcpy(ev->pages, source->pages,
 	       class->geo.pages * sizeof(*source->pages));
 	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
-	ev->stale = llist_del_all(&source->stale);
 	zs_race("natives_moved");
 	if (natives)
 		zspage_make_stub(class, source, links);
@@ -1880,7 +1878,6 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 	bool evacuated = true;
 
 	while (evacuated && freed < nr) {
-		struct zpdesc *zpdesc, *next;
 		struct zs_evacuation ev;
 
 		ev.nodes = nodes;
@@ -1893,8 +1890,6 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 			zs_race("evacuated");
 			zs_release_pages(class->pool, ev.pages,
 					 class->geo.pages);
-			llist_for_each_entry_safe(zpdesc, next, ev.stale, stale)
-				zpdesc_put(zpdesc);
 			if (ev.dead)
 				zspage_free_descriptor(ev.dead);
 			freed += class->geo.pages;

@@ -480,7 +480,7 @@ end:	atomic { deferred -> ALIVE() };
 #if COMPACTS
 proctype compact()
 {
-	byte n, i, list, old[PAGES];
+	byte n, old[PAGES];
 	bool ok;
 
 	for (n : 1 .. COMPACTS) {
@@ -530,7 +530,6 @@ proctype compact()
 		      class_unlock()
 		   :: atomic { nr_links = inuse; inuse = 0 };
 		      atomic { old[0] = pages[0]; old[1] = pages[1]; old[PAGES - 1] = pages[PAGES - 1] };
-		      atomic { list = stale; stale = 0 };
 		      stub = 1;
 		      atomic { assert(pins == FROZEN); pins = 0 };
 		      class_unlock();
@@ -547,12 +546,11 @@ proctype compact()
 		      unlock_page(old[2]);
 #endif
 #endif
-		      put_page(old[0]);
-		      put_page(old[1]);
 #if PAGES == 3
 		      put_page(old[2]);
 #endif
-		      put_stale(list)
+		      put_page(old[0]);
+		      put_page(old[1])
 		   fi
 		fi
 	}
