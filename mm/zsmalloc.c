@@ -262,6 +262,7 @@ static bool zspage_trypin_pinned(struct zspage *zspage)
 {
 	int pins = atomic_read(&zspage->pins);
 
+	zs_race("unpin_looked");
 	do {
 		if (pins <= 0)
 			return false;
@@ -923,7 +924,8 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			unsigned long *pages)
 	__must_hold(&class->lock)
 {
-	unsigned long inuse = 0, guests = 0, forwarded = 0, stubs = 0, bytes = 0;
+	unsigned long inuse = 0, guests = 0, nodes = 0;
+	unsigned long forwarded = 0, stubs = 0, bytes = 0;
 	struct zspage *zspage;
 	bool ok = true;
 
@@ -935,6 +937,8 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			ok &= zspage_check_guests(zspage);
 			inuse += zspage->inuse;
 			guests += zspage->nr_links;
+			nodes += DIV_ROUND_UP(zspage->nr_links,
+					      ZS_GUESTS_PER_NODE);
 			nr++;
 		}
 		ok &= nr == class->nr[f];
@@ -949,6 +953,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	}
 	*zspages += stubs;
 	return ok && inuse == class->inuse && guests == class->forwarded &&
+	       nodes == class->guest_nodes &&
 	       forwarded == class->forwarded && stubs == class->nr_stubs &&
 	       bytes == class->stub_bytes;
 }

@@ -360,6 +360,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * unpin            (R): before counting the pin down
  * unpin_zero       (R): last pin gone, stale list not taken
  * unpin_taken      (R): stale list taken, pins not looked at
+ * unpin_looked     (R): pins looked at, not pinned again
  * unpin_give_back  (R): pinned again, stale list not given back
  * write            moves read, nothing written
  * write_half       the first of two pages done

@@ -1334,6 +1334,69 @@ static void poisoned_zspages_are_left_alone_by_compaction(struct kunit *test)
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 }
 
+/* Nothing is copied in vain: a zspage is evacuated if all of it fits elsewhere. */
+static void compaction_begins_only_if_there_is_room(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = zs_size_class(t->pool, 256);
+	unsigned int slots = class->geo.slots;
+
+	/* Two zspages, and one object more than one of them can hold */
+	fill_zspage(t, 256);
+	fill_zspage(t, 256);
+	while (t->nr > slots + 1)
+		obj_free(t, &t->objs[t->nr / 2]);
+	KUNIT_ASSERT_EQ(test, class_zspages(class), 2);
+	nr_copies = 0;
+	kunit_activate_static_stub(test, zs_copy_slot, nth_copy_fails);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	KUNIT_EXPECT_EQ(test, nr_copies, 0);
+	obj_free(t, &t->objs[slots / 2]);
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	KUNIT_EXPECT_GT(test, nr_copies, 0);
+	kunit_deactivate_static_stub(test, zs_copy_slot);
+}
+
+static struct zspage *unreadable;
+
+static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
+				  struct zspage *source, unsigned int source_slot)
+{
+	if (source == unreadable)
+		return false;
+	copy_bytes(dest, dest_slot, source, source_slot);
+	return true;
+}
+
+/* A zspage that can't be evacuated, the emptiest, keeps no other from it. */
+static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = zs_size_class(t->pool, 256);
+	unsigned int slots = class->geo.slots, kept = 0, zspages = 0;
+
+	/* One object each in two, the first of which is tried first */
+	for (int i = 0; i < 3; i++)
+		fill_zspage(t, 256);
+	for (unsigned int i = t->nr; i--;)
+		if (i % slots && i / slots < 2)
+			zs_free(t->pool, t->objs[i].handle);
+	for (unsigned int i = 0; i < t->nr; i++)
+		if (i % slots == 0 || i / slots == 2)
+			t->objs[kept++] = t->objs[i];
+	t->nr = kept;
+	obj_free(t, &t->objs[t->nr / 2]);
+	unreadable = obj_zspage(&t->objs[0]);
+
+	kunit_activate_static_stub(test, zs_copy_slot, copy_what_is_readable);
+	for (int call = 0; call < 3; call++)
+		zspages += compact(t) / class->geo.pages;
+	kunit_deactivate_static_stub(test, zs_copy_slot);
+	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
+	KUNIT_EXPECT_GE(test, zspages, 1);
+}
+
 /* Whichever object it is that can't be read, it never happened. */
 static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
 {
@@ -1389,7 +1452,7 @@ static void the_shrinker_keeps_its_promise(struct kunit *test)
 		unsigned long pages, promised, freed;
 
 		for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-			sparse_zspages(t, sizes[i], 4, 2 + round % 2);
+			sparse_zspages(t, sizes[i], 16, 2 + round % 2);
 		thin_out(t, 0, 2);
 
 		/* A little, as asked for */
@@ -1524,6 +1587,7 @@ static void all_metadata_is_freed(struct kunit *test)
 	size_t size = long_size(test);
 	struct size_class *class = zs_size_class(t->pool, size);
 	struct kmem_cache *descriptors, *was = class->cache;
+	unsigned int own, guests = 0;
 
 	descriptors = kmem_cache_create("kunit-zspage", kmem_cache_size(was),
 					ZSPAGE_ALIGN, flags, NULL);
@@ -1557,6 +1621,20 @@ static void all_metadata_is_freed(struct kunit *test)
 		KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
 		thin_out(t, 0, 3);
 	}
+	free_all(t);
+
+	/* A guest goes to a new host, for which there is a node: its own is left */
+	nr_until_failure = 0;
+	sparse_zspages(t, size, 2, 2);
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	own = t->nr;
+	fill_zspage(t, size);
+	thin_out(t, own, 2);
+	for (unsigned int i = own; i--;)
+		if (obj_is_forwarded(&t->objs[i]) ? guests++ : true)
+			obj_free(t, &t->objs[i]);
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	KUNIT_EXPECT_EQ(test, class->guest_nodes, 1);
 	free_all(t);
 	kunit_deactivate_static_stub(test, zs_alloc_spare);
 
@@ -1993,6 +2071,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(those_in_use_are_in_nobodys_way),
 	KUNIT_CASE(poisoned_zspages_get_no_new_objects),
 	KUNIT_CASE(poisoned_zspages_are_left_alone_by_compaction),
+	KUNIT_CASE(compaction_begins_only_if_there_is_room),
+	KUNIT_CASE(a_failed_evacuation_is_in_nobodys_way),
 	KUNIT_CASE(failing_to_copy_leaves_all_as_it_was),
 	KUNIT_CASE(stubs_stay_within_their_budget),
 	KUNIT_CASE(the_shrinker_keeps_its_promise),

@@ -638,6 +638,36 @@ static void a_reader_passes_the_last_unpin(struct kunit *test)
 	expect_end(t);
 }
 
+/*
+ * The reader whom the last one saw has gone: the pages are not given back for
+ * nobody, or two could hand them to each other for ever.
+ */
+static void the_other_pin_goes_before_the_give_back(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *last = actor(t, "last", reads_sg);
+	struct actor *next = actor(t, "next", reads_sg);
+	struct page *old[ZS_MAX_PAGES];
+
+	last->obj = o;
+	next->obj = o;
+	get_pages(zspage, old);
+	run_to(last, "open");
+	migrate_zspage(t, zspage);
+	run_to(last, "unpin_taken");
+	run_to(next, "open");
+	run_to(last, "unpin_looked");
+	finish(next);
+	finish(last);
+	KUNIT_EXPECT_STREQ(test, last->passed, "unpin_looked");
+	expect_ok(last);
+	expect_ok(next);
+	put_replaced_pages(t, old, zspage->class->geo.pages);
+	expect_end(t);
+}
+
 /* One page moves twice, and compaction tries its luck, under one reader. */
 static void held_across_two_moves_and_compaction(struct kunit *test)
 {
@@ -1535,6 +1565,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(two_pages_move_at_once),
 	KUNIT_CASE(last_unpin_meets_a_new_reader),
 	KUNIT_CASE(a_reader_passes_the_last_unpin),
+	KUNIT_CASE(the_other_pin_goes_before_the_give_back),
 	KUNIT_CASE(held_across_two_moves_and_compaction),
 	KUNIT_CASE(writes_are_not_lost_to_a_move),
 	KUNIT_CASE(a_writer_may_lose_twice),

@@ -129,6 +129,7 @@ static struct zt_point {
 	{ "unpin", ZT_MOVED_ATOMIC },
 	{ "unpin_zero", ZT_MOVED_ATOMIC },
 	{ "unpin_taken", ZT_MOVED_ATOMIC },
+	{ "unpin_looked", ZT_MOVED_ATOMIC },
 	{ "unpin_give_back", ZT_MOVED_ATOMIC },
 	{ "write" },
 	{ "write_half" },
