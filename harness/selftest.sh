@@ -151,11 +151,45 @@ test_points() {
 	yes 'the torture knows all race points' cmp "$tmp/points" "$tmp/known"
 }
 
+# kcsan_report READER BELOW: a report of KCSAN's, as the console has it
+kcsan_report() {
+	local bar='=================================================================='
+	printf '[   41.1] %s\n' "$bar" "BUG: KCSAN: data-race in writer / $1" '' \
+		'write to 0xffff888000000cb8 of 8 bytes by interrupt on cpu 0:' \
+		' writer+0x29/0x50' ' asm_sysvec_apic_timer_interrupt+0x16/0x20' \
+		' zs_malloc+0x43f/0x580' '' \
+		'read to 0xffff888000000cb8 of 8 bytes by task 70 on cpu 0:' \
+		" $1+0x101/0x150" " $2+0x331/0x3a0" '' "$bar"
+}
+
+# races_left WANT-LEFT WANT-OTHERS: of $tmp/log
+races_left() {
+	without_others_races "$tmp/log" "$tmp/others" $'zs_malloc\nzs_free' \
+		> "$tmp/ours"
+	[[ $(grep -c 'BUG: KCSAN' "$tmp/ours") == "$1" && $(< "$tmp/others") == "$2" ]] &&
+		[[ $(grep -c healthy "$tmp/ours") == 2 ]]
+}
+
+test_races() {
+	log_of() { echo healthy; "$@"; echo healthy; }
+	log_of kcsan_report zs_free.isra.0 user > "$tmp/log"
+	yes "our own race is kept" races_left 1 0
+	log_of kcsan_report memcpy zs_free > "$tmp/log"
+	yes "a race in what we call is kept" races_left 1 0
+	log_of kcsan_report reader user > "$tmp/log"
+	yes "others' race that interrupts us is not" races_left 0 1
+	log_of kcsan_report usleep_range_state zs_free > "$tmp/log"
+	yes "nor that of a thread asleep at a race point" races_left 0 1
+	{ log_of true; kcsan_report reader user | head -n 4; } > "$tmp/log"
+	yes "a report that was cut off is kept" races_left 1 0
+}
+
 step "Self-test of the harness (a few seconds)"
 test_matrix
 test_points
 yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 test_splats
+test_races
 test_config
 test_overlay
 echo "$passed $failed" > "$BUILD/selftest.count"

@@ -52,3 +52,49 @@ if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
 	(($# == 1 || $# == 2)) || die "usage: splat.sh LOG [END-MARK]"
 	splat_check "$@"
 fi
+
+# KCSAN also finds races of the kernel's core.  Prints CONSOLE without the
+# reports in which none of FUNCTIONS is; how many there were goes to COUNT.
+without_others_races() { # without_others_races CONSOLE COUNT FUNCTIONS
+	awk -v functions="$3" -v count="$2" '
+	BEGIN {
+		n = split(functions, f, "\n")
+		for (i = 1; i <= n; i++)
+			ours[f[i]] = 1
+	}
+	function end_report() {
+		if (is_report && !is_ours)
+			others++
+		else
+			printf "%s", text
+		text = ""
+		inside = is_report = is_ours = below = 0
+	}
+	{
+		line = $0
+		sub(/\r$/, "", line)
+		sub(/^\[ *[0-9.]+\](\[[^]]*\])? /, "", line)
+	}
+	line ~ /^=+$/ && !inside { inside = 1; text = $0 "\n"; next }
+	!inside { print; next }
+	{ text = text $0 "\n" }
+	line ~ /BUG: KCSAN:/ { is_report = 1 }
+	# Whose stack goes on below an interrupt, or the test sleeping at a race
+	# point, has nothing to do with it.
+	line == "" { below = 0 }
+	line ~ /^ (asm_|usleep_range)/ { below = 1 }
+	line ~ /^ [^ ]+\+0x/ && !below {
+		name = line
+		sub(/^ /, "", name)
+		sub(/\+0x.*/, "", name)
+		sub(/\.(isra|constprop|part|cold).*/, "", name)
+		if (name in ours)
+			is_ours = 1
+	}
+	line ~ /^=+$/ { end_report() }
+	END {
+		# Cut off in the middle
+		printf "%s", text
+		print others + 0 > count
+	}' "$1"
+}

@@ -56,49 +56,6 @@ boot() { # boot CONFIG CONSOLE
 	return "$status"
 }
 
-# KCSAN also finds races of the kernel's core.  Prints CONSOLE without the
-# reports in which no function of ours is; how many there were goes to COUNT.
-without_others_races() { # without_others_races CONSOLE COUNT
-	awk -v functions="$(nm "$BUILD/torture-kcsan/mm/zsmalloc.o" |
-		awk '$2 ~ /[tT]/ { print $3 }')" -v count="$2" '
-	BEGIN {
-		n = split(functions, f, "\n")
-		for (i = 1; i <= n; i++)
-			ours[f[i]] = 1
-	}
-	function end_report() {
-		if (is_report && !is_ours)
-			others++
-		else
-			printf "%s", text
-		text = ""
-		inside = is_report = is_ours = 0
-	}
-	{
-		line = $0
-		sub(/\r$/, "", line)
-		sub(/^\[ *[0-9.]+\](\[[^]]*\])? /, "", line)
-	}
-	line ~ /^=+$/ && !inside { inside = 1; text = $0 "\n"; next }
-	!inside { print; next }
-	{ text = text $0 "\n" }
-	line ~ /BUG: KCSAN:/ { is_report = 1 }
-	line ~ /^ [^ ]+\+0x/ {
-		name = line
-		sub(/^ /, "", name)
-		sub(/\+0x.*/, "", name)
-		sub(/\.(isra|constprop|part|cold).*/, "", name)
-		if (name in ours)
-			is_ours = 1
-	}
-	line ~ /^=+$/ { end_report() }
-	END {
-		# Cut off in the middle
-		printf "%s", text
-		print others + 0 > count
-	}' "$1"
-}
-
 # The last report as "KEY=VALUE" lines; nothing if there is none
 figures() { # figures CONSOLE
 	tr -d '\r' < "$1" | sed -n "/${REPORT_RE}end:/p" | tail -n 1 |
@@ -112,7 +69,9 @@ check() { # check CONFIG CONSOLE STATUS
 	others[$config]=-
 	if [[ $config == kcsan ]]; then
 		log=$console.ours
-		without_others_races "$console" "$console.others" > "$log"
+		without_others_races "$console" "$console.others" \
+			"$(nm "$BUILD/torture-kcsan/mm/zsmalloc.o" |
+				awk '$2 ~ /[tT]/ { print $3 }')" > "$log"
 		others[$config]=$(< "$console.others")
 		grep -a -q 'kcsan: enabled' "$console" ||
 			problems+=("kcsan: it was not enabled")
