@@ -165,9 +165,22 @@ static void __init zs_init_geometries(void)
 		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
 }
 
-struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size)
+unsigned int zs_nr_classes(void)
 {
-	return &pool->classes[zs_geo_of_step[zs_size_step(size)]];
+	return zs_nr_geos * nr_node_ids;
+}
+
+struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
+{
+	unsigned int geo = zs_geo_of_step[zs_size_step(size)];
+
+	return &pool->classes[geo * nr_node_ids + nid];
+}
+
+/* The class of the same size on node @nid */
+static struct size_class *class_on_node(struct size_class *class, int nid)
+{
+	return class - class->nid + nid;
 }
 
 /*
@@ -475,7 +488,8 @@ struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_descriptor, class, gfp, nid);
 
-	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE);
+	/* A node whose memory is all movable has none for descriptors. */
+	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE | __GFP_THISNODE);
 	return kmem_cache_alloc_node(class->cache, gfp | __GFP_ZERO, nid);
 }
 
@@ -517,7 +531,10 @@ static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 		}
 }
 
-/* A zspage that nobody can see yet. */
+/*
+ * A zspage that nobody can see yet, of the size of @class.  It belongs to the
+ * node where its first page was found.
+ */
 static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 {
 	struct zs_pool *pool = class->pool;
@@ -543,6 +560,7 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 			goto fail;
 	}
 
+	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])));
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
 	init_llist_head(&zspage->stale);
 	zspage->class = class;
@@ -964,7 +982,7 @@ bool zs_check_pool(struct zs_pool *pool)
 	unsigned long pages = 0, zspages = 0;
 	bool ok = true;
 
-	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
 		struct size_class *class = &pool->classes[i];
 
 		spin_lock(&class->lock);
@@ -1003,56 +1021,98 @@ static unsigned int zspage_take_slot(struct size_class *class,
 	return slot;
 }
 
+/* An object of @new, if there is one, or of a zspage with a free slot; or 0. */
+static unsigned long class_malloc(struct size_class *class, struct zspage *new)
+{
+	unsigned long handle = 0;
+	struct zspage *zspage;
+
+	spin_lock(&class->lock);
+	/*
+	 * The core must not see the pages before the zspage is in use and on a
+	 * list: the end of an isolation would free it.  It can't, as isolating
+	 * takes the lock held here.
+	 */
+	for (unsigned int i = 0; new && i < class->geo.pages; i++)
+		zspage_adopt(new, new->pages[i]);
+	zspage = new ?: class_find_zspage(class);
+	if (zspage) {
+		handle = zs_encode_handle(zspage,
+					  zspage_take_slot(class, zspage));
+		zspage_update_fullness(class, zspage);
+	}
+	spin_unlock(&class->lock);
+
+	return handle;
+}
+
+/*
+ * The node of @class has no free slot.  If it has no memory at hand either, then
+ * a slot of another node is better than reclaim.
+ */
+static unsigned long class_malloc_slow(struct size_class *class, gfp_t gfp,
+				       int nid)
+{
+	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
+			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
+	struct zspage *new = NULL;
+
+	if (nr_node_ids > 1 && nid != NUMA_NO_NODE)
+		new = zspage_alloc(class, at_hand, nid);
+	for (int other = 0; !new && other < nr_node_ids; other++) {
+		unsigned long handle;
+
+		if (other == class->nid)
+			continue;
+		handle = class_malloc(class_on_node(class, other), NULL);
+		if (handle)
+			return handle;
+	}
+	if (!new)
+		new = zspage_alloc(class, gfp, nid);
+	if (!new)
+		return (unsigned long)-ENOMEM;
+	zs_race("malloc_new");
+	return class_malloc(new->class, new);
+}
+
 /**
  * zs_malloc - allocate an object
  * @pool: where from
  * @size: its size in bytes, 1 to PAGE_SIZE
  * @gfp: how to allocate memory if the pool has no free slot of this size.
  *	 __GFP_HIGHMEM and __GFP_MOVABLE are welcome.
- * @nid: the node to allocate such memory on, or NUMA_NO_NODE
+ * @nid: the node that the object should be on, or NUMA_NO_NODE
+ *
+ * A free slot on @nid is used first, then memory that is free there; then a slot
+ * on any other node, and only then is memory reclaimed.  NUMA_NO_NODE stands for
+ * the CPU's node, but any free slot goes before new memory.
  *
  * The object's contents are undefined until zs_obj_write().
  *
  * Context: any in which @gfp may be used; takes a spinlock (not from
  * interrupts).
  * Return: a handle, which is neither 0 nor an error value; or, to be tested
- * with IS_ERR_VALUE(), -EINVAL for @size 0, -ENOSPC for a @size above
- * PAGE_SIZE, -ENOMEM.
+ * with IS_ERR_VALUE(), -EINVAL for @size 0 or if there is no node @nid, -ENOSPC
+ * for a @size above PAGE_SIZE, -ENOMEM.
  */
 unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 			const int nid)
 {
+	int node = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
 	struct size_class *class;
-	struct zspage *zspage;
 	unsigned long handle;
 
-	if (unlikely(!size))
+	if (unlikely(!size || (unsigned int)node >= nr_node_ids ||
+		     !node_online(node)))
 		return (unsigned long)-EINVAL;
 	if (unlikely(size > PAGE_SIZE))
 		return (unsigned long)-ENOSPC;
 
-	class = zs_size_class(pool, size);
-	spin_lock(&class->lock);
-	zspage = class_find_zspage(class);
-	if (!zspage) {
-		spin_unlock(&class->lock);
-		zspage = zspage_alloc(class, gfp, nid);
-		if (!zspage)
-			return (unsigned long)-ENOMEM;
-		zs_race("malloc_new");
-		spin_lock(&class->lock);
-		/*
-		 * The core must not see the pages before the zspage is in use
-		 * and on a list: the end of an isolation would free it.  It
-		 * can't, as isolating takes the lock held here.
-		 */
-		for (unsigned int i = 0; i < class->geo.pages; i++)
-			zspage_adopt(zspage, zspage->pages[i]);
-	}
-	handle = zs_encode_handle(zspage, zspage_take_slot(class, zspage));
-	zspage_update_fullness(class, zspage);
-	spin_unlock(&class->lock);
-
+	class = zs_class(pool, size, node);
+	handle = class_malloc(class, NULL);
+	if (unlikely(!handle))
+		handle = class_malloc_slow(class, gfp, nid);
 	return handle;
 }
 EXPORT_SYMBOL_GPL(zs_malloc);
@@ -1905,11 +1965,14 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 	return freed;
 }
 
-static unsigned long pool_compact(struct zs_pool *pool, unsigned long nr)
+/* Frees at least @nr pages of node @nid, if that many can be freed. */
+static unsigned long pool_compact(struct zs_pool *pool, int nid,
+				  unsigned long nr)
 {
 	unsigned long freed = 0;
 
-	for (unsigned int i = 0; i < zs_nr_geos && freed < nr; i++)
+	for (unsigned int i = nid; i < zs_nr_classes() && freed < nr;
+	     i += nr_node_ids)
 		freed += class_compact(&pool->classes[i], nr - freed);
 	atomic_long_add(freed, &pool->stats.pages_compacted);
 	return freed;
@@ -1929,16 +1992,20 @@ static unsigned long pool_compact(struct zs_pool *pool, unsigned long nr)
  */
 unsigned long zs_compact(struct zs_pool *pool)
 {
-	return pool_compact(pool, ULONG_MAX);
+	unsigned long freed = 0;
+
+	for (int nid = 0; nid < nr_node_ids; nid++)
+		freed += pool_compact(pool, nid, ULONG_MAX);
+	return freed;
 }
 EXPORT_SYMBOL_GPL(zs_compact);
 
-/* What a shrinker may promise to free. */
-unsigned long zs_freeable_pages(struct zs_pool *pool)
+/* What a shrinker may promise to free on node @nid. */
+unsigned long zs_freeable_pages(struct zs_pool *pool, int nid)
 {
 	unsigned long freeable = 0;
 
-	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+	for (unsigned int i = nid; i < zs_nr_classes(); i += nr_node_ids) {
 		struct size_class *class = &pool->classes[i];
 
 		spin_lock(&class->lock);
@@ -1951,19 +2018,20 @@ unsigned long zs_freeable_pages(struct zs_pool *pool)
 static unsigned long zs_shrinker_count(struct shrinker *shrinker,
 				       struct shrink_control *sc)
 {
-	return zs_freeable_pages(shrinker->private_data);
+	return zs_freeable_pages(shrinker->private_data, sc->nid);
 }
 
 static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
-	return pool_compact(shrinker->private_data, sc->nr_to_scan) ?:
+	return pool_compact(shrinker->private_data, sc->nid, sc->nr_to_scan) ?:
 	       SHRINK_STOP;
 }
 
 static bool zs_pool_add_shrinker(struct zs_pool *pool)
 {
-	pool->shrinker = shrinker_alloc(0, "mm-zspool:%s", pool->name);
+	pool->shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "mm-zspool:%s",
+					pool->name);
 	if (!pool->shrinker)
 		return false;
 	pool->shrinker->count_objects = zs_shrinker_count;
@@ -2017,7 +2085,7 @@ EXPORT_SYMBOL_GPL(zs_huge_class_size);
 unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size)
 {
 	size = min_t(unsigned int, size, PAGE_SIZE);
-	return zs_size_step(zs_size_class(pool, size)->geo.size);
+	return zs_size_step(zs_class(pool, size, 0)->geo.size);
 }
 EXPORT_SYMBOL_GPL(zs_lookup_class_index);
 
@@ -2066,16 +2134,20 @@ static int classes_show(struct seq_file *m, void *unused)
 		   "pages_per_zspage", "freeable");
 
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
-		struct size_class *class = &pool->classes[i];
-		const struct zs_geometry *geo = &class->geo;
+		const struct zs_geometry *geo = &zs_geos[i];
 		struct zs_class_totals t = { };
 		unsigned long zspages = 0;
 
-		spin_lock(&class->lock);
-		memcpy(t.nr, class->nr, sizeof(t.nr));
-		t.used = class->inuse;
-		t.freeable = class_freeable(class);
-		spin_unlock(&class->lock);
+		for (int nid = 0; nid < nr_node_ids; nid++) {
+			struct size_class *class = zs_class(pool, geo->size, nid);
+
+			spin_lock(&class->lock);
+			for (int f = 0; f < ZS_NR_FULLNESS; f++)
+				t.nr[f] += class->nr[f];
+			t.used += class->inuse;
+			t.freeable += class_freeable(class);
+			spin_unlock(&class->lock);
+		}
 
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			zspages += t.nr[f];
@@ -2110,18 +2182,24 @@ static int compaction_show(struct seq_file *m, void *unused)
 	seq_printf(m, " %5s %5s %10s %10s %10s %11s\n\n", "class", "size",
 		   "stubs", "stub_bytes", "forwarded", "guest_bytes");
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
-		struct size_class *class = &pool->classes[i];
-		unsigned long nr_stubs, nr_forwarded, stub_bytes, guest_bytes;
+		unsigned long nr_stubs = 0, nr_forwarded = 0;
+		unsigned long stub_bytes = 0, guest_bytes = 0;
+		unsigned int size = zs_geos[i].size;
 
-		spin_lock(&class->lock);
-		nr_stubs = class->nr_stubs;
-		stub_bytes = class->stub_bytes;
-		nr_forwarded = class->forwarded;
-		guest_bytes = class->guest_nodes * sizeof(struct zs_guests);
-		spin_unlock(&class->lock);
+		for (int nid = 0; nid < nr_node_ids; nid++) {
+			struct size_class *class = zs_class(pool, size, nid);
+
+			spin_lock(&class->lock);
+			nr_stubs += class->nr_stubs;
+			stub_bytes += class->stub_bytes;
+			nr_forwarded += class->forwarded;
+			guest_bytes += class->guest_nodes *
+				       sizeof(struct zs_guests);
+			spin_unlock(&class->lock);
+		}
 
 		seq_printf(m, " %5u %5u %10lu %10lu %10lu %11lu\n",
-			   zs_size_step(class->geo.size), class->geo.size,
+			   zs_size_step(size), size,
 			   nr_stubs, stub_bytes, nr_forwarded, guest_bytes);
 		guests += guest_bytes;
 		stubs += nr_stubs;
@@ -2173,7 +2251,7 @@ static void __init zs_create_debugfs(void)
  */
 struct zs_pool *zs_create_pool(const char *name)
 {
-	size_t size = struct_size_t(struct zs_pool, classes, zs_nr_geos);
+	size_t size = struct_size_t(struct zs_pool, classes, zs_nr_classes());
 	struct zs_pool *pool;
 	size_t name_size;
 
@@ -2188,10 +2266,11 @@ struct zs_pool *zs_create_pool(const char *name)
 	pool->name = memcpy((char *)pool + size, name, name_size);
 	atomic_long_set(&pool->refs, 1);
 	INIT_WORK(&pool->free_work, zs_pool_free);
-	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
 		struct size_class *class = &pool->classes[i];
 
-		class->geo = zs_geos[i];
+		class->geo = zs_geos[i / nr_node_ids];
+		class->nid = i % nr_node_ids;
 		class->pool = pool;
 		class->cache = *zs_cache(&class->geo);
 		spin_lock_init(&class->lock);
@@ -2230,7 +2309,7 @@ void zs_destroy_pool(struct zs_pool *pool)
 
 	debugfs_remove(pool->debugfs);
 	shrinker_free(pool->shrinker);
-	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
 		struct size_class *class = &pool->classes[i];
 
 		spin_lock(&class->lock);

@@ -154,8 +154,9 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 }
 
 /**
- * struct size_class - all zspages of one slot size in a pool
+ * struct size_class - all zspages of one slot size on one node, in a pool
  * @geo: their geometry; constant
+ * @nid: the node that their first pages were allocated on; constant
  * @pool: the pool; constant
  * @cache: where their descriptors come from; constant
  * @lock: guards slots, fullness and isolation of every zspage of the class,
@@ -174,6 +175,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  */
 struct size_class {
 	struct zs_geometry	geo;
+	int			nid;
 	struct zs_pool		*pool;
 	struct kmem_cache	*cache;
 
@@ -201,7 +203,7 @@ struct size_class {
  * @free_work: frees the pool; its last reference may go in atomic context
  * @shrinker: packs objects together when memory is short
  * @debugfs: its debugfs directory
- * @classes: by slot size, ascending
+ * @classes: by slot size, ascending, and for each size by node
  */
 struct zs_pool {
 	const char		*name;
@@ -398,7 +400,8 @@ static inline void zs_race(const char *point)
 
 /* For the tests. */
 extern bool zs_migration;
-struct size_class *zs_size_class(struct zs_pool *pool, unsigned int size);
+unsigned int zs_nr_classes(void);
+struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid);
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
@@ -409,7 +412,7 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
 void *zs_alloc_spare(size_t size);
-unsigned long zs_freeable_pages(struct zs_pool *pool);
+unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
 bool zs_check_pool(struct zs_pool *pool);
 void zs_flush_deferred(void);
 

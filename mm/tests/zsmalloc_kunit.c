@@ -34,6 +34,10 @@ static void sizes_out_of_range_are_refused(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, nr_node_ids),
+			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, NUMA_NO_NODE - 1),
+			(unsigned long)-EINVAL);
 	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 0, GFP_TEST, NUMA_NO_NODE),
 			(unsigned long)-EINVAL);
 	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, PAGE_SIZE + 1, GFP_TEST,
@@ -118,8 +122,8 @@ static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
 
 	for (unsigned int size = 2; size <= PAGE_SIZE; size++) {
 		unsigned int index = zs_lookup_class_index(t->pool, size);
-		bool same = zs_size_class(t->pool, size) ==
-			    zs_size_class(t->pool, size - 1);
+		bool same = test_class(t, size) ==
+			    test_class(t, size - 1);
 
 		KUNIT_ASSERT_GE(test, index, last);
 		KUNIT_ASSERT_EQ(test, index == last, same);
@@ -139,12 +143,12 @@ static void huge_objects_take_a_page_each(struct kunit *test)
 
 	KUNIT_ASSERT_GT(test, huge, 1);
 	KUNIT_ASSERT_LE(test, huge, PAGE_SIZE);
-	geo = &zs_size_class(t->pool, huge)->geo;
+	geo = &test_class(t, huge)->geo;
 	KUNIT_EXPECT_EQ(test, geo->pages, 1);
 	KUNIT_EXPECT_EQ(test, geo->slots, 1);
-	KUNIT_EXPECT_PTR_EQ(test, zs_size_class(t->pool, huge),
-			    zs_size_class(t->pool, PAGE_SIZE));
-	KUNIT_EXPECT_GT(test, zs_size_class(t->pool, huge - 1)->geo.slots, 1);
+	KUNIT_EXPECT_PTR_EQ(test, test_class(t, huge),
+			    test_class(t, PAGE_SIZE));
+	KUNIT_EXPECT_GT(test, test_class(t, huge - 1)->geo.slots, 1);
 
 	for (int i = 0; i < 10; i++) {
 		obj_alloc(t, i % 2 ? huge : PAGE_SIZE);
@@ -265,12 +269,12 @@ static void classes_ascend_and_cover_every_size(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, geo[nr - 1].size, PAGE_SIZE);
 
 	for (unsigned int size = 1; size <= PAGE_SIZE; size++) {
-		struct size_class *class = zs_size_class(t->pool, size);
+		struct size_class *class = test_class(t, size);
 
 		KUNIT_ASSERT_GE(test, class->geo.size, size);
 		/* The smallest that is large enough */
-		if (class != t->pool->classes)
-			KUNIT_ASSERT_LT(test, class[-1].geo.size, size);
+		if (class->geo.size != geo[0].size)
+			KUNIT_ASSERT_LT(test, (class - nr_node_ids)->geo.size, size);
 	}
 }
 
@@ -310,7 +314,7 @@ static void zspages_are_freed_with_their_last_object(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
-	unsigned int pages = zs_size_class(t->pool, size)->geo.pages;
+	unsigned int pages = test_class(t, size)->geo.pages;
 
 	fill_zspage(t, size);
 	fill_zspage(t, size);
@@ -329,7 +333,7 @@ static void the_fullest_zspage_is_used_first(struct kunit *test)
 	struct zst *t = test->priv;
 	size_t size = 64;
 	struct zspage *full, *nearly, *sparse;
-	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	unsigned int slots = test_class(t, size)->geo.slots;
 	unsigned long freed;
 
 	full = obj_zspage(fill_zspage(t, size));
@@ -454,7 +458,7 @@ static void no_memory_for_an_object_leaks_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
-	unsigned int pages = zs_size_class(t->pool, size)->geo.pages;
+	unsigned int pages = test_class(t, size)->geo.pages;
 
 	kunit_activate_static_stub(test, zs_alloc_descriptor, no_descriptor);
 	expect_enomem(t, size);
@@ -513,6 +517,144 @@ static void pages_come_from_the_node_asked_for(struct kunit *test)
 						page_to_nid(zpdesc_page(zspage->pages[slot])));
 			zs_free(t->pool, handle);
 		}
+}
+
+static void needs_two_nodes(struct kunit *test, int nid[2])
+{
+	if (num_node_state(N_MEMORY) < 2)
+		kunit_skip(test, "one node only");
+	nid[0] = first_memory_node;
+	nid[1] = next_memory_node(nid[0]);
+}
+
+static int obj_node(const struct obj *o)
+{
+	return page_to_nid(zpdesc_page(obj_host(o)->pages[0]));
+}
+
+static void free_slots_on_the_node_go_first(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	unsigned int pages = test_class(t, size)->geo.pages;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	for (unsigned int i = 0; i < 2 * slots; i++) {
+		struct obj *o = obj_alloc_node(t, size, nid[i % 2]);
+
+		KUNIT_EXPECT_EQ(test, obj_node(o), nid[i % 2]);
+		/* One zspage on either node */
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+				min(i + 1, 2U) * pages);
+	}
+	/* There is one on this node only, and that will do for everybody. */
+	obj_alloc_node(t, size, nid[1]);
+	for (unsigned int i = 1; i < slots; i++)
+		KUNIT_EXPECT_EQ(test, nid[1],
+				obj_node(obj_alloc_node(t, size, NUMA_NO_NODE)));
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 3 * pages);
+	expect_all_intact(t);
+}
+
+/* Memory of one node, and all the caller may do to get some, is used up. */
+static int empty_node;
+static gfp_t gfp_of_last_page;
+
+static unsigned int no_bulk_on_empty_node(gfp_t gfp, int nid, unsigned int nr,
+					  struct zpdesc **pages)
+{
+	return 0;
+}
+
+static struct zpdesc *none_on_empty_node(gfp_t gfp, int nid)
+{
+	gfp_of_last_page = gfp;
+	if (nid != empty_node)
+		return page_zpdesc(alloc_pages_node(nid, gfp, 0));
+	if (gfp & __GFP_THISNODE)
+		return NULL;
+	/* As the page allocator falls back */
+	return page_zpdesc(alloc_pages_node(next_memory_node(nid), gfp, 0));
+}
+
+static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	unsigned int pages = test_class(t, size)->geo.pages;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	obj_alloc_node(t, size, nid[1]);
+	empty_node = nid[0];
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
+	for (unsigned int i = 1; i < 3 * slots; i++) {
+		gfp_of_last_page = 0;
+		KUNIT_EXPECT_EQ(test, nid[1],
+				obj_node(obj_alloc_node(t, size, nid[0])));
+		/* What did not fit went to one zspage of the other node's, too. */
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+				(i / slots + 1) * pages);
+		/* It has looked for memory that is free, and only then for more. */
+		KUNIT_EXPECT_EQ(test, i % slots ? 0 : __GFP_DIRECT_RECLAIM,
+				gfp_of_last_page & __GFP_DIRECT_RECLAIM);
+		KUNIT_EXPECT_EQ(test, i % slots ? __GFP_THISNODE : 0,
+				gfp_of_last_page & __GFP_THISNODE);
+	}
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	expect_all_intact(t);
+}
+
+static void compaction_stays_within_a_node(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nr_to_scan = 1000 };
+	struct zst *t = test->priv;
+	struct shrinker *shrinker = t->pool->shrinker;
+	unsigned int nr = 8 * test_class(t, size)->geo.slots;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	for (int round = 0; round < 2; round++) {
+		unsigned long pages, freeable[2];
+
+		for (int n = 0; n < 2; n++) {
+			unsigned int first = t->nr;
+
+			for (unsigned int i = 0; i < nr; i++)
+				obj_alloc_node(t, size, nid[n]);
+			thin_out(t, first, 2);
+		}
+		for (int n = 0; n < 2; n++)
+			freeable[n] = zs_freeable_pages(t->pool, nid[n]);
+		KUNIT_EXPECT_GT(test, freeable[0], 0);
+		KUNIT_EXPECT_EQ(test, freeable[0], freeable[1]);
+
+		/* Memory is short on the second node, but not on the first. */
+		pages = zs_get_total_pages(t->pool);
+		sc.nid = nid[1];
+		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc),
+				freeable[1]);
+		KUNIT_EXPECT_GE(test, shrinker->scan_objects(shrinker, &sc),
+				freeable[1]);
+		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[1]), 0);
+		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[0]),
+				freeable[0]);
+		KUNIT_EXPECT_LE(test, zs_get_total_pages(t->pool),
+				pages - freeable[1]);
+
+		KUNIT_EXPECT_GE(test, compact(t), freeable[0]);
+		for (unsigned int i = 0; i < t->nr; i++)
+			KUNIT_EXPECT_EQ(test, obj_node(&t->objs[i]),
+					nid[i >= t->nr / 2]);
+		expect_all_intact(t);
+		free_all(t);
+	}
 }
 
 /*
@@ -949,7 +1091,7 @@ static void zone_counters_follow_a_page(struct kunit *test)
 
 static struct size_class *obj_class(struct zst *t, const struct obj *o)
 {
-	return zs_size_class(t->pool, o->size);
+	return test_class(t, o->size);
 }
 
 static unsigned long class_zspages(struct size_class *class)
@@ -964,7 +1106,7 @@ static unsigned long class_zspages(struct size_class *class)
 /* As few zspages as the class's live objects, counted by the test, can do with. */
 static void expect_packed(struct zst *t, size_t size)
 {
-	struct size_class *class = zs_size_class(t->pool, size);
+	struct size_class *class = test_class(t, size);
 	unsigned int live = 0;
 
 	for (unsigned int i = 0; i < t->nr; i++)
@@ -986,12 +1128,12 @@ static void compaction_packs_objects(struct kunit *test)
 	fill_zspage(t, 96);
 	obj_alloc(t, PAGE_SIZE);
 
-	promised = zs_freeable_pages(t->pool);
+	promised = zs_freeable_pages(t->pool, TEST_NODE);
 	KUNIT_EXPECT_GT(test, promised, 0);
 	KUNIT_EXPECT_GE(test, compact(t), promised);
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
 		expect_packed(t, sizes[i]);
-	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 }
 
@@ -1013,7 +1155,7 @@ static void moved_objects_can_be_written(struct kunit *test)
 
 	sparse_zspages(t, size, 4, 2);
 	KUNIT_ASSERT_GT(test, compact(t), 0);
-	KUNIT_ASSERT_GT(test, zs_size_class(t->pool, size)->forwarded, 0);
+	KUNIT_ASSERT_GT(test, test_class(t, size)->forwarded, 0);
 	for (unsigned int i = 0; i < t->nr; i++)
 		obj_write(t, &t->objs[i]);
 	expect_all_intact(t);
@@ -1123,7 +1265,7 @@ static void stubs_go_with_their_last_object(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
-	struct size_class *class = zs_size_class(t->pool, size);
+	struct size_class *class = test_class(t, size);
 
 	sparse_zspages(t, size, 10, 2);
 	KUNIT_ASSERT_GT(test, compact(t), 0);
@@ -1229,7 +1371,7 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
 	struct zst *t = test->priv;
-	unsigned int slots = zs_size_class(t->pool, 512)->geo.slots, kept = 0;
+	unsigned int slots = test_class(t, 512)->geo.slots, kept = 0;
 	struct zspage *locked;
 	struct page *page;
 
@@ -1263,7 +1405,7 @@ static void those_in_use_are_in_nobodys_way(struct kunit *test)
 {
 	static const unsigned int nr_open[] = { 1, 2, 3, 15, 16, 17, 40 };
 	struct zst *t = test->priv;
-	struct size_class *class = zs_size_class(t->pool, 256);
+	struct size_class *class = test_class(t, 256);
 	unsigned int slots = class->geo.slots;
 
 	for (int i = 0; i < ARRAY_SIZE(nr_open); i++) {
@@ -1338,7 +1480,7 @@ static void poisoned_zspages_are_left_alone_by_compaction(struct kunit *test)
 static void compaction_begins_only_if_there_is_room(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = zs_size_class(t->pool, 256);
+	struct size_class *class = test_class(t, 256);
 	unsigned int slots = class->geo.slots;
 
 	/* Two zspages, and one object more than one of them can hold */
@@ -1372,7 +1514,7 @@ static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = zs_size_class(t->pool, 256);
+	struct size_class *class = test_class(t, 256);
 	unsigned int slots = class->geo.slots, kept = 0, zspages = 0;
 
 	/* One object each in two, the first of which is tried first */
@@ -1425,17 +1567,17 @@ static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
 static void stubs_stay_within_their_budget(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = zs_size_class(t->pool, ZS_MIN_SIZE);
+	struct size_class *class = test_class(t, ZS_MIN_SIZE);
 
 	sparse_zspages(t, ZS_MIN_SIZE, 2, 2);
-	if (zs_freeable_pages(t->pool))
+	if (zs_freeable_pages(t->pool, TEST_NODE))
 		kunit_skip(test, "links are too small to matter");
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 	/* With more pages beside it, it may be. */
 	while (class->nr[ZS_FULL] < 3)
 		obj_alloc(t, ZS_MIN_SIZE);
 	sparse_zspages(t, ZS_MIN_SIZE, 2, 2);
-	KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool), 0);
+	KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	KUNIT_EXPECT_LE(test, class->stub_bytes, class_zspages(class) *
 			class->geo.pages * PAGE_SIZE / 8);
@@ -1444,7 +1586,10 @@ static void stubs_stay_within_their_budget(struct kunit *test)
 static void the_shrinker_keeps_its_promise(struct kunit *test)
 {
 	static const u16 sizes[] = { 64, 208, 512, 1536, 2720 };
-	struct shrink_control sc = { .gfp_mask = GFP_KERNEL };
+	struct shrink_control sc = {
+		.gfp_mask = GFP_KERNEL,
+		.nid = TEST_NODE,
+	};
 	struct zst *t = test->priv;
 	struct shrinker *shrinker = t->pool->shrinker;
 
@@ -1467,7 +1612,7 @@ static void the_shrinker_keeps_its_promise(struct kunit *test)
 		}
 		/* And all of it */
 		promised = shrinker->count_objects(shrinker, &sc);
-		KUNIT_EXPECT_EQ(test, promised, zs_freeable_pages(t->pool));
+		KUNIT_EXPECT_EQ(test, promised, zs_freeable_pages(t->pool, TEST_NODE));
 		KUNIT_EXPECT_GE(test, compact(t), promised);
 		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), 0);
 		sc.nr_to_scan = 128;
@@ -1585,7 +1730,7 @@ static void all_metadata_is_freed(struct kunit *test)
 	const slab_flags_t flags = SLAB_SKIP_KFENCE | SLAB_NO_MERGE;
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
-	struct size_class *class = zs_size_class(t->pool, size);
+	struct size_class *class = test_class(t, size);
 	struct kmem_cache *descriptors, *was = class->cache;
 	unsigned int own, guests = 0;
 
@@ -1672,10 +1817,8 @@ static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
 static unsigned long pool_overhead(struct zs_pool *pool)
 {
 	unsigned long bytes = 0;
-	unsigned int nr;
 
-	zs_geometries(&nr);
-	while (nr--)
+	for (unsigned int nr = zs_nr_classes(); nr--;)
 		bytes += pool->classes[nr].stub_bytes +
 			 pool->classes[nr].guest_nodes * sizeof(struct zs_guests);
 	return bytes;
@@ -1684,10 +1827,7 @@ static unsigned long pool_overhead(struct zs_pool *pool)
 /* Documentation/mm/zsmalloc.rst states these bounds. */
 static void expect_bounds(struct zst *t, unsigned long *peak_pages)
 {
-	unsigned int nr;
-
-	zs_geometries(&nr);
-	while (nr--) {
+	for (unsigned int nr = zs_nr_classes(); nr--;) {
 		struct size_class *class = &t->pool->classes[nr];
 		unsigned long hosts = 0;
 
@@ -1716,10 +1856,9 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 	const unsigned int live = 4000;
 	struct zst *t = test->priv;
 	struct rnd_state rnd;
-	unsigned int nr;
 
-	zs_geometries(&nr);
-	peak_pages = kunit_kcalloc(test, nr, sizeof(*peak_pages), GFP_KERNEL);
+	peak_pages = kunit_kcalloc(test, zs_nr_classes(), sizeof(*peak_pages),
+				   GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, peak_pages);
 	prandom_seed_state(&rnd, 7);
 	for (unsigned long i = 0; i < steps; i++) {
@@ -2045,6 +2184,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(no_memory_for_an_object_leaks_nothing),
 	KUNIT_CASE(a_short_bulk_is_completed_singly),
 	KUNIT_CASE(pages_come_from_the_node_asked_for),
+	KUNIT_CASE(free_slots_on_the_node_go_first),
+	KUNIT_CASE(slots_of_other_nodes_go_before_reclaim),
+	KUNIT_CASE(compaction_stays_within_a_node),
 	KUNIT_CASE(every_page_moves_and_every_byte_stays),
 	KUNIT_CASE(a_replaced_page_is_free_at_once),
 	KUNIT_CASE(open_objects_do_not_hinder_migration),

@@ -83,17 +83,30 @@ static inline bool obj_intact(struct zst *t, const struct obj *o)
 	return ok && !memcmp(t->copy, t->want, o->size);
 }
 
-static inline struct obj *obj_alloc(struct zst *t, size_t size)
+/* Where objects are allocated, whichever CPU a test runs on */
+#define TEST_NODE	first_memory_node
+
+static inline struct size_class *test_class(struct zst *t, unsigned int size)
+{
+	return zs_class(t->pool, size, TEST_NODE);
+}
+
+static inline struct obj *obj_alloc_node(struct zst *t, size_t size, int nid)
 {
 	struct obj *o = &t->objs[t->nr];
 
 	KUNIT_ASSERT_LT(t->test, t->nr, MAX_OBJS);
 	o->size = size;
-	o->handle = zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE);
+	o->handle = zs_malloc(t->pool, size, GFP_TEST, nid);
 	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL((void *)o->handle));
 	t->nr++;
 	obj_write(t, o);
 	return o;
+}
+
+static inline struct obj *obj_alloc(struct zst *t, size_t size)
+{
+	return obj_alloc_node(t, size, TEST_NODE);
 }
 
 /* The last object takes the place of the one that is freed. */
@@ -181,10 +194,7 @@ static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
 
 static inline void expect_model(struct zst *t)
 {
-	unsigned int nr;
-
-	zs_geometries(&nr);
-	while (nr--) {
+	for (unsigned int nr = zs_nr_classes(); nr--;) {
 		struct size_class *class = &t->pool->classes[nr];
 		struct zspage *zspage;
 
@@ -209,7 +219,7 @@ static inline void expect_all_intact(struct zst *t)
 /* A zspage of objects of @size, all slots in use; returns the first. */
 static inline struct obj *fill_zspage(struct zst *t, size_t size)
 {
-	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	unsigned int slots = test_class(t, size)->geo.slots;
 	struct obj *first = &t->objs[t->nr];
 
 	while (slots--)
@@ -292,10 +302,9 @@ static inline unsigned int isolate_zspage(struct zspage *zspage,
 static inline unsigned int isolate_pool(struct zs_pool *pool,
 					struct list_head *list)
 {
-	unsigned int nr = 0, nr_geos;
+	unsigned int nr = 0;
 
-	zs_geometries(&nr_geos);
-	for (unsigned int i = 0; i < nr_geos; i++)
+	for (unsigned int i = 0; i < zs_nr_classes(); i++)
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			struct zspage *zspage;
 
@@ -317,10 +326,7 @@ static inline void needs_migration(struct kunit *test)
 /* Nobody holds anything of the pool: no pin, no isolated or replaced page. */
 static inline void expect_quiet(struct zst *t)
 {
-	unsigned int nr;
-
-	zs_geometries(&nr);
-	while (nr--)
+	for (unsigned int nr = zs_nr_classes(); nr--;)
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			struct zspage *zspage;
 
@@ -377,7 +383,7 @@ static inline void sparse_zspages(struct zst *t, size_t size,
 {
 	unsigned int first = t->nr;
 
-	zspages *= zs_size_class(t->pool, size)->geo.slots;
+	zspages *= test_class(t, size)->geo.slots;
 	while (zspages--)
 		obj_alloc(t, size);
 	thin_out(t, first, nth);

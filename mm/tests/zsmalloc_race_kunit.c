@@ -294,7 +294,7 @@ static void frees(struct actor *a)
 
 static void allocates(struct actor *a)
 {
-	a->handle = zs_malloc(a->t.pool, a->result, GFP_TEST, NUMA_NO_NODE);
+	a->handle = zs_malloc(a->t.pool, a->result, GFP_TEST, TEST_NODE);
 }
 
 static void isolates(struct actor *a)
@@ -369,7 +369,7 @@ static struct obj *straddler(struct zst *t)
 static struct obj *lonely(struct zst *t)
 {
 	size_t size = many_size(t->test);
-	unsigned int slots = zs_size_class(t->pool, size)->geo.slots;
+	unsigned int slots = test_class(t, size)->geo.slots;
 
 	KUNIT_ASSERT_EQ(t->test, t->nr, 0);
 	fill_zspage(t, size);

@@ -451,6 +451,13 @@ static gfp_t zt_gfp(struct zt_thread *t)
 	}
 }
 
+static int zt_node(struct zt_thread *t)
+{
+	int nid = zt_random(t, nr_node_ids + 1);
+
+	return nid < nr_node_ids && node_online(nid) ? nid : NUMA_NO_NODE;
+}
+
 /* Leaves o->handle 0 if there is no memory. */
 static void zt_malloc(struct zt_thread *t, struct zs_pool *pool,
 		      struct zt_object *o, unsigned int size)
@@ -459,7 +466,7 @@ static void zt_malloc(struct zt_thread *t, struct zs_pool *pool,
 
 	zt_at(t, "malloc");
 	zt_faults_begin(t);
-	handle = zs_malloc(pool, size, zt_gfp(t), NUMA_NO_NODE);
+	handle = zs_malloc(pool, size, zt_gfp(t), zt_node(t));
 	zt_faults_end(t);
 	if (IS_ERR_OR_NULL((void *)handle)) {
 		if (handle != (unsigned long)-ENOMEM)
@@ -688,9 +695,11 @@ static unsigned int zt_isolate(struct zt_thread *t, struct zs_pool *pool,
 {
 	unsigned long pfns[ZT_BATCH];
 	unsigned int isolated = 0, nr;
+	struct size_class *class;
 
 	zt_at(t, "isolate pages");
-	nr = zt_class_pages(t, zs_size_class(pool, zt_size(t)), pfns);
+	class = zs_class(pool, zt_size(t), zt_random(t, nr_node_ids));
+	nr = zt_class_pages(t, class, pfns);
 	for (unsigned int i = 0; i < nr; i++) {
 		unsigned long *recent = &zt_recent[zt_random(t, ZT_RECENT)];
 		struct page *page;
@@ -1001,17 +1010,19 @@ static void zt_check(unsigned long other_zspages)
 {
 	struct zs_pool_stats stats;
 	unsigned long inuse, pages;
-	unsigned int nr;
+	unsigned int nr = zs_nr_classes();
 
 	zs_flush_deferred();
-	zs_geometries(&nr);
 	memset(zt_inuse, 0, nr * sizeof(*zt_inuse));
 	for (unsigned int i = 0; i < objects; i++) {
 		struct zt_object *o = &zt_slots[i].obj;
+		struct zspage *home;
+		unsigned int slot;
 
 		if (!o->handle)
 			continue;
-		zt_inuse[zs_size_class(zt_pool, o->size) - zt_pool->classes]++;
+		home = zs_decode_handle(o->handle, &slot);
+		zt_inuse[home->class - zt_pool->classes]++;
 		zt_read(zt_checker, zt_pool, o);
 		if (i % 256 == 0)
 			cond_resched();
@@ -1044,10 +1055,7 @@ static void zt_check(unsigned long other_zspages)
 /* All objects are freed. */
 static void zt_check_empty(void)
 {
-	unsigned int nr;
-
-	zs_geometries(&nr);
-	while (nr--) {
+	for (unsigned int nr = zs_nr_classes(); nr--;) {
 		struct size_class *class = &zt_pool->classes[nr];
 
 		spin_lock(&class->lock);
@@ -1114,13 +1122,12 @@ static bool zt_init_thread(struct zt_thread *t, const char *kind,
 /* The last of the threads is the control thread, for its checks. */
 static bool zt_setup(u32 seed_used)
 {
-	unsigned int nr_classes, nr = 0;
+	unsigned int nr = 0;
 
 	zt_nr_threads = 0;
 	for (unsigned int k = 0; k < ARRAY_SIZE(zt_kinds); k++)
 		zt_nr_threads += *zt_kinds[k].nr;
-	zs_geometries(&nr_classes);
-	zt_inuse = kcalloc(nr_classes, sizeof(*zt_inuse), GFP_KERNEL);
+	zt_inuse = kcalloc(zs_nr_classes(), sizeof(*zt_inuse), GFP_KERNEL);
 	zt_slots = kvcalloc(objects, sizeof(*zt_slots), GFP_KERNEL);
 	zt_threads = kvcalloc(zt_nr_threads + 1, sizeof(*zt_threads),
 			      GFP_KERNEL);
