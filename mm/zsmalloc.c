@@ -296,8 +296,8 @@ static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
 }
 
 /*
- * Let go of @zspage; the last one to do so frees the pages that were replaced
- * meanwhile.
+ * Nobody has a pin of @zspage any more, it seemed: free the pages that were
+ * replaced meanwhile.
  *
  * Counting down and taking the pages are two steps, and a reader that comes in
  * between may have found one of these very pages: before its replacement was
@@ -311,20 +311,12 @@ static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
  * has just seen its pin.
  *
  * The decrement and llist_del_all() are fully ordered, which both looks need.
- *
- * The caller has to keep @zspage until this returns: by an object that it still
- * owns and whose handle names @zspage, by the lock of one of its pages, or by
- * RCU.
  */
-static void zspage_unpin(struct zspage *zspage)
+static void zspage_free_stale(struct zspage *zspage)
 {
-	zs_race("unpin");
-	while (atomic_dec_return(&zspage->pins) == 0) {
+	do {
 		struct llist_node *list, *last;
 
-		zs_race("unpin_zero");
-		if (llist_empty(&zspage->stale))
-			return;
 		list = llist_del_all(&zspage->stale);
 		if (!list)
 			return;
@@ -337,7 +329,22 @@ static void zspage_unpin(struct zspage *zspage)
 		for (last = list; last->next; last = last->next)
 			;
 		llist_add_batch(list, last, &zspage->stale);
-	}
+	} while (atomic_dec_return(&zspage->pins) == 0);
+}
+
+/*
+ * Let go of @zspage.  The caller has to keep it until this returns: by an object
+ * that it still owns and whose handle names @zspage, by the lock of one of its
+ * pages, or by RCU.
+ */
+static __always_inline void zspage_unpin(struct zspage *zspage)
+{
+	zs_race("unpin");
+	if (atomic_dec_return(&zspage->pins))
+		return;
+	zs_race("unpin_zero");
+	if (unlikely(!llist_empty(&zspage->stale)))
+		zspage_free_stale(zspage);
 }
 
 static bool zspage_freeze(struct zspage *zspage)
@@ -379,13 +386,13 @@ static unsigned long *stub_link(struct zspage *home, unsigned int slot)
 }
 
 /*
- * zs_pin() for an object that was moved.  RCU keeps the host that the link
- * names, until the pin and the second look at the link have shown that the
- * object is in there: then it is the object that keeps the host.
+ * Pin the host of an object that was moved; returns where it is.  RCU keeps the
+ * host that the link names, until the pin and the second look at the link have
+ * shown that the object is in there: then it is the object that keeps the host.
  */
-static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
+static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 {
-	unsigned long *link = stub_link(home, *slot);
+	unsigned long *link = stub_link(home, slot);
 
 	for (;;) {
 		struct zspage *host;
@@ -394,7 +401,7 @@ static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
 
 		rcu_read_lock();
 		where = READ_ONCE(*link);
-		host = zs_decode_handle(where, slot);
+		host = zs_decode_handle(where, &slot);
 		zs_race("link_read");
 		pinned = zspage_trypin(host);
 		zs_race("link_pinned");
@@ -406,9 +413,41 @@ static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
 		}
 		rcu_read_unlock();
 		if (pinned)
-			return host;
+			return where;
 		class_wait_thaw(home->class);
 	}
+}
+
+/* Pin the zspage that a handle names, if its objects are in there. */
+static __always_inline bool zs_trypin_home(struct zspage *home)
+{
+	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
+	if (unlikely(smp_load_acquire(&home->stub)))
+		return false;
+	zs_race("looked_up");
+	if (unlikely(!zspage_trypin(home)))
+		return false;
+	zs_race("pinned");
+	if (likely(!READ_ONCE(home->stub)))
+		return true;
+	/* Evacuated in between */
+	zspage_unpin(home);
+	return false;
+}
+
+/* The object is being moved, or has been.  Returns where it is then, as a handle. */
+static noinline unsigned long zs_pin_slow(unsigned long handle)
+{
+	unsigned int slot;
+	struct zspage *home = zs_decode_handle(handle, &slot);
+
+	/* As above */
+	while (!smp_load_acquire(&home->stub)) {
+		class_wait_thaw(home->class);
+		if (zs_trypin_home(home))
+			return handle;
+	}
+	return zs_pin_forwarded(home, slot);
 }
 
 /*
@@ -416,25 +455,15 @@ static struct zspage *zs_pin_forwarded(struct zspage *home, unsigned int *slot)
  * keeps the descriptor that the handle names.  Returns the zspage and the slot
  * that the object is in; it stays there until zs_unpin().
  */
-static struct zspage *zs_pin(unsigned long handle, unsigned int *slot)
+static __always_inline struct zspage *zs_pin(unsigned long handle,
+					     unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
 
 	zspage_check_magic(home);
-	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
-	while (!smp_load_acquire(&home->stub)) {
-		zs_race("looked_up");
-		if (!zspage_trypin(home)) {
-			class_wait_thaw(home->class);
-			continue;
-		}
-		zs_race("pinned");
-		if (likely(!READ_ONCE(home->stub)))
-			return home;
-		/* Evacuated in between */
-		zspage_unpin(home);
-	}
-	return zs_pin_forwarded(home, slot);
+	if (likely(zs_trypin_home(home)))
+		return home;
+	return zs_decode_handle(zs_pin_slow(handle), slot);
 }
 
 /* What zs_pin() returned: a pinned object has not moved. */
@@ -1005,15 +1034,17 @@ const struct zs_geometry *zs_geometries(unsigned int *nr)
  * Allocating and freeing
  */
 
-/* The caller updates the fullness. */
+/* There is a free slot.  The caller updates the fullness. */
 static unsigned int zspage_take_slot(struct size_class *class,
 				     struct zspage *zspage)
 	__must_hold(&class->lock)
 {
+	unsigned int word = zspage->hint / BITS_PER_LONG, slot;
 	unsigned long *bitmap = zspage_bitmap(zspage);
-	unsigned int slot;
 
-	slot = find_next_zero_bit(bitmap, class->geo.slots, zspage->hint);
+	while (bitmap[word] == ULONG_MAX)
+		word++;
+	slot = word * BITS_PER_LONG + ffz(bitmap[word]);
 	__set_bit(slot, bitmap);
 	zspage->hint = slot + 1;
 	zspage->inuse++;
@@ -1234,6 +1265,20 @@ static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
 	return pos >> PAGE_SHIFT;
 }
 
+/* Copy an object that lies in the page at @index, from @offset on, and the next. */
+static noinline void *zspage_copy_halves(struct zspage *zspage,
+					 unsigned int index, unsigned int offset,
+					 void *to, size_t len)
+{
+	size_t head = PAGE_SIZE - offset;
+
+	memcpy_from_page(to, zspage_page(zspage, index), offset, head);
+	zs_race("read_half");
+	memcpy_from_page(to + head, zspage_page(zspage, index + 1), 0,
+			 len - head);
+	return to;
+}
+
 /**
  * zs_obj_read_begin - open an object for reading
  * @pool: where it was allocated
@@ -1262,7 +1307,6 @@ void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 {
 	unsigned int slot, index, offset;
 	struct zspage *zspage;
-	size_t head;
 
 	zspage = zs_pin(handle, &slot);
 	index = zspage_locate(zspage, slot, &offset);
@@ -1271,13 +1315,7 @@ void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 	zs_race("read");
 	if (!zs_straddles(offset, mem_len))
 		return kmap_local_page(zspage_page(zspage, index)) + offset;
-
-	head = PAGE_SIZE - offset;
-	memcpy_from_page(local_copy, zspage_page(zspage, index), offset, head);
-	zs_race("read_half");
-	memcpy_from_page(local_copy + head, zspage_page(zspage, index + 1), 0,
-			 mem_len - head);
-	return local_copy;
+	return zspage_copy_halves(zspage, index, offset, local_copy, mem_len);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_begin);
 
