@@ -29,13 +29,13 @@ mutants() { # the names asked for
 	done
 }
 
-# The files of the project, and of them those that PATCH changes, in DIR
+# The files of the project, with PATCH, to DIR
 mutate() { # mutate DIR [PATCH]
 	local dir=$1 patch=${2:-} file
 	rm -rf "$WORK/new"
 	mkdir -p "$WORK/new/mm"
 	for file in "${FILES[@]}"; do
-		cp "$TOP/$file" "$WORK/new/$file"
+		cp "$WORK/source/$file" "$WORK/new/$file"
 	done
 	[[ -z $patch ]] ||
 		patch -p1 -s -f --no-backup-if-mismatch -d "$WORK/new" -i "$patch" \
@@ -190,7 +190,7 @@ noticed() { # noticed WORK: by the quick tests, or by the one with a crowd
 }
 
 main() {
-	local name what start=$SECONDS began caught=0 survived=() errors=() text
+	local name file what start=$SECONDS began caught=0 survived=() errors=() text
 	mkdir -p "$WORK/logs"
 	if [[ ${1:-} == check ]]; then
 		check
@@ -202,6 +202,12 @@ main() {
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
+	# As they are now, whatever is edited meanwhile
+	rm -rf "$WORK/source"
+	mkdir -p "$WORK/source/mm"
+	for file in "${FILES[@]}"; do
+		cp "$TOP/$file" "$WORK/source/$file"
+	done
 	need_space "$BUILD" 1500 "the mutants' kernel"
 	step "Making a tree for them (20 seconds)"
 	make_tree

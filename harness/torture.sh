@@ -24,7 +24,7 @@ problems=()
 # comes to the very word that it is watching: few objects, used all the time.
 declare -A cmdline=(
 	[uml]='zsmalloc_torture.faults=8'
-	[debug]='zsmalloc_torture.faults=8 slab_debug=FZP page_poison=1'
+	[debug]='numa=fake=2 zsmalloc_torture.faults=8 slab_debug=FZP page_poison=1'
 	[rt]=''
 	[kcsan]='zsmalloc_torture.objects=32'
 )
