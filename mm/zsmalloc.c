@@ -400,6 +400,7 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		bool pinned;
 
 		rcu_read_lock();
+		/* Once: it changes as the object moves.  Its pages come with it. */
 		where = READ_ONCE(*link);
 		host = zs_decode_handle(where, &slot);
 		zs_race("link_read");
@@ -428,6 +429,7 @@ static __always_inline bool zs_trypin_home(struct zspage *home)
 	if (unlikely(!zspage_trypin(home)))
 		return false;
 	zs_race("pinned");
+	/* Set while it was frozen, so before the pin or not until the unpin */
 	if (likely(!READ_ONCE(home->stub)))
 		return true;
 	/* Evacuated in between */
@@ -466,14 +468,14 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 	return zs_decode_handle(zs_pin_slow(handle), slot);
 }
 
-/* What zs_pin() returned: a pinned object has not moved. */
+/* What zs_pin() returned: nothing of this changes while the object is pinned. */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
 
-	if (likely(!READ_ONCE(home->stub)))
+	if (likely(!home->stub))
 		return home;
-	return zs_decode_handle(READ_ONCE(*stub_link(home, *slot)), slot);
+	return zs_decode_handle(*stub_link(home, *slot), slot);
 }
 
 /* The end of what zs_pin() began. */
@@ -1178,6 +1180,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 	if (!link || !*link)
 		return NULL;
 	host = zs_decode_handle(*link, slot);
+	/* Nobody reads it but who uses the object after this: let that be seen. */
 	WRITE_ONCE(*link, 0);
 	zspage_remove_guest(host, handle, nodes);
 	class->forwarded--;
