@@ -8,8 +8,8 @@
 findings=0
 
 step "checkpatch --strict"
-mapfile -t files < <(find mm include -type f -name '*.[ch]' | sort)
-((${#files[@]})) || die "no source files in mm/ and include/"
+mapfile -t files < <(find mm include tools -type f -name '*.[ch]' | sort)
+((${#files[@]})) || die "no source files in mm/, include/ and tools/"
 # Its errors are kept apart: it also calls spdxcheck.py, which needs the tree
 # to be a git repository.
 if ! perl "$BUILD/tree/scripts/checkpatch.pl" --root="$BUILD/tree" --strict \
@@ -20,7 +20,8 @@ fi
 	die "checkpatch did not run, see build/logs/checkpatch.err"
 
 step "shellcheck"
-shellcheck -x harness/*.sh .ci/run || findings=$((findings + 1))
+shellcheck -x -P SCRIPTDIR harness/*.sh .ci/run \
+	tools/testing/selftests/zsmalloc/*.sh || findings=$((findings + 1))
 
 step "sparse (needs the debug kernel's configuration)"
 "$HARNESS/kernel.sh" x86-debug

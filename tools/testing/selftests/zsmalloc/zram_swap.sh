@@ -1,0 +1,180 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# zram as swap: a working set several times the memory that it may have, of
+# data that compresses like a process's, is verified and rewritten while memory
+# and zram are compacted. With every compressor that zram offers, with data that
+# does not compress, with recompression and writeback.
+
+. "$(dirname "$0")/zsmalloc_lib.sh"
+
+ALGORITHMS=(lz4 zstd lzo-rle)
+MB=64		# the working set
+LIMIT=20	# MB of memory for it
+
+start_test $((${#ALGORITHMS[@]} + 9))
+need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+need_command mkswap swapon losetup
+zswap_off
+need_controller memory
+zspages_before=$(vm nr_zspages)
+{ new_cgroup zram_swap && write "$CGROUP/memory.max" ${LIMIT}M; } ||
+	skip_test "cannot limit memory"
+count_migrations
+begin_checks
+
+# swap_under_compaction NAME ZS_LOAD-OPTION...: on $ZRAM
+swap_under_compaction() {
+	local name=$1 migrations swapins status=0
+	shift
+	migrations=$(migrated)
+	swapins=$(vm pswpin)
+	start_load "$name" -m $MB "$@" || return
+	(($(mm_stat 1) > (MB - LIMIT) * 1048576 * 8 / 10)) ||
+		fail "only $(mm_stat 1) bytes are in zram" || status=1
+	say "$name: $(mm_stat 1) bytes in $(mm_stat 3), $(mm_stat 8) pages do not compress"
+	start_compaction "$SYS"
+	sleep "$SECONDS_OF_WORK"
+	stop_compaction || fail "memory was not compacted" || status=1
+	migrations=$(($(migrated) - migrations))
+	swapins=$(($(vm pswpin) - swapins))
+	end_load "$name" || status=1
+	figure "zram_swap.$name.migrated" "$migrations"
+	figure "zram_swap.$name.checked" "$(load_result "$name" checked)"
+	((swapins > 0)) || fail "nothing was swapped in" || status=1
+	((migrations > 0)) || fail "no page migrated" || status=1
+	return "$status"
+}
+
+with_algorithm() { # with_algorithm NAME ALGORITHM ZS_LOAD-OPTION...
+	local name=$1 algorithm=$2
+	shift 2
+	zram_new && zram_swap 256M "$algorithm" || fail "no swap on zram" || return
+	swap_under_compaction "$name" "$@" || return
+	swapoff "$ZRAM"
+}
+
+# Data that a second algorithm makes smaller, or that the first could not
+recompression() {
+	local before after status=0
+	zram_new && write "$SYS/recomp_algorithm" "algo=zstd priority=1" &&
+		zram_swap 256M lz4 || fail "no swap on zram" || return
+	start_load recompressed -m $MB -n 5 || return
+	start_compaction "$SYS"
+	write "$SYS/idle" all
+	before=$(mm_stat 2)
+	write "$SYS/recompress" "type=idle" || fail "recompress failed" || status=1
+	write "$SYS/recompress" "type=huge" || fail "recompress failed" || status=1
+	after=$(mm_stat 2)
+	sleep $((SECONDS_OF_WORK / 2))
+	stop_compaction || status=1
+	say "compressed bytes: $before, $after after recompression"
+	((after < before)) || fail "nothing was recompressed" || status=1
+	end_load recompressed || status=1
+	swapoff "$ZRAM"
+	return "$status"
+}
+
+writeback() {
+	local loop count reads status=0
+	truncate -s 128M "$DISK_DIR/zsmalloc-$$" || return
+	at_exit rm -f "$DISK_DIR/zsmalloc-$$"
+	loop=$(losetup -f --show "$DISK_DIR/zsmalloc-$$") ||
+		fail "no loop device" || return
+	at_exit losetup -d "$loop"
+	zram_new && write "$SYS/backing_dev" "$loop" && zram_swap 256M lz4 ||
+		fail "no swap on zram with a backing device" || return
+	start_load written_back -m $MB -n 6 || return
+	start_compaction "$SYS"
+	write "$SYS/writeback" "type=huge" || fail "no writeback" || status=1
+	write "$SYS/idle" all
+	write "$SYS/writeback" "type=idle" || fail "no writeback" || status=1
+	sleep $((SECONDS_OF_WORK / 2))
+	stop_compaction || status=1
+	end_load written_back || status=1
+	# 4K units: now on the disk, read from it, written to it
+	read -r count reads _ < "$SYS/bd_stat"
+	say "written back and read again: $(cat "$SYS/bd_stat")"
+	read -r _ reads count < "$SYS/bd_stat"
+	((count > 0)) || fail "nothing was written back" || status=1
+	((reads > 0)) || fail "nothing was read from the disk" || status=1
+	swapoff "$ZRAM"
+	return "$status"
+}
+
+swap_in_use() { # one more, full of data while others come and go
+	zram_new && zram_swap 256M && start_load busy -m $MB -n 7
+}
+
+end_swap() {
+	end_load busy && swapoff "$ZRAM"
+}
+
+busy_is_not_removed() {
+	local n=${ZRAM#/dev/zram}
+	! write /sys/class/zram-control/hot_remove "$n" ||
+		fail "a device in use was removed" || return
+	! write "$SYS/reset" 1 || fail "a device in use was reset"
+}
+
+# Devices come and go while others swap.
+hot_add_hot_remove() {
+	local i n status=0
+	for i in 1 2 3 4 5; do
+		n=$(cat /sys/class/zram-control/hot_add) || return
+		at_exit zram_end "$n"
+		write "/sys/block/zram$n/disksize" 16M || status=1
+		dd if=/dev/urandom of="/dev/zram$n" bs=64k count=64 status=none || status=1
+		# With its data in it
+		((i % 2)) || write "/sys/block/zram$n/reset" 1 || status=1
+		write /sys/class/zram-control/hot_remove "$n" || status=1
+		[[ ! -e /sys/block/zram$n ]] || fail "zram$n is still there" || status=1
+	done
+	return "$status"
+}
+
+reset_empties() { # of $ZRAM, which is not used any more
+	write "$SYS/reset" 1 || fail "cannot reset" || return
+	(($(cat "$SYS/disksize") == 0 && $(mm_stat 3) == 0)) ||
+		fail "after reset: $(cat "$SYS/mm_stat")"
+}
+
+no_zspages_left() { (($(vm nr_zspages) <= zspages_before)); }
+
+nothing_leaked() {
+	# zspages that are being moved are freed a bit later.
+	wait_for 10 no_zspages_left ||
+		fail "$(vm nr_zspages) zsmalloc pages, $zspages_before before the test"
+}
+
+zram_new || ktap_exit_fail_msg "cannot add a zram device"
+available=$(tr -d '[]' < "$SYS/comp_algorithm")
+for algorithm in "${ALGORITHMS[@]}"; do
+	what="$algorithm: swapped data is intact"
+	if [[ " $available " == *" $algorithm "* ]]; then
+		check "$what" with_algorithm "$algorithm" "$algorithm" -n 1
+	else
+		skip "$what" "zram has no $algorithm"
+	fi
+done
+check "incompressible data is intact" with_algorithm random '' -r 100 -n 2
+
+if [[ -e $SYS/recomp_algorithm && " $available " == *" zstd "* ]]; then
+	check "recompressed data is intact" recompression
+else
+	skip "recompressed data is intact" "needs CONFIG_ZRAM_MULTI_COMP and zstd"
+fi
+if [[ -e $SYS/backing_dev ]]; then
+	check "data that was written back is intact" writeback
+else
+	skip "data that was written back is intact" "needs CONFIG_ZRAM_WRITEBACK"
+fi
+
+check "swap is in use" swap_in_use
+check "a device in use is not removed" busy_is_not_removed
+check "devices come and go while others swap" hot_add_hot_remove
+check "its data is intact" end_swap
+check "reset gives all memory back" reset_empties
+zram_end_all
+check "no zsmalloc page is left" nothing_leaked
+ktap_finished

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that is swapped out and in, every byte of it verified.
+ *
+ * What a page has to contain follows from the seed, the page's number and how
+ * often it was rewritten. So nothing but that count is kept of it elsewhere.
+ *
+ *	fill all pages, page them out, say "ready"
+ *	until told to stop: verify, rewrite and page out at random
+ *	verify all pages, say how that went
+ *
+ * Exits with 1 when a byte is wrong, or when a page cannot be read that should.
+ */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/types.h>
+
+#include "kselftest.h"
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+
+#define PAGE	4096UL
+#define RUN	16	/* pages that are given back at a time */
+#define CHUNK	64	/* pages that are paged out at a time */
+#define TEXT	0x40000
+
+static size_t nr_pages;
+static __u8 *area;
+static __u8 *version;	/* of each page; GONE: given back */
+#define GONE	0xff
+
+static unsigned int seed = 1;
+static unsigned int random_percent = 10;
+static unsigned int work_seconds;
+static unsigned int keep_one_in;
+static bool idle, losses_are_fine;
+static FILE *report;
+
+static size_t checked, wrong, lost, rewritten;
+static sigjmp_buf read_failed;
+static char text[TEXT + 128];
+
+static __u64 mix(__u64 x)
+{
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+static __u64 state;	/* of the order of work, not of contents */
+
+static __u64 some(void)
+{
+	return mix(state += 0x9e3779b97f4a7c15ULL);
+}
+
+static void say(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vfprintf(report, format, args);
+	va_end(args);
+	fflush(report);
+}
+
+/* Words of different frequency: compresses as prose and source code do. */
+static void make_text(void)
+{
+	static char words[1024][12];
+	size_t at = 0;
+
+	for (unsigned int i = 0; i < 1024; i++) {
+		__u64 r = mix(seed * 1024ULL + i);
+		unsigned int len = 2 + r % 9;
+
+		for (unsigned int j = 0; j < len; j++)
+			words[i][j] = 'a' + (r >> (5 * j + 4)) % 26;
+		words[i][len] = i % 16 ? ' ' : '\n';
+	}
+	for (__u64 n = 0; at < TEXT; n++) {
+		__u64 r = mix(n ^ (__u64)seed << 32);
+		const char *word = words[(r % 1024) * (r >> 32) % 1024 >> (r >> 60)];
+		size_t len = strlen(word);
+
+		memcpy(text + at, word, len);
+		at += len;
+	}
+}
+
+/* The four kinds of pages that there are in a process, more or less */
+static void contents(size_t page, unsigned int v, __u8 *buffer)
+{
+	__u64 key = mix((__u64)seed << 40 ^ page), r = mix(key + v);
+	unsigned int kind = key % 100;
+	__u64 *words = (__u64 *)buffer;
+	size_t i;
+
+	if (kind < random_percent) {
+		for (i = 0; i < PAGE / 8; i++)
+			words[i] = mix(r + i);
+		return;
+	}
+	kind = (key >> 32) % 100;
+	if (kind < 50) {		/* text */
+		for (i = 0; i < PAGE; i += 128, r = mix(r + i))
+			memcpy(buffer + i, text + r % TEXT, 128);
+	} else if (kind < 85) {		/* records with pointers and counters */
+		for (i = 0; i < PAGE / 8; i += 4) {
+			words[i] = 0xffff888000000000ULL + (r & 0x3fffffc0);
+			words[i + 1] = 0;
+			words[i + 2] = i * 3 + v;
+			words[i + 3] = r & 0xff;
+			r = mix(r + i);
+		}
+	} else if (kind < 95) {		/* mostly empty */
+		memset(buffer, 0, PAGE);
+		for (i = 0; i < 20; i++, r = mix(r + i))
+			words[r % 512] = r;
+	} else {			/* all the same, which zram does not store */
+		memset(buffer, r & 0xff, PAGE);
+	}
+}
+
+static void on_bus_error(int sig)
+{
+	(void)sig;
+	siglongjmp(read_failed, 1);
+}
+
+/* SIGTERM and SIGINT are blocked: the end is no interruption. */
+static bool told_to_stop(void)
+{
+	sigset_t pending;
+
+	sigpending(&pending);
+	return sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT);
+}
+
+static void rewrite_page(size_t page)
+{
+	version[page] = (version[page] + 1) % GONE;
+	contents(page, version[page], area + page * PAGE);
+}
+
+static void check_page(size_t page, bool then_rewrite)
+{
+	static __u64 buffer[PAGE / 8];
+	const __u8 *want = (__u8 *)buffer, *have = area + page * PAGE;
+	size_t at;
+
+	if (version[page] == GONE)
+		return;
+	contents(page, version[page], (__u8 *)buffer);
+	if (sigsetjmp(read_failed, 1)) {
+		lost++;
+		/* Go on with a new page, as a process may. */
+		madvise(area + page * PAGE, PAGE, MADV_DONTNEED);
+		rewrite_page(page);
+		return;
+	}
+	at = memcmp(have, want, PAGE) ? 0 : PAGE;
+	while (at < PAGE && have[at] == want[at])
+		at++;
+	if (at < PAGE && ++wrong <= 5)
+		ksft_print_msg("page %zu, version %u, byte %zu: 0x%02x instead of 0x%02x\n",
+			       page, version[page], at, have[at], want[at]);
+	checked++;
+	if (then_rewrite) {
+		rewrite_page(page);
+		rewritten++;
+	}
+}
+
+static void page_out(size_t first, size_t nr)
+{
+	if (first + nr > nr_pages)
+		nr = nr_pages - first;
+	if (madvise(area + first * PAGE, nr * PAGE, MADV_PAGEOUT) && errno != EINTR)
+		ksft_exit_fail_msg("MADV_PAGEOUT: %s\n", strerror(errno));
+}
+
+static void fill(void)
+{
+	size_t page;
+
+	for (page = 0; page < nr_pages && !told_to_stop(); page++) {
+		contents(page, 0, area + page * PAGE);
+		/* As it goes: the whole need not fit in memory. */
+		if (page % CHUNK == CHUNK - 1)
+			page_out(page + 1 - CHUNK, CHUNK);
+	}
+	for (page = 0; page < nr_pages; page += 4096)
+		page_out(page, 4096);
+}
+
+/* Gives back all but one in keep_one_in runs of pages, which ones at random. */
+static void thin_out(void)
+{
+	for (size_t page = 0; page < nr_pages; page += RUN) {
+		size_t nr = nr_pages - page < RUN ? nr_pages - page : RUN;
+
+		if (some() % keep_one_in == 0)
+			continue;
+		madvise(area + page * PAGE, nr * PAGE, MADV_DONTNEED);
+		memset(version + page, GONE, nr);
+	}
+}
+
+static void work(void)
+{
+	size_t page = some() % nr_pages, nr = 1 + some() % 32;
+
+	for (; nr && page < nr_pages; nr--, page++)
+		check_page(page, some() % 4 == 0);
+	page_out(some() % nr_pages, CHUNK);
+}
+
+static void help(void)
+{
+	fprintf(stderr,
+		"usage: zs_load [options]\n"
+		"  -m MB       how much memory (64)\n"
+		"  -s SECONDS  how long to work on it; 0 (default): until SIGTERM\n"
+		"  -i          do not touch it meanwhile\n"
+		"  -r PERCENT  of the pages that do not compress (10)\n"
+		"  -k N        keep only one in N pages, give back the rest at first\n"
+		"  -l          pages that are lost are not an error\n"
+		"  -n SEED     of the contents (1)\n"
+		"  -o FILE     where to say how it went (standard output)\n");
+	exit(2);
+}
+
+static void options(int argc, char **argv)
+{
+	unsigned long mbytes = 64;
+	int c;
+
+	report = stdout;
+	while ((c = getopt(argc, argv, "m:s:ir:k:ln:o:")) != -1) {
+		switch (c) {
+		case 'm':
+			mbytes = strtoul(optarg, NULL, 0);
+			break;
+		case 's':
+			work_seconds = strtoul(optarg, NULL, 0);
+			break;
+		case 'i':
+			idle = true;
+			break;
+		case 'r':
+			random_percent = strtoul(optarg, NULL, 0);
+			break;
+		case 'k':
+			keep_one_in = strtoul(optarg, NULL, 0);
+			break;
+		case 'l':
+			losses_are_fine = true;
+			break;
+		case 'n':
+			seed = strtoul(optarg, NULL, 0);
+			break;
+		case 'o':
+			report = fopen(optarg, "w");
+			if (!report)
+				ksft_exit_fail_msg("%s: %s\n", optarg, strerror(errno));
+			break;
+		default:
+			help();
+		}
+	}
+	if (optind < argc || !mbytes)
+		help();
+	nr_pages = (mbytes << 20) / PAGE;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction bus = { .sa_handler = on_bus_error };
+	sigset_t ends;
+	time_t end;
+
+	options(argc, argv);
+	if (sysconf(_SC_PAGESIZE) != PAGE)
+		ksft_exit_skip("pages of %ld bytes, not %lu\n",
+			       sysconf(_SC_PAGESIZE), PAGE);
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGINT);
+	sigprocmask(SIG_BLOCK, &ends, NULL);
+
+	area = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	version = calloc(nr_pages, 1);
+	if (area == MAP_FAILED || !version)
+		ksft_exit_fail_msg("no memory: %s\n", strerror(errno));
+	/* Single pages are what is swapped, and what is to be tested. */
+	madvise(area, nr_pages * PAGE, MADV_NOHUGEPAGE);
+	/* What may be lost must not be the only record of what there was. */
+	mlock(version, nr_pages);
+	state = seed;
+	make_text();
+
+	fill();
+	sigaction(SIGBUS, &bus, NULL);
+	if (keep_one_in)
+		thin_out();
+	say("ready 1\n");
+
+	end = time(NULL) + work_seconds;
+	while (!told_to_stop() && (!work_seconds || time(NULL) < end)) {
+		if (idle)
+			usleep(50000);
+		else
+			work();
+	}
+	for (size_t page = 0; page < nr_pages; page++)
+		check_page(page, false);
+	say("pages %zu\nchecked %zu\nrewritten %zu\nlost %zu\nwrong %zu\n",
+	    nr_pages, checked, rewritten, lost, wrong);
+	return wrong || (lost && !losses_are_fine);
+}

@@ -1,0 +1,336 @@
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the tests of zsmalloc share. Source it first.
+#
+# ZSMALLOC_TEST_SECONDS	how long each load works while it is disturbed (8)
+# ZSMALLOC_TEST_DIR	where to make files for swap and writeback, on a disk
+#			(/var/tmp)
+
+DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=/dev/null
+. "$DIR/../kselftest/ktap_helpers.sh"
+
+SECONDS_OF_WORK=${ZSMALLOC_TEST_SECONDS:-8}
+DISK_DIR=${ZSMALLOC_TEST_DIR:-/var/tmp}
+ZSWAP=/sys/module/zswap/parameters
+TRACING=/sys/kernel/tracing
+PAGE_SIZE=$(getconf PAGESIZE)
+
+say() { ktap_print_msg "$*"; }
+
+fail() { say "$*"; return 1; }
+
+# A measured value, for whoever compares two kernels: figure KEY VALUE
+figure() { ktap_print_msg "figure $1 $2"; }
+
+# --- undoing everything, also after a failure -------------------------------
+
+UNDO=()
+
+at_exit() { # at_exit COMMAND...: run when the test ends, last one first
+	UNDO+=("$(printf '%q ' "$@")")
+}
+
+undo_all() {
+	local i
+	trap '' INT TERM HUP
+	# Whoever runs in the background does not any more.
+	# shellcheck disable=SC2046
+	kill -KILL $(jobs -p) 2> /dev/null
+	for ((i = ${#UNDO[@]} - 1; i >= 0; i--)); do
+		eval "${UNDO[i]}" > /dev/null 2>&1
+	done
+	UNDO=()
+	wait
+}
+
+set_for_test() { # set_for_test FILE VALUE: and back to what it was at the end
+	local was
+	was=$(cat "$1") || return
+	at_exit write "$1" "$was"
+	write "$1" "$2"
+}
+
+# A write that fails is not reported by the shell twice.
+write() { { echo "$2" > "$1"; } 2> /dev/null; }
+
+# --- beginning and end ------------------------------------------------------
+
+skip_test() { # skip_test WHY: all of this file
+	ktap_skip_all "$*"
+	exit "$KSFT_SKIP"
+}
+
+start_test() { # start_test NUMBER-OF-CHECKS
+	ktap_print_header
+	[[ $(id -u) -eq 0 ]] || skip_test "must be run as root"
+	# For who reads the console: whose messages these are
+	write /dev/kmsg "zsmalloc selftest: $(basename "$0")"
+	PLAN=$1
+	trap undo_all EXIT
+	trap 'exit 1' INT TERM HUP
+	TMP=$(mktemp -d "${TMPDIR:-/tmp}/zsmalloc.XXXXXX") ||
+		skip_test "cannot make a temporary directory"
+	at_exit rm -rf "$TMP"
+}
+
+# After everything was looked for that may be missing
+begin_checks() { ktap_set_plan "$PLAN"; }
+
+need_command() {
+	local command
+	for command; do
+		command -v "$command" > /dev/null ||
+			skip_test "no command $command"
+	done
+}
+
+need_file() { # need_file FILE WHAT-IT-TAKES
+	[[ -e $1 ]] || skip_test "no $1: needs $2"
+}
+
+check() { # check WHAT COMMAND...
+	local what=$1
+	shift
+	if "$@"; then
+		ktap_test_pass "$what"
+	else
+		ktap_test_fail "$what"
+	fi
+}
+
+skip() { # skip WHAT WHY
+	ktap_test_skip "$1: $2"
+}
+
+# --- looking at the kernel --------------------------------------------------
+
+vm() { awk -v key="$1" '$1 == key { print $2 }' /proc/vmstat; }
+
+meminfo() { # meminfo KEY: in MB
+	awk -v key="$1:" '$1 == key { print int($2 / 1024) }' /proc/meminfo
+}
+
+now_ms() {
+	local up
+	read -r up _ < /proc/uptime
+	echo "$((10#${up/./} * 10))"
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds
+wait_for() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		((SECONDS < end)) || return 1
+		sleep 0.2
+	done
+}
+
+# Pages that zsmalloc was seen to move, where it has a tracepoint for that;
+# otherwise those of anybody.
+count_migrations() {
+	local event=$TRACING/events/zsmalloc/zs_migrate_page
+	if write "$event/trigger" hist:keys=ret; then
+		at_exit write "$event/trigger" '!hist:keys=ret'
+		MIGRATIONS=$event/hist
+	else
+		MIGRATIONS=
+		say "no tracepoints of zsmalloc, migration is counted for all kinds of pages"
+	fi
+}
+
+migrated() {
+	if [[ -n $MIGRATIONS ]]; then
+		awk '/ret: +0 / { n = $NF } END { print n + 0 }' "$MIGRATIONS"
+	else
+		vm pgmigrate_success
+	fi
+}
+
+# --- users ------------------------------------------------------------------
+
+zswap_off() { # so that what is swapped out gets to zram
+	[[ ! -e $ZSWAP/enabled ]] || set_for_test $ZSWAP/enabled N
+}
+
+zram_new() { # zram_new: sets ZRAM and SYS
+	local n
+	n=$(cat /sys/class/zram-control/hot_add) || return
+	ZRAM=/dev/zram$n
+	SYS=/sys/block/zram$n
+	ZRAMS+=("$n")
+	at_exit zram_end "$n"
+	wait_for 5 test -b "$ZRAM"
+}
+ZRAMS=()
+
+zram_end_all() {
+	local n
+	for n in "${ZRAMS[@]}"; do
+		zram_end "$n"
+	done
+}
+
+zram_end() { # zram_end NUMBER
+	[[ -e /sys/block/zram$1 ]] || return 0
+	swapoff "/dev/zram$1" 2> /dev/null
+	umount "/dev/zram$1" 2> /dev/null
+	write "/sys/block/zram$1/reset" 1
+	write /sys/class/zram-control/hot_remove "$1"
+}
+
+zram_has() { # zram_has ALGORITHM
+	tr -d '[]' < "$SYS/comp_algorithm" | grep -q -w -- "$1"
+}
+
+zram_swap() { # zram_swap SIZE [ALGORITHM]: of $ZRAM, used before other swap
+	[[ -z ${2:-} ]] || write "$SYS/comp_algorithm" "$2" || return
+	write "$SYS/disksize" "$1" || return
+	mkswap "$ZRAM" > /dev/null || return
+	swapon -p 32767 "$ZRAM"
+}
+
+# mm_stat FIELD: 1 original bytes, 2 compressed, 3 memory, 8 incompressible
+mm_stat() { awk -v n="$1" '{ print $n }' "$SYS/mm_stat"; }
+
+need_controller() { # need_controller NAME...: of cgroup v2, sets CGROUPS
+	local controller
+	CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
+	[[ -n $CGROUPS ]] || skip_test "cgroup v2 is not mounted"
+	for controller; do
+		! grep -q -w "$controller" "$CGROUPS/cgroup.subtree_control" || continue
+		write "$CGROUPS/cgroup.subtree_control" "+$controller" ||
+			skip_test "no $controller controller in cgroup v2"
+		at_exit write "$CGROUPS/cgroup.subtree_control" "-$controller"
+	done
+}
+
+new_cgroup() { # new_cgroup NAME: sets CGROUP
+	CGROUP=$CGROUPS/zsmalloc-$1-$$
+	mkdir "$CGROUP" || return
+	at_exit end_cgroup "$CGROUP"
+}
+
+end_cgroup() {
+	write "$1/cgroup.kill" 1
+	wait_for 10 rmdir "$1"
+}
+
+# start_load NAME OPTION...: zs_load in the background, in $CGROUP if that is
+# set. Returns once all of its memory was paged out; LOAD_SECONDS is how long
+# that may take.
+start_load() {
+	local name=$1
+	shift
+	(
+		[[ -z ${CGROUP:-} ]] || echo "$BASHPID" > "$CGROUP/cgroup.procs"
+		exec "$DIR/zs_load" -o "$TMP/$name" "$@"
+	) &
+	LOADS[$name]=$!
+	if ! wait_for "${LOAD_SECONDS:-60}" load_is_ready "$name" ||
+	   ! kill -0 "${LOADS[$name]}" 2> /dev/null; then
+		say "the load $name did not get its memory paged out"
+		return 1
+	fi
+}
+declare -A LOADS
+
+load_is_ready() {
+	grep -q '^ready' "$TMP/$1" 2> /dev/null ||
+		! kill -0 "${LOADS[$1]}" 2> /dev/null
+}
+
+load_result() { # load_result NAME KEY
+	awk -v key="$2" '$1 == key { n = $2 } END { print n + 0 }' "$TMP/$1"
+}
+
+# end_load NAME: it checks all of its memory; succeeds if that was right
+end_load() {
+	local status=0
+	kill -TERM "${LOADS[$1]}" 2> /dev/null
+	wait "${LOADS[$1]}" || status=$?
+	say "$1: $(paste -s -d' ' "$TMP/$1") (status $status)"
+	((status == 0 && $(load_result "$1" checked) > 0))
+}
+
+# Compacts memory, and the zram devices given, until stop_compaction
+start_compaction() {
+	COMPACTED=$TMP/compactions
+	echo 0 > "$COMPACTED"
+	(
+		n=0
+		while :; do
+			echo 1 > /proc/sys/vm/compact_memory
+			for sys; do
+				echo 1 > "$sys/compact"
+			done
+			echo $((++n)) > "$COMPACTED"
+			sleep 0.1
+		done
+	) 2> /dev/null &
+	COMPACTOR=$!
+}
+
+stop_compaction() { # succeeds if it was done at all
+	kill "$COMPACTOR" 2> /dev/null
+	wait "$COMPACTOR" 2> /dev/null
+	(($(cat "$COMPACTED") > 0))
+}
+
+# --- the module zs_hold: a user that can say where its objects are ----------
+
+HOLD=/sys/module/zs_hold/parameters
+
+need_hold() {
+	[[ -f $DIR/zs_hold/zs_hold.ko ]] ||
+		skip_test "zs_hold/zs_hold.ko was not built: needs CONFIG_MODULES and the kernel's build directory in KDIR"
+	need_command insmod rmmod
+	[[ ! -d $HOLD ]] || skip_test "zs_hold is already loaded"
+	at_exit rmmod zs_hold
+}
+
+# fill_node NODE MB: leaves so much of the node's memory free, and fills the rest
+fill_node() {
+	local free
+	free=$(awk '$3 == "MemFree:" { print int($4 / 1024) }' \
+		"/sys/devices/system/node/node$1/meminfo")
+	((free > $2)) || { say "only $free MB are free on node $1"; return 1; }
+	# Descriptors and unused ends of pages take some, too.
+	insmod "$DIR/zs_hold/zs_hold.ko" "node=$1" mbytes=$(((free - $2) * 96 / 100))
+}
+
+empty_node() {
+	[[ ! -d $HOLD ]] || rmmod zs_hold
+}
+
+hold() { cat "$HOLD/$1"; }
+
+hold_set() { write "$HOLD/$1" "$2"; }
+
+# Objects that lie in page frames FIRST..LAST, wholly or in part
+hold_inside() {
+	hold_set range "$1 $2" && hold range
+}
+
+# Checks every object, those that are held open as well
+hold_is_intact() {
+	local before
+	hold_set churn 0 && hold_set open 0 || return
+	before=$(hold checked)
+	hold_set check 1 || return
+	say "objects: $(hold objects), opened $(hold opened) times, checked $(hold checked) times, wrong $(hold wrong)"
+	(($(hold checked) - before >= $(hold objects) * 9 / 10 && $(hold wrong) == 0))
+}
+
+node_of_block() { # node_of_block MEMORY-BLOCK-DIRECTORY
+	local link
+	for link in "$1"/node*; do
+		[[ ! -e $link ]] || { echo "${link##*/node}"; return; }
+	done
+	return 1
+}
+
+# Memory blocks are numbered by their address.
+block_pages() { echo $((0x$(cat /sys/devices/system/memory/block_size_bytes) / PAGE_SIZE)); }
