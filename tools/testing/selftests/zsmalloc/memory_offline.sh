@@ -1,0 +1,178 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Memory blocks that are full of zsmalloc pages are taken offline and online
+# again: with nobody at them, with users that read, write, allocate and free, with
+# objects that are held open for a while, and with objects that are held open all
+# the time.
+
+. "$(dirname "$0")/zsmalloc_lib.sh"
+
+BLOCKS=2	# at most, each time
+ROUNDS=2
+OPEN=256	# objects held open at a time
+HOLD_MS=50	# for how long
+LIMIT=20	# seconds until a block has to be offline
+MEMORY=/sys/devices/system/memory
+
+start_test 9
+need_file $MEMORY/block_size_bytes CONFIG_MEMORY_HOTPLUG
+need_command timeout
+NODE=
+blocks=()
+for dir in "$MEMORY"/memory[0-9]*; do
+	# What must not be moved may be in any zone but this.
+	[[ $(cat "$dir/state") == online && $(cat "$dir/valid_zones") == Movable ]] ||
+		continue
+	[[ -z $NODE || -e $dir/node$NODE ]] || continue
+	((${#blocks[@]} < BLOCKS)) || break
+	# Some hold what the kernel took while it booted: they never go.
+	write "$dir/state" offline || continue
+	write "$dir/state" online_movable
+	: "${NODE:=$(node_of_block "$dir")}"
+	blocks+=("$dir")
+done
+((${#blocks[@]})) ||
+	skip_test "no memory block in ZONE_MOVABLE that can go offline: needs CONFIG_MEMORY_HOTREMOVE, boot with movablecore=1G"
+((BLOCK_PAGES = $(block_pages)))
+need_hold
+at_exit all_online
+zswap_off
+count_migrations
+begin_checks
+say "blocks of $((BLOCK_PAGES * PAGE_SIZE >> 20)) MB on node $NODE: ${blocks[*]##*/}"
+
+all_online() {
+	local dir
+	for dir in "${blocks[@]}"; do
+		[[ $(cat "$dir/state") == online ]] || write "$dir/state" online_movable
+	done
+}
+
+inside() { # inside BLOCK: objects in it
+	local n=${1##*memory}
+	hold_inside $((n * BLOCK_PAGES)) $(((n + 1) * BLOCK_PAGES - 1))
+}
+
+fill() {
+	local dir n
+	empty_node
+	all_online
+	# One block is free elsewhere for each that is taken offline.
+	fill_node "$NODE" 24 || return
+	for dir in "${blocks[@]}"; do
+		n=$(inside "$dir")
+		say "$n of $(hold objects) objects are in ${dir##*/}"
+		# At 1.6 KB an object: at least half of the block
+		((n >= BLOCK_PAGES * PAGE_SIZE / 1600 / 2)) || return
+	done
+}
+
+# offline BLOCK: within $LIMIT seconds, and its memory must really be gone.
+offline() {
+	local total left
+	total=$(meminfo MemTotal)
+	timeout "$LIMIT" sh -c "echo offline > $1/state" 2> "$TMP/error" || true
+	[[ $(cat "$1/state") == offline ]] ||
+		fail "${1##*/}: $(sed 's/.*: //' "$TMP/error")" || return
+	left=$((total - $(meminfo MemTotal)))
+	((left >= (BLOCK_PAGES * PAGE_SIZE >> 20) - 1)) ||
+		{ say "${1##*/} is offline, but memory shrank by $left MB only"; return 1; }
+}
+
+# take_offline NAME: all blocks, one after the other
+take_offline() {
+	local name=$1 dir start ms got=0 longest=0 migrations
+	migrations=$(migrated)
+	for dir in "${blocks[@]}"; do
+		start=$(now_ms)
+		offline "$dir" && got=$((got + 1))
+		ms=$(($(now_ms) - start))
+		((ms <= longest)) || longest=$ms
+	done
+	say "$name: $got of ${#blocks[@]} blocks offline, at most $longest ms each"
+	figure "offline.$name.got" "$got"
+	figure "offline.$name.ms" "$longest"
+	figure "offline.$name.migrated" "$(($(migrated) - migrations))"
+	((got == ${#blocks[@]}))
+}
+
+none_inside() {
+	local dir n status=0
+	hold_set churn 0
+	for dir in "${blocks[@]}"; do
+		n=$(inside "$dir")
+		((n == 0)) || { say "$n objects are still in ${dir##*/}"; status=1; }
+	done
+	return "$status"
+}
+
+undisturbed() {
+	fill && take_offline idle && none_inside
+}
+
+again() {
+	local i status=0
+	hold_set churn 1
+	for ((i = 1; i <= ROUNDS; i++)); do
+		all_online
+		sleep $((SECONDS_OF_WORK / 4))
+		take_offline "again$i" || status=1
+	done
+	none_inside || status=1
+	return "$status"
+}
+
+users_active() {
+	local status=0
+	fill || return
+	zram_new && zram_swap 128M || return
+	start_load users -m 64 -n 3 || return
+	start_compaction "$SYS"
+	hold_set churn 1
+	take_offline users || status=1
+	none_inside || status=1
+	stop_compaction || status=1
+	end_load users || status=1
+	zram_end_all
+	return "$status"
+}
+
+open_for_a_while() {
+	local status=0
+	fill || return
+	hold_set hold_ms $HOLD_MS && hold_set open $OPEN || return
+	take_offline opened || status=1
+	none_inside || status=1
+	return "$status"
+}
+
+# The pages that readers have found stay theirs, so a block cannot go offline,
+# but the objects have to leave it.
+open_all_the_time() {
+	local dir left=0
+	fill || return
+	hold_set hold_ms 0 && hold_set open $OPEN || return
+	LIMIT=10 take_offline held
+	for dir in "${blocks[@]}"; do
+		left=$((left + $(inside "$dir")))
+	done
+	figure offline.held.objects_left "$left"
+	((left == 0)) || { say "$left objects were not moved"; return 1; }
+}
+
+closed_again() {
+	hold_set open 0 || return
+	take_offline closed && none_inside
+}
+
+check "memory goes offline" undisturbed
+check "the objects are intact" hold_is_intact
+check "... again and again, as it fills" again
+check "... while it is used and compacted" users_active
+check "... while objects are opened for $HOLD_MS ms" open_for_a_while
+check "the objects are intact" hold_is_intact
+check "objects that are held open leave the memory" open_all_the_time
+check "... and it goes offline once they are closed" closed_again
+check "the objects are intact" hold_is_intact
+ktap_finished
