@@ -290,7 +290,8 @@ static int churn_objects(void *data)
 		/* It may fail: then there is none until its next turn. */
 		if (buffer && want)
 			make_object(object, &rnd, buffer);
-		if (prandom_u32_state(&rnd) % 256 == 0)
+		/* A user, not the only one */
+		if (prandom_u32_state(&rnd) % 64 == 0)
 			schedule_timeout_interruptible(1);
 		cond_resched();
 	}
