@@ -600,10 +600,10 @@ static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
 				(i / slots + 1) * pages);
 		/* It has looked for memory that is free, and only then for more. */
-		KUNIT_EXPECT_EQ(test, i % slots ? 0 : __GFP_DIRECT_RECLAIM,
-				gfp_of_last_page & __GFP_DIRECT_RECLAIM);
-		KUNIT_EXPECT_EQ(test, i % slots ? __GFP_THISNODE : 0,
-				gfp_of_last_page & __GFP_THISNODE);
+		KUNIT_EXPECT_EQ(test, !(i % slots),
+				!!(gfp_of_last_page & __GFP_DIRECT_RECLAIM));
+		KUNIT_EXPECT_EQ(test, !!(i % slots),
+				!!(gfp_of_last_page & __GFP_THISNODE));
 	}
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
