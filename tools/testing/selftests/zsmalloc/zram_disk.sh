@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# ext4 on zram: a real tree is copied to it, copied on it, compared, deleted and
+# trimmed, and copied again, while memory and zram are compacted. Then fio, where
+# there is one, writes and verifies.
+#
+# ZSMALLOC_TEST_TREES	directories to copy
+
+. "$(dirname "$0")/zsmalloc_lib.sh"
+
+read -r -a TREES <<< "${ZSMALLOC_TEST_TREES:-/usr/include/linux /usr/share/perl5}"
+
+start_test 8
+need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+need_command mkfs.ext4 fsck.ext4 fstrim diff
+grep -q -w ext4 /proc/filesystems || skip_test "needs CONFIG_EXT4_FS"
+for i in "${!TREES[@]}"; do
+	[[ -d ${TREES[i]} ]] || unset "TREES[i]"
+done
+((${#TREES[@]})) || skip_test "no directories to copy, see ZSMALLOC_TEST_TREES"
+zspages_before=$(vm nr_zspages)
+count_migrations
+zram_new || skip_test "cannot add a zram device"
+begin_checks
+MNT=$TMP/mnt
+
+make_fs() {
+	mkdir "$MNT" && write "$SYS/disksize" 256M || return
+	mkfs.ext4 -q -F "$ZRAM" && mount -t ext4 "$ZRAM" "$MNT" || return
+	at_exit umount "$MNT"
+	start_compaction "$SYS"
+}
+
+copied() { # copied DIRECTORY: is it what was copied?
+	local tree
+	for tree in "${TREES[@]}"; do
+		diff -r --no-dereference "$tree" "$1/${tree##*/}" > "$TMP/diff" 2>&1 ||
+			fail "$tree: $(wc -l < "$TMP/diff") differences, $(head -n 1 "$TMP/diff")" ||
+			return
+	done
+}
+
+# From memory's cache to zram and back
+remount() {
+	umount "$MNT" && mount -t ext4 "$ZRAM" "$MNT"
+}
+
+copy_in() {
+	mkdir "$MNT/first"
+	cp -a "${TREES[@]}" "$MNT/first/" || return
+	remount && copied "$MNT/first" || return
+	say "$(find "$MNT/first" -type f | wc -l) files; $(mm_stat 1) bytes in $(mm_stat 3)"
+}
+
+copy_again() {
+	mkdir "$MNT/second"
+	cp -a "$MNT"/first/* "$MNT/second/" || return
+	remount && copied "$MNT/second" && copied "$MNT/first"
+}
+
+delete_and_trim() {
+	local before after
+	sync
+	before=$(mm_stat 1)
+	rm -rf "$MNT/first"
+	sync
+	fstrim "$MNT" || fail "fstrim failed" || return
+	after=$(mm_stat 1)
+	say "$before bytes before, $after after"
+	((after < before * 3 / 4)) || fail "trimming freed too little" || return
+	copied "$MNT/second"
+}
+
+fill_holes() {
+	mkdir "$MNT/third"
+	cp -a "$MNT"/second/* "$MNT/third/" || return
+	remount && copied "$MNT/third" && copied "$MNT/second"
+}
+
+fs_is_sound() {
+	local moved
+	stop_compaction || fail "memory was not compacted" || return
+	moved=$(migrated)
+	figure zram_disk.migrated "$moved"
+	umount "$MNT" || return
+	fsck.ext4 -f -n "$ZRAM" > "$TMP/fsck" 2>&1 ||
+		fail "$(tail -n 1 "$TMP/fsck")" || return
+	((moved > 0)) || fail "no page migrated"
+}
+
+verified_io() {
+	local status=0
+	zram_new && write "$SYS/disksize" 64M || return
+	start_compaction "$SYS"
+	# Half of the blocks are written twice, of different sizes.
+	timeout 120 fio --name=zram --filename="$ZRAM" --ioengine=psync --direct=1 \
+		--rw=randwrite --bsrange=4k-64k --size=48M --io_size=72M --norandommap \
+		--buffer_compress_percentage=60 --refill_buffers --randrepeat=1 \
+		--verify=crc32c --verify_fatal=1 --serialize_overlap=1 \
+		> "$TMP/fio" 2>&1 < /dev/null || status=1
+	stop_compaction || status=1
+	grep -q 'WRITE:' "$TMP/fio" || status=1
+	((status == 0)) || say "$(tail -n 3 "$TMP/fio" | paste -s -d' ')"
+	return "$status"
+}
+
+no_zspages_left() { (($(vm nr_zspages) <= zspages_before)); }
+
+nothing_leaked() {
+	zram_end_all
+	wait_for 10 no_zspages_left ||
+		fail "$(vm nr_zspages) zsmalloc pages, $zspages_before before the test"
+}
+
+check "a file system is made" make_fs
+check "a tree that was copied to it is intact" copy_in
+check "... and a copy of that" copy_again
+check "deleting and trimming frees its half, not more" delete_and_trim
+check "copies in the holes are intact" fill_holes
+check "the file system is sound" fs_is_sound
+if command -v fio > /dev/null; then
+	check "fio verifies what it wrote" verified_io
+else
+	skip "fio verifies what it wrote" "no command fio"
+fi
+check "no zsmalloc page is left" nothing_leaked
+ktap_finished
