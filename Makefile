@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .PHONY: help tree series run test soak torture shell check model mutants bench
-.PHONY: clean distclean
+.PHONY: selftest clean distclean
 
 export KSRC ZS_CACHE
 
@@ -16,6 +16,8 @@ help:
 	@echo '                       migration off and on, on real data, in QEMU'
 	@echo '  make test            KUnit on user-mode Linux (KASAN, lockdep) and on'
 	@echo '                       x86-64 (lockdep), plus a short make run'
+	@echo '  make selftest        the kselftests: zram, huge pages, CMA, memory'
+	@echo '                       offlining, on this kernel and on the base; QUICK=1'
 	@echo '  make soak MINUTES=10 zram and zswap swap and verify under constant'
 	@echo '                       compaction on a debug kernel'
 	@echo '  make torture MINUTES=5'
@@ -42,6 +44,9 @@ help:
 
 tree series run test check model mutants shell bench:
 	@harness/$@.sh
+
+selftest:
+	@harness/kselftest.sh
 
 soak torture:
 	@harness/$@.sh $(MINUTES)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure the tools are there: deps.sh GROUP...  (tree build guest check model)
+# Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
+#   check model)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -51,6 +52,16 @@ for group; do
 		want qemu-system-x86 have_cmd qemu-system-x86_64
 		want busybox-static have_static_busybox
 		want cpio have_cmd cpio
+		;;
+	selftest)
+		want e2fsprogs have_cmd mkfs.ext4
+		want rsync have_cmd rsync
+		want kmod have_cmd insmod
+		want mount have_cmd losetup
+		want fio have_cmd fio
+		want numactl have_cmd migratepages
+		want libcap-dev have_header sys/capability.h
+		want libnuma-dev have_header numa.h
 		;;
 	model)
 		want spin have_cmd spin

@@ -23,18 +23,23 @@ zspages_before=$(vm nr_zspages)
 count_migrations
 begin_checks
 
+migrated_since() { (($(migrated) > $1)); }
+
 # swap_under_compaction NAME ZS_LOAD-OPTION...: on $ZRAM
 swap_under_compaction() {
-	local name=$1 migrations swapins status=0
+	local name=$1 migrations swapins swapouts status=0
 	shift
 	migrations=$(migrated)
 	swapins=$(vm pswpin)
+	swapouts=$(vm pswpout)
 	start_load "$name" -m $MB "$@" || return
-	(($(mm_stat 1) > (MB - LIMIT) * 1048576 * 8 / 10)) ||
-		fail "only $(mm_stat 1) bytes are in zram" || status=1
+	swapouts=$(($(vm pswpout) - swapouts))
+	((swapouts * PAGE_SIZE >= (MB - LIMIT) * 1048576)) ||
+		fail "only $swapouts pages went to zram" || status=1
 	say "$name: $(mm_stat 1) bytes in $(mm_stat 3), $(mm_stat 8) pages do not compress"
 	start_compaction "$SYS"
 	sleep "$SECONDS_OF_WORK"
+	wait_for $((SECONDS_OF_WORK * 5)) migrated_since "$migrations"
 	stop_compaction || fail "memory was not compacted" || status=1
 	migrations=$(($(migrated) - migrations))
 	swapins=$(($(vm pswpin) - swapins))

@@ -1,0 +1,250 @@
+#!/usr/bin/env bash
+# make selftest: zsmalloc's kselftests with its real users, on this project's
+# kernel and on the base kernel; then those of the kernel's own kselftests that
+# have to do with it, on both.  Ends with a table of what was measured on both.
+#   QUICK=1     a short version, on this project's kernel only
+#   SELFTESTS   only these of tools/testing/selftests/zsmalloc, "cma.sh zswap.sh"
+#   SIDES       "ours base" (default), or one of them
+# Fails when a check fails on ours, when a test that the base kernel passes does
+# not pass on ours, or when the kernel complained.  Writes "passed failed" to
+# build/kselftest.count.
+. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/splat.sh"
+
+WORK=$BUILD/kselftest
+COUNT=$BUILD/kselftest.count
+SUITE=tools/testing/selftests
+SIDES=${SIDES:-ours base}
+DISK_MB=1024
+
+# Two nodes with CMA and movable memory
+MEMORY=1536M
+CMDLINE='numa=fake=2 cma=64M movablecore=1G'
+LIMIT=1500		# seconds a guest may take
+WORK_SECONDS=6		# see zsmalloc_lib.sh
+TESTS=()
+# The kernel's own that allocate huge pages, migrate, swap, or use zram or zswap
+OTHERS=(zram:zram.sh cgroup:test_zswap mm:ksft_compaction.sh mm:ksft_migration.sh)
+
+if [[ -n ${QUICK:-} ]]; then
+	SIDES=ours WORK_SECONDS=2 OTHERS=()
+	TESTS=(zram_swap.sh cma.sh memory_offline.sh)
+fi
+[[ -z ${SELFTESTS:-} ]] || read -r -a TESTS <<< "$SELFTESTS"
+
+passed=0 failed=0
+problems=()
+
+# build/kselftest/SIDE/tree: that kernel with the selftests.  Files are hard
+# links, and modules are built next to their source: new files only.
+make_tree() { # make_tree SIDE FROM
+	local tree=$WORK/$1/tree from=$2 entry
+	rm -rf "$tree"
+	mkdir -p "$tree"
+	for entry in "$from"/*; do
+		cp -a --link "$entry" "$tree/" 2> /dev/null ||
+			cp -a --reflink=auto "$entry" "$tree/" ||
+			{ disk_hint; die "copying $from to $tree failed"; }
+	done
+	rm -rf "${tree:?}/$SUITE/zsmalloc"
+	cp -rp "$TOP/$SUITE/zsmalloc" "$tree/$SUITE/"
+}
+
+build_side() { # build_side SIDE
+	local BUILD=$WORK/$1 LOGS=$WORK/$1/logs
+	mkdir -p "$LOGS"
+	kernel_env
+	configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
+		"$CONFIGS/x86-selftest.config" "$TOP/$SUITE/zsmalloc/config"
+	build "$BUILD/x86" x86_64 vmlinux "$1, kernel" 1350
+	build "$BUILD/x86" x86_64 modules "$1, symbols for modules" 0
+	build "$BUILD/x86" x86_64 headers "$1, headers" 0
+	with_progress "$1, selftests" 0 "$LOGS/selftests.log" install_tests ||
+		die "building the selftests failed"
+	[[ -f $BUILD/install/zsmalloc/zs_hold/zs_hold.ko ]] ||
+		die "the selftests of zsmalloc were not built, see ${LOGS#"$TOP"/}/selftests.log"
+}
+
+install_tests() { # with the caller's BUILD
+	local targets='zsmalloc' target
+	for target in "${OTHERS[@]}"; do
+		target=${target%%:*}
+		[[ " $targets " == *" $target "* ]] || targets+=" $target"
+	done
+	rm -rf "$BUILD/install"
+	make -C "$BUILD/tree/$SUITE" O="$BUILD/x86" ARCH=x86_64 CC="$KCC" \
+		TARGETS="$targets" KSFT_INSTALL_PATH="$BUILD/install" install
+}
+
+# boot SIDE NAME TEST...
+boot() {
+	local side=$1 name=$2 start=$SECONDS status=0
+	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2.log
+	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower
+	local share='security_model=none,readonly=on,multidevs=remap'
+	shift 2
+	step "$name on $side, in a guest with $MEMORY, $GUEST_CPUS CPUs, 2 nodes"
+	rm -f "$disk"
+	truncate -s "${DISK_MB}M" "$disk"
+	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
+	: > "$results"
+	follow "$results" &
+	follower=$!
+	guest "$dir/x86/vmlinux" "$MEMORY" "$LIMIT" "$console" "$results" \
+		"$CMDLINE zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$(IFS=,; echo "$*")" \
+		-initrd "$BUILD/initramfs.gz" \
+		-virtfs "local,path=/,mount_tag=host,$share" \
+		-virtfs "local,path=$dir/install,mount_tag=tests,$share" \
+		-drive "file=$disk,if=virtio,format=raw" || status=$?
+	kill "$follower" 2> /dev/null || true
+	rm -f "$disk"
+	info "took $(elapsed $((SECONDS - start)))"
+	((status == 0)) || problems+=("$name on $side: QEMU ended with status $status")
+	unexpected "$console" > "$console.checked"
+	splat_check "$console.checked" "$GUEST_END 0" ||
+		problems+=("$name on $side: see the console, ${console#"$TOP"/}")
+	[[ $(result "$results" kselftest-end none) != none ]] ||
+		problems+=("$name on $side did not get to the end, see ${results#"$TOP"/}")
+	[[ $(result "$results" left-over nothing) == nothing ]] ||
+		problems+=("$name on $side did not clean up: $(result "$results" left-over)")
+}
+
+follow() { # the top level of a TAP file, as it grows
+	tail -n +1 -f --pid=$$ "$1" 2> /dev/null |
+		sed -u -n -E 's/\r//; s/^((not )?ok [0-9]+ selftests: )/    \1/p'
+}
+
+# What tests provoke, in the part of the console that is theirs
+unexpected() {
+	tr -d '\r' < "$1" | awk '
+		/zsmalloc selftest: / { test = $NF }
+		test == "memory_failure.sh" && /Read-error on swap|I\/O error/ { next }
+		test == "pressure.sh" && /[Oo]ut of memory|oom-kill|Call Trace/ { next }
+		test == "pressure.sh" && /Write-error on swap|I\/O error/ { next }
+		{ print }'
+}
+
+# The results of a boot as "TEST<tab>ok|FAILED|skipped<tab>CHECK" lines.  A test
+# file that ends badly without a failed check is a failed check.
+checks() { # checks TAP-FILE
+	tr -d '\r' < "$1" | awk -v OFS='\t' '
+	function verdict(line) {
+		return line ~ /^not ok/ ? "FAILED" : line ~ /# SKIP/ ? "skipped" : "ok"
+	}
+	function text(line) {
+		sub(/^(not )?ok [0-9]+ (- )?/, "", line)
+		sub(/ *# (SKIP|XFAIL).*/, "", line)
+		return line
+	}
+	/^# selftests: / { test = $3 $4; n = bad = 0; why = "" }
+	/^(# )?(not )?ok [0-9]+ / && !/ok [0-9]+ selftests: / {
+		line = $0
+		sub(/^# /, "", line)
+		n++
+		bad += verdict(line) == "FAILED"
+		print test, verdict(line), text(line)
+	}
+	/^# 1\.\.0 # SKIP/ { why = ": " substr($0, 14) }
+	/^(not )?ok [0-9]+ selftests: / {
+		ended = $0
+		sub(/^.*selftests: [^#]*/, "", ended)
+		if (verdict($0) == "FAILED" && !bad)
+			print test, "FAILED", "ended badly " ended
+		else if (!n)
+			print test, verdict($0), "all of it" why
+		test = ""
+	}
+	END { if (test != "") print test, "FAILED", "did not end" }'
+}
+
+figures() { # figures TAP-FILE: "KEY VALUE" lines
+	tr -d '\r' < "$1" | sed -n -E 's/^# # figure ([^ ]+) (.*)/\1 \2/p'
+}
+
+# both NAME: what was checked and measured on both kernels
+both() {
+	local side
+	printf '\n  %-62s %9s %9s\n' "$1" base ours
+	for side in base ours; do
+		[[ -s $WORK/$side/$1.tap ]] || continue
+		checks "$WORK/$side/$1.tap" | awk -v side="$side" -F'\t' -v OFS='\t' \
+			'{ print side, $1 " " $3, $2 }'
+		figures "$WORK/$side/$1.tap" | awk -v side="$side" -v OFS='\t' \
+			'{ print side, "  = " $1, $2 }'
+	done | awk -F'\t' '
+		!($2 in seen) { seen[$2] = 1; order[++n] = $2 }
+		value[$1, $2] != "FAILED" { value[$1, $2] = $3 }
+		END {
+			for (i = 1; i <= n; i++) {
+				b = value["base", order[i]]
+				o = value["ours", order[i]]
+				printf "%s %-62s %9s %9s\n", b == "ok" && o != "ok" && o != "" ? \
+					"!" : " ", order[i], b == "" ? "-" : b, o == "" ? "-" : o
+			}
+		}' | sed -E 's/^(.) zsmalloc:/\1 /' | tee "$WORK/$1.table"
+}
+
+count() { # count NAME: the checks on ours
+	local p f
+	p=$(checks "$WORK/ours/$1.tap" | grep -c -P '\tok\t' || true)
+	f=$(checks "$WORK/ours/$1.tap" | grep -c -P '\tFAILED\t' || true)
+	passed=$((passed + p)) failed=$((failed + f))
+	((f == 0)) || problems+=("$f checks of $1 failed on ours")
+	((p + f)) || problems+=("$1: nothing was checked")
+}
+
+main() {
+	local side test
+	local tests=(zsmalloc)
+	rm -f "$COUNT"
+	"$HARNESS/deps.sh" tree build guest selftest
+	"$HARNESS/tree.sh"
+	"$HARNESS/initramfs.sh"
+	need_space "$BUILD" 5000 "two kernels and a disk"
+	mkdir -p "$LOGS" "$WORK"
+	step "Making the trees (about 20 seconds)"
+	(
+		build_lock	# only while the trees are read
+		for side in $SIDES; do
+			case $side in
+			ours) make_tree ours "$BUILD/tree" ;;
+			base) make_tree base "$(realpath "$BUILD/base")" ;;
+			*)    die "SIDES: ours and base, not '$side'" ;;
+			esac
+		done
+	)
+	for side in $SIDES; do
+		step "Building $side (first time up to 10 minutes)"
+		build_side "$side"
+	done
+	if ((${#TESTS[@]})); then
+		tests=()
+		for test in "${TESTS[@]}"; do
+			[[ -f $TOP/$SUITE/zsmalloc/$test ]] || die "no test $test"
+			tests+=("zsmalloc:$test")
+		done
+	fi
+	for side in $SIDES; do
+		boot "$side" zsmalloc "${tests[@]}"
+		((${#OTHERS[@]} == 0)) || boot "$side" others "${OTHERS[@]}"
+	done
+
+	both zsmalloc
+	((${#OTHERS[@]} == 0)) || both others
+	if [[ " $SIDES " == *' ours '* ]]; then
+		count zsmalloc
+		# The kernel's own may fail for reasons of their own: on both.
+		((${#OTHERS[@]} == 0)) || ! grep '^!' "$WORK/others.table" > /dev/null ||
+			problems+=("a test that passes on the base kernel does not on ours")
+	fi
+	echo "$passed $((failed + (${#problems[@]} && !failed)))" > "$COUNT"
+	if ((${#problems[@]})); then
+		printf '\nproblem: %s\n' "${problems[@]}"
+		verdict "selftest: FAILED, $passed checks passed, $failed failed, ${#problems[@]} problems"
+		exit 1
+	fi
+	verdict "selftest: OK, $passed checks passed, none failed"
+}
+
+main
