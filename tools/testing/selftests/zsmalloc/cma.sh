@@ -96,7 +96,7 @@ again() { # what came back to the area has to leave it again
 
 users_active() {
 	local status=0
-	zram_new && zram_swap 128M || return
+	zram_swap 128M || return
 	fill || return
 	start_load users -m 64 -n 3 || return
 	start_compaction "$SYS"

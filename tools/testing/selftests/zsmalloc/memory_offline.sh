@@ -126,7 +126,7 @@ again() {
 users_active() {
 	local status=0
 	fill || return
-	zram_new && zram_swap 128M || return
+	zram_swap 128M || return
 	start_load users -m 64 -n 3 || return
 	start_compaction "$SYS"
 	hold_set churn 1

@@ -76,7 +76,10 @@ start_test() { # start_test NUMBER-OF-CHECKS
 }
 
 # After everything was looked for that may be missing
-begin_checks() { ktap_set_plan "$PLAN"; }
+begin_checks() {
+	ZSPAGES_BEFORE=$(vm nr_zspages)
+	ktap_set_plan "$PLAN"
+}
 
 need_command() {
 	local command
@@ -171,6 +174,7 @@ zram_end_all() {
 	for n in "${ZRAMS[@]}"; do
 		zram_end "$n"
 	done
+	ZRAMS=()
 }
 
 zram_end() { # zram_end NUMBER
@@ -185,11 +189,26 @@ zram_has() { # zram_has ALGORITHM
 	tr -d '[]' < "$SYS/comp_algorithm" | grep -q -w -- "$1"
 }
 
-zram_swap() { # zram_swap SIZE [ALGORITHM]: of $ZRAM, used before other swap
+# zram_swap SIZE [ALGORITHM]: of a new device instead of those added earlier
+zram_swap() {
+	zram_end_all
+	zram_new && zram_swap_on "$@"
+}
+
+zram_swap_on() { # zram_swap_on SIZE [ALGORITHM]: of $ZRAM, before any other swap
 	[[ -z ${2:-} ]] || write "$SYS/comp_algorithm" "$2" || return
 	write "$SYS/disksize" "$1" || return
 	mkswap "$ZRAM" > /dev/null || return
 	swapon -p 32767 "$ZRAM"
+}
+
+no_zspages_left() { (($(vm nr_zspages) <= ZSPAGES_BEFORE)); }
+
+# Once all users are gone. zspages that are being moved are freed a bit later.
+nothing_leaked() {
+	zram_end_all
+	wait_for 10 no_zspages_left ||
+		fail "$(vm nr_zspages) zsmalloc pages, $ZSPAGES_BEFORE before the test"
 }
 
 # mm_stat FIELD: 1 original bytes, 2 compressed, 3 memory, 8 incompressible
@@ -276,7 +295,23 @@ start_compaction() {
 stop_compaction() { # succeeds if it was done at all
 	kill "$COMPACTOR" 2> /dev/null
 	wait "$COMPACTOR" 2> /dev/null
-	(($(cat "$COMPACTED") > 0))
+	(($(cat "$COMPACTED") > 0)) || fail "memory was not compacted"
+}
+
+some_migrated() { (($(migrated) > MIGRATED_BEFORE)); }
+
+# disturb SECONDS [ZRAM-SYSFS...]: compacts for so long, and longer if no page was
+# moved yet, but not for ever. Sets MOVED.
+disturb() {
+	local seconds=$1 status=0
+	shift
+	MIGRATED_BEFORE=$(migrated)
+	start_compaction "$@"
+	sleep "$seconds"
+	wait_for 60 some_migrated || fail "no page migrated" || status=1
+	stop_compaction || status=1
+	MOVED=$(($(migrated) - MIGRATED_BEFORE))
+	return "$status"
 }
 
 # --- the module zs_hold: a user that can say where its objects are ----------
