@@ -768,11 +768,13 @@ static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 		return;
 
 	if (zspage->fullness != ZS_DEAD) {
-		class->nr[zspage->fullness]--;
+		if (!--class->nr[zspage->fullness])
+			class->groups &= ~BIT(zspage->fullness);
 		list_del(&zspage->list);
 	}
 	if (fullness != ZS_DEAD) {
 		class->nr[fullness]++;
+		class->groups |= BIT(fullness);
 		list_add(&zspage->list, &class->zspages[fullness]);
 	}
 	zspage->fullness = fullness;
@@ -804,12 +806,17 @@ static bool zspage_is_poisoned(struct zspage *zspage)
 static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
+	unsigned long groups = class->groups & ~BIT(ZS_FULL);
 	struct zspage *zspage;
 
-	for (int i = ZS_99; i >= ZS_EMPTY; i--)
-		list_for_each_entry(zspage, &class->zspages[i], list)
+	while (groups) {
+		enum zs_fullness fullest = __fls(groups);
+
+		list_for_each_entry(zspage, &class->zspages[fullest], list)
 			if (likely(!zspage_is_poisoned(zspage)))
 				return zspage;
+		groups &= ~BIT(fullest);
+	}
 	return NULL;
 }
 
@@ -990,7 +997,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 					      ZS_GUESTS_PER_NODE);
 			nr++;
 		}
-		ok &= nr == class->nr[f];
+		ok &= nr == class->nr[f] && !nr == !(class->groups & BIT(f));
 		*zspages += nr;
 		*pages += nr * class->geo.pages;
 	}

@@ -166,6 +166,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr: zspages on each list
  * @zspages: the zspages that have pages, by fullness; of each group the last
  *	     used first
+ * @groups: a bit for each list that is not empty, to find one at once
  * @stubs: those that have none any more
  * @nr_stubs: how many these are
  * @stub_bytes: memory that stubs take: descriptors and links
@@ -184,6 +185,7 @@ struct size_class {
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
+	unsigned long		groups __guarded_by(&lock);
 	struct list_head	stubs __guarded_by(&lock);
 	unsigned long		nr_stubs __guarded_by(&lock);
 	unsigned long		stub_bytes __guarded_by(&lock);
