@@ -80,17 +80,11 @@ keys() {
 # Makes build/bench/SIDE/tree: the tree FROM plus the benchmark.  The files are
 # hard links, so none may be written to; the one that changes is unlinked.
 make_tree() { # make_tree SIDE FROM
-	local dir=$BENCH/$1 from=$2 entry
+	local dir=$BENCH/$1 from=$2
 	# Time stamps tell make what changed, within one origin only.
 	[[ $(cat "$dir/origin" 2> /dev/null) == "$from" ]] || rm -rf "$dir"
-	rm -rf "$dir/tree"
-	mkdir -p "$dir/tree"
+	link_tree "$from" "$dir/tree"
 	echo "$from" > "$dir/origin"
-	for entry in "$from"/*; do
-		cp -a --link "$entry" "$dir/tree/" 2> /dev/null ||
-			cp -a --reflink=auto "$entry" "$dir/tree/" ||
-			{ disk_hint; die "copying $from to $dir/tree failed"; }
-	done
 	cp -p "$HARNESS/bench/zs_bench.c" "$dir/tree/mm/"
 	cp --remove-destination "$from/mm/Makefile" "$dir/tree/mm/Makefile"
 	cat >> "$dir/tree/mm/Makefile" <<- 'EOT'

@@ -46,6 +46,19 @@ disk_hint() {
 	done
 }
 
+# link_tree FROM TO: a copy of the source tree FROM, of hard links where that can
+# be: its files are replaced, never written to.
+link_tree() {
+	local from=$1 to=$2 entry
+	rm -rf "$to"
+	mkdir -p "$to"
+	for entry in "$from"/*; do
+		cp -a --link "$entry" "$to/" 2> /dev/null ||
+			cp -a --reflink=auto "$entry" "$to/" ||
+			{ disk_hint; die "copying $from to $to failed"; }
+	done
+}
+
 # with_progress LABEL EXPECTED LOG COMMAND...
 # Runs COMMAND with its output in LOG and shows how far it is, as the number
 # of objects compiled out of EXPECTED (0: unknown, only time is shown).

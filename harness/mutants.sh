@@ -70,17 +70,6 @@ check() {
 	((n && !bad))
 }
 
-make_tree() {
-	local entry
-	rm -rf "$WORK/tree"
-	mkdir -p "$WORK/tree"
-	for entry in "$BUILD/tree"/*; do
-		cp -a --link "$entry" "$WORK/tree/" 2> /dev/null ||
-			cp -a --reflink=auto "$entry" "$WORK/tree/" ||
-			{ disk_hint; die "copying build/tree to build/mutants/tree failed"; }
-	done
-}
-
 # A kernel build takes 17 s of CPU time if nothing changed, and three links if
 # anything did.  So a mutant's objects are compiled by the commands that the first
 # build has left, and linked once, by the last command of its link.  The table of
@@ -210,7 +199,7 @@ main() {
 	done
 	need_space "$BUILD" 1500 "the mutants' kernel"
 	step "Making a tree for them (20 seconds)"
-	make_tree
+	link_tree "$BUILD/tree" "$WORK/tree"
 	step "Building user-mode Linux, and testing without a mutant (first time about 9 minutes)"
 	build_first "$WORK"
 	compile "$WORK" || die "compiling failed, see build/mutants/logs/build.log"
