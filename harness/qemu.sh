@@ -5,7 +5,9 @@ GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
 # KVM where there is one, else QEMU's own translation, one thread per CPU
-QEMU_CPU=(-accel tcg,thread=multi -cpu max,la57=off)
+# Translated, `rep movsb` goes byte by byte, up to 4 ms a page, and the kernel's
+# machine-check safe copies take it where they find it to be fast.
+QEMU_CPU=(-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off)
 [[ ! -w /dev/kvm ]] || QEMU_CPU=(-accel kvm "${QEMU_CPU[@]}")
 
 # A translated CPU on a busy host may stand still for a while: only what lasts

@@ -10,7 +10,7 @@
 # MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
 # of this, one run of 64 pages in 8 stays (all in MB)
 if [[ -n ${QUICK:-} ]]; then
-	MEMORY=320 DATA=500 POOL=230
+	MEMORY=320 DATA=500 POOL=215
 else
 	MEMORY=512 DATA=768 POOL=370
 fi
