@@ -41,8 +41,8 @@ configure() { # configure DIR ARCH FRAGMENT...
 	local dir=$1 arch=$2
 	shift 2
 	mkdir -p "$dir"
-	cat "$@" > "$dir/zs.fragment"
-	# The last word on an option wins; allconfig would warn on each repeat.
+	# The last word on an option wins.
+	cat "$@" | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac > "$dir/zs.fragment"
 	KCONFIG_ALLCONFIG=$dir/zs.fragment kmake "$dir" "$arch" allnoconfig \
 		> "$LOGS/config.log" 2>&1 < /dev/null ||
 		{ cat "$LOGS/config.log" >&2; die "configuring $dir failed"; }
