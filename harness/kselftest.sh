@@ -25,7 +25,8 @@ LIMIT=1500		# seconds a guest may take
 WORK_SECONDS=6		# see zsmalloc_lib.sh
 TESTS=()
 # The kernel's own that allocate huge pages, migrate, swap, or use zram or zswap
-OTHERS=(zram:zram.sh cgroup:test_zswap mm:ksft_compaction.sh mm:ksft_migration.sh)
+OTHERS=(zram:zram.sh cgroup:test_zswap cgroup:test_memcontrol)
+OTHERS+=(mm:ksft_{compaction,migration,memory_failure,thp}.sh)
 
 if [[ -n ${QUICK:-} ]]; then
 	SIDES=ours WORK_SECONDS=2 OTHERS=()
@@ -39,14 +40,8 @@ problems=()
 # build/kselftest/SIDE/tree: that kernel with the selftests.  Files are hard
 # links, and modules are built next to their source: new files only.
 make_tree() { # make_tree SIDE FROM
-	local tree=$WORK/$1/tree from=$2 entry
-	rm -rf "$tree"
-	mkdir -p "$tree"
-	for entry in "$from"/*; do
-		cp -a --link "$entry" "$tree/" 2> /dev/null ||
-			cp -a --reflink=auto "$entry" "$tree/" ||
-			{ disk_hint; die "copying $from to $tree failed"; }
-	done
+	local tree=$WORK/$1/tree
+	link_tree "$2" "$tree"
 	rm -rf "${tree:?}/$SUITE/zsmalloc"
 	cp -rp "$TOP/$SUITE/zsmalloc" "$tree/$SUITE/"
 }
@@ -74,20 +69,27 @@ install_tests() { # with the caller's BUILD
 	done
 	rm -rf "$BUILD/install"
 	make -C "$BUILD/tree/$SUITE" O="$BUILD/x86" ARCH=x86_64 CC="$KCC" \
-		TARGETS="$targets" KSFT_INSTALL_PATH="$BUILD/install" install
+		TARGETS="$targets" KSFT_INSTALL_PATH="$BUILD/install" install &&
+		make -C "$BUILD/tree" O="$BUILD/x86" ARCH=x86_64 CC="$KCC" \
+			INSTALL_MOD_PATH="$BUILD/install/modules" modules_install
 }
 
 # boot SIDE NAME TEST...
 boot() {
 	local side=$1 name=$2 start=$SECONDS status=0
 	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2.log
-	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower
+	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower drives
 	local share='security_model=none,readonly=on,multidevs=remap'
 	shift 2
 	step "$name on $side, in a guest with $MEMORY, $GUEST_CPUS CPUs, 2 nodes"
 	rm -f "$disk"
 	truncate -s "${DISK_MB}M" "$disk"
 	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
+	drives=(-drive "file=$disk,if=virtio,format=raw")
+	if [[ $name == others ]]; then
+		truncate -s "${DISK_MB}M" "$disk.swap"
+		drives+=(-drive "file=$disk.swap,if=virtio,format=raw")
+	fi
 	: > "$results"
 	follow "$results" &
 	follower=$!
@@ -96,9 +98,9 @@ boot() {
 		-initrd "$BUILD/initramfs.gz" \
 		-virtfs "local,path=/,mount_tag=host,$share" \
 		-virtfs "local,path=$dir/install,mount_tag=tests,$share" \
-		-drive "file=$disk,if=virtio,format=raw" || status=$?
+		"${drives[@]}" || status=$?
 	kill "$follower" 2> /dev/null || true
-	rm -f "$disk"
+	rm -f "$disk" "$disk.swap"
 	info "took $(elapsed $((SECONDS - start)))"
 	((status == 0)) || problems+=("$name on $side: QEMU ended with status $status")
 	unexpected "$console" > "$console.checked"
