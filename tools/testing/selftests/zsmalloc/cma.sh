@@ -26,6 +26,7 @@ NODE=$(node_of_block "/sys/devices/system/memory/memory$((FIRST / $(block_pages)
 	skip_test "cannot tell the node of the CMA area"
 need_command timeout
 need_hold
+need_zram
 at_exit free_area
 zswap_off
 count_migrations

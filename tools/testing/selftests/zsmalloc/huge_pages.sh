@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Memory is filled with zsmalloc pages and most of them are freed again, so some
-# are left in nearly every pageblock. Then hugetlb and THP ask for huge pages
-# while swapping goes on.
+# are left in nearly every pageblock. Then kcompactd makes blocks of it, hugetlb
+# and THP ask for huge pages, and the kernel for smaller blocks, while swapping
+# goes on.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 ENOUGH=60	# percent of the free memory has to be had in huge pages
 
-start_test 6
-need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+start_test 9
+need_zram
 need_file /proc/sys/vm/nr_hugepages CONFIG_HUGETLBFS
 need_file /sys/kernel/mm/transparent_hugepage/enabled CONFIG_TRANSPARENT_HUGEPAGE
 need_command mkswap swapon timeout
@@ -24,6 +25,10 @@ for knob in enabled defrag; do
 done
 # Huge pages are to be made by moving pages, not by swapping them out.
 set_for_test /proc/sys/vm/swappiness 0
+PROACTIVE=/proc/sys/vm/compaction_proactiveness
+need_file $PROACTIVE CONFIG_COMPACTION
+set_for_test $PROACTIVE 0
+need_hold
 zswap_off
 count_migrations
 begin_checks
@@ -34,16 +39,9 @@ free_huge() {
 	     END { print n + 0 }' /proc/buddyinfo
 }
 
-# As much as can be made of them
-whole_blocks() {
-	write /proc/sys/vm/drop_caches 3
-	write /proc/sys/vm/compact_memory 1
-	free_huge
-}
-
 fragment() {
 	local free huge
-	WHOLE=$(whole_blocks)
+	write /proc/sys/vm/drop_caches 3
 	free=$(meminfo MemFree)
 	# Most of it does not compress, so it takes nearly as much memory.
 	zram_swap "$((free * 3 / 2))M" lz4 || return
@@ -57,11 +55,48 @@ fragment() {
 
 # got NAME WANTED GOT MS
 got() {
-	say "$1: $3 of $2 huge pages in $4 ms"
+	say "$1: $3 of $2 blocks in $4 ms"
 	figure "huge.$1.wanted" "$2"
 	figure "huge.$1.got" "$3"
 	figure "huge.$1.ms" "$4"
 	(($3 * 100 >= $2 * ENOUGH))
+}
+
+free_for_kernel() { # in pages: those of ZONE_MOVABLE are not for it
+	awk '$4 != "Movable" {
+		for (i = 5; i <= NF; i++)
+			n += $i * 2 ^ (i - 5)
+	} END { print n + 0 }' /proc/buddyinfo
+}
+
+# kcompactd works without being asked.
+proactive() {
+	local before scanned migrations start ms
+	before=$(free_huge) migrations=$(migrated)
+	scanned=$(vm compact_daemon_migrate_scanned)
+	start=$(now_ms)
+	write $PROACTIVE 100
+	wait_for 30 blocks_made $((before * 5 / 4 + 1))
+	ms=$(($(now_ms) - start))
+	write $PROACTIVE 0
+	figure huge.kcompactd.made $(($(free_huge) - before))
+	figure huge.kcompactd.ms "$ms"
+	say "kcompactd: $before blocks of 2 MB before, $(free_huge) after $ms ms, $(($(migrated) - migrations)) pages moved"
+	(($(vm compact_daemon_migrate_scanned) > scanned)) ||
+		fail "kcompactd did not look at any page" || return
+	(($(free_huge) > before && $(migrated) > migrations))
+}
+
+blocks_made() { (($(free_huge) >= $1)); }
+
+# Stacks, tables and buffers: blocks for the kernel
+kernel_blocks() { # kernel_blocks ORDER
+	local want start have
+	want=$(($(free_for_kernel) * 6 / 10 >> $1))
+	start=$(now_ms)
+	hold_set blocks "$1 $want" || return
+	have=$(hold blocks)
+	got "order$1" "$want" "$have" $(($(now_ms) - start))
 }
 
 hugetlb() {
@@ -83,21 +118,15 @@ thp() {
 	got thp "$(load_result thp wanted)" "$(load_result thp got)" "$(load_result thp ms)"
 }
 
-# None may have got lost on the way.
-all_memory_is_back() {
-	local whole
-	whole=$(whole_blocks)
-	say "$whole blocks of 2 MB are whole, $WHOLE were before the test"
-	figure huge.blocks_lost $((WHOLE - whole))
-	# Others have allocated meanwhile.
-	((whole >= WHOLE * 9 / 10))
-}
-
 check "memory is full of zsmalloc pages" fragment
+check "kcompactd makes blocks" proactive
 check "hugetlb gets its pages" hugetlb
 check "THP gets its pages" thp
+insmod "$DIR/zs_hold/zs_hold.ko" mbytes=1
+check "the kernel gets blocks of 8 pages" kernel_blocks 3
+check "... and of 16" kernel_blocks 4
+empty_node
 check "what was moved is intact" end_load fragments
-zram_end_all
-check "all memory is whole again" all_memory_is_back
+check "no zsmalloc page is left" nothing_leaked
 check "no huge page is left in use" test "$(cat /proc/sys/vm/nr_hugepages)" = 0
 ktap_finished

@@ -19,6 +19,7 @@ need_file $SOFT_OFFLINE CONFIG_MEMORY_FAILURE
 need_file $INJECT/corrupt-pfn CONFIG_HWPOISON_INJECT
 need_file /proc/kpageflags CONFIG_PROC_PAGE_MONITOR
 need_hold
+need_zram
 at_exit unpoison
 zswap_off
 count_migrations

@@ -36,6 +36,7 @@ done
 	skip_test "no memory block in ZONE_MOVABLE that can go offline: needs CONFIG_MEMORY_HOTREMOVE, boot with movablecore=1G"
 ((BLOCK_PAGES = $(block_pages)))
 need_hold
+need_zram
 at_exit all_online
 zswap_off
 count_migrations

@@ -11,7 +11,7 @@ MB=64
 ROUNDS=4
 
 start_test 5
-need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+need_zram
 need_command mkswap swapon
 nodes=()
 for dir in /sys/devices/system/node/node[0-9]*; do

@@ -11,7 +11,7 @@ KILL_SECONDS=60		# to kill who takes too much
 LATE_MS=5000		# the longest that another process may have to wait
 
 start_test 6
-need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+need_zram
 need_command mkswap swapon
 need_controller memory
 new_cgroup pressure || skip_test "cannot make a cgroup"

@@ -12,7 +12,7 @@
 read -r -a TREES <<< "${ZSMALLOC_TEST_TREES:-/usr/include/linux /usr/share/perl5}"
 
 start_test 8
-need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+need_zram
 need_command mkfs.ext4 fsck.ext4 fstrim diff
 grep -q -w ext4 /proc/filesystems || skip_test "needs CONFIG_EXT4_FS"
 for i in "${!TREES[@]}"; do

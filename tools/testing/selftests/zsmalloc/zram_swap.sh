@@ -12,8 +12,8 @@ ALGORITHMS=(lz4 zstd lzo-rle)
 MB=64		# the working set
 LIMIT=20	# MB of memory for it
 
-start_test $((${#ALGORITHMS[@]} + 9))
-need_file /sys/class/zram-control/hot_add CONFIG_ZRAM
+start_test $((${#ALGORITHMS[@]} + 10))
+need_zram
 need_command mkswap swapon losetup
 zswap_off
 need_controller memory
@@ -147,10 +147,27 @@ else
 	skip "data that was written back is intact" "needs CONFIG_ZRAM_WRITEBACK"
 fi
 
+# With what a device has in it
+unload() {
+	zram_end_all
+	zram_new && write "$SYS/disksize" 32M &&
+		dd if=/dev/urandom of="$ZRAM" bs=1M count=8 oflag=direct 2> /dev/null ||
+		return
+	(($(vm nr_zspages) > ZSPAGES_BEFORE)) || fail "nothing was stored" || return
+	rmmod zram || return
+	[[ ! -e /sys/class/zram-control ]] || fail "the module is not gone" || return
+	nothing_leaked
+}
+
 check "swap is in use" swap_in_use
 check "a device in use is not removed" busy_is_not_removed
 check "devices come and go while others swap" hot_add_hot_remove
 check "its data is intact" end_swap
 check "reset gives all memory back" reset_empties
 check "no zsmalloc page is left" nothing_leaked
+if [[ -d /sys/module/zram/holders ]] && command -v rmmod > /dev/null; then
+	check "unloading the module frees all" unload
+else
+	skip "unloading the module frees all" "zram is not a module"
+fi
 ktap_finished

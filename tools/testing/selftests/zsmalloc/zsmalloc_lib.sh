@@ -158,6 +158,11 @@ zswap_off() { # so that what is swapped out gets to zram
 	[[ ! -e $ZSWAP/enabled ]] || set_for_test $ZSWAP/enabled N
 }
 
+need_zram() {
+	[[ -e /sys/class/zram-control ]] || modprobe -q zram 2> /dev/null
+	need_file /sys/class/zram-control/hot_add "CONFIG_ZRAM"
+}
+
 zram_new() { # zram_new: sets ZRAM and SYS
 	local n
 	n=$(cat /sys/class/zram-control/hot_add) || return

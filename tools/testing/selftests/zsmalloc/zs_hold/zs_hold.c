@@ -16,6 +16,9 @@
  *		that were written
  *   frame	when read: the page frame in which the object starts whose number
  *		was written
+ *   blocks	when written, ORDER NUMBER: allocates so many blocks of pages, as
+ *		the kernel does for itself, and frees them; when read: how many of
+ *		them it got
  *   objects	how many there are
  *   opened	how often one was opened
  *   checked	how often the contents of one were compared
@@ -451,6 +454,39 @@ static const struct kernel_param_ops frame_ops = {
 	.get = frame_get,
 };
 module_param_cb(frame, &frame_ops, NULL, 0600);
+
+static unsigned int blocks_got;
+
+static int blocks_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned int order, nr, i;
+	struct page *page, *next;
+	LIST_HEAD(blocks);
+
+	if (sscanf(val, "%u %u", &order, &nr) != 2 || order > MAX_PAGE_ORDER)
+		return -EINVAL;
+	for (i = 0; i < nr; i++) {
+		/* Reclaims and compacts, but kills nobody. */
+		page = alloc_pages(GFP_KERNEL | __GFP_RETRY_MAYFAIL |
+				   __GFP_NOWARN, order);
+		if (!page)
+			break;
+		list_add(&page->lru, &blocks);
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	blocks_got = i;
+	list_for_each_entry_safe(page, next, &blocks, lru)
+		__free_pages(page, order);
+	return 0;
+}
+
+static const struct kernel_param_ops blocks_ops = {
+	.set = blocks_set,
+	.get = param_get_uint,
+};
+module_param_cb(blocks, &blocks_ops, &blocks_got, 0600);
 
 module_param_named(objects, nr_objects, uint, 0444);
 module_param_named(opened, opened.counter, int, 0444);
