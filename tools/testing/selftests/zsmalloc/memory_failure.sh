@@ -53,7 +53,7 @@ fill() {
 # Objects that are far from each other
 nth() { echo $(($1 * ($(hold objects) / (SOFT + HARD)))); }
 
-soft_offline() {
+soft_offline() { # soft_offline NAME
 	local i pfn now moved=0
 	for ((i = 0; i < SOFT; i++)); do
 		pfn=$(frame "$(nth $i)") || return
@@ -65,7 +65,7 @@ soft_offline() {
 		((now == pfn || !($(flags_of "$pfn") & POISONED))) || moved=$((moved + 1))
 	done
 	say "$moved of $SOFT pages went offline, their objects are elsewhere"
-	figure memory_failure.soft_offlined "$moved"
+	figure "memory_failure.$1" "$moved"
 	((moved == SOFT))
 }
 
@@ -75,7 +75,7 @@ soft_offline_with_readers() {
 	unpoison
 	fill || return
 	hold_set hold_ms 20 && hold_set open 256 || return
-	soft_offline || status=1
+	soft_offline offlined_while_open || status=1
 	hold_set open 0
 	return "$status"
 }
@@ -130,7 +130,7 @@ pool_goes_on() {
 }
 
 check "a pool is filled" fill
-check "soft offlining moves the objects" soft_offline
+check "soft offlining moves the objects" soft_offline offlined
 check "... also while objects are open" soft_offline_with_readers
 check "the objects are intact" hold_is_intact
 check "a hard failure is reported" hard_offline
