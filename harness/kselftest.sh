@@ -30,7 +30,7 @@ OTHERS+=(mm:ksft_{compaction,migration,memory_failure,thp}.sh)
 
 if [[ -n ${QUICK:-} ]]; then
 	SIDES=ours WORK_SECONDS=2 OTHERS=()
-	TESTS=(zsmalloc:{zram_swap,cma,memory_offline}.sh)
+	TESTS=(zsmalloc:{zram_swap,memory_failure}.sh)
 fi
 if [[ -n ${SELFTESTS:-} ]]; then
 	TESTS=() OTHERS=()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # make test: everything that is tested, in one go.
-#   self-test of the harness, KUnit on user-mode Linux and on x86-64, and a
-#   short make run.  Ends with "N passed, N failed" alone on its line.
+#   self-test of the harness, KUnit on user-mode Linux and on x86-64, a short
+#   make run and a short make selftest.  Ends with "N passed, N failed" alone on its line.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 passed=0 failed=0 start=$SECONDS
@@ -41,6 +41,8 @@ if "$HARNESS/deps.sh" tree build guest && "$HARNESS/tree.sh"; then
 	counted 'KUnit, user-mode Linux' "$BUILD/kunit-uml.count" kunit uml uml
 	counted 'KUnit, x86-64' "$BUILD/kunit-x86.count" kunit x86 x86-debug
 	one 'make run, short' env QUICK=1 "$HARNESS/run.sh"
+	counted 'make selftest, short' "$BUILD/kselftest.count" \
+		env QUICK=1 "$HARNESS/kselftest.sh"
 else
 	add 0 1
 	echo "FAILED: setting up the tools and the tree"
