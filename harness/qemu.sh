@@ -4,16 +4,19 @@
 GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
-# KVM where there is one, else QEMU's own translation, one thread per CPU
-# Translated, `rep movsb` goes byte by byte, up to 4 ms a page, and the kernel's
-# machine-check safe copies take it where they find it to be fast.
+# KVM where there is one, else QEMU's own translation, one thread per CPU.
+# QEMU looks for translations of a page at each store to it.  Where a page held
+# the text of programs before there are thousands of them, and a store takes up
+# to 0.2 s: one for each address at which the text was mapped.  So programs are
+# mapped where they always are (norandmaps), and the kernel copies words, not
+# bytes, as it would in `rep movsb` (erms).
 QEMU_CPU=(-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off)
 [[ ! -w /dev/kvm ]] || QEMU_CPU=(-accel kvm "${QEMU_CPU[@]}")
 
 # A translated CPU on a busy host may stand still for a while: only what lasts
 # longer than that is a lockup.
 GUEST_CMDLINE='console=ttyS0 panic=-1 tsc=reliable watchdog_thresh=30'
-GUEST_CMDLINE+=' rcupdate.rcu_cpu_stall_timeout=60'
+GUEST_CMDLINE+=' rcupdate.rcu_cpu_stall_timeout=60 norandmaps'
 
 # guest VMLINUX MEMORY SECONDS CONSOLE RESULTS CMDLINE [QEMU-ARGS...]
 # Boots a kernel, console and results (ttyS1) going to files.  Returns QEMU's
