@@ -139,22 +139,25 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 	return fit;
 }
 
-/* From the largest size down, as that is the one neighbours may share. */
+/* From the largest size down, as that is the one that smaller ones may share. */
 static void __init zs_init_geometries(void)
 {
+	unsigned int step = ZS_NR_STEPS, shared = 0;
 	struct zs_geometry *geo = NULL;
-	unsigned int step = ZS_NR_STEPS;
 
 	while (step--) {
 		struct zs_geometry fit;
+		unsigned int cost;
 
 		fit = zs_fit(ZS_MIN_SIZE + step * ZS_SIZE_STEP, PAGE_SIZE,
 			     ZS_MAX_PAGES, ZS_MAX_SLOTS);
-		if (!geo || fit.pages != geo->pages || fit.slots != geo->slots) {
+		cost = zs_slot_cost(fit.pages, fit.slots, PAGE_SIZE);
+		if (!geo || shared > cost + cost / ZS_SHARE_SLACK) {
 			geo = &zs_geos[zs_nr_geos++];
 			*geo = fit;
+			shared = cost;
 		}
-		if (fit.slots == 1)
+		if (geo->slots == 1)
 			zs_huge_size = fit.size - ZS_SIZE_STEP + 1;
 		zs_geo_of_step[step] = zs_nr_geos - 1;
 	}

@@ -75,15 +75,18 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
  * Geometry
  * ========
  *
- * Sizes are rounded up to steps of 16 bytes, on any page size.  Neighbouring
- * steps that would get the same number of slots from the same number of pages
- * share one class, that of the largest of them.
+ * Sizes are rounded up to steps of 16 bytes, on any page size.  A step has a
+ * class of its own only if its objects would take more than 1/ZS_SHARE_SLACK
+ * above that in slots of the next larger class: a class costs memory, too, as it
+ * mostly has a zspage that is not full.  So the larger pages are, the fewer classes
+ * are best: in a pool of any size, as the square root of the page size.
  */
 #define ZS_SIZE_STEP		16U
 #define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
 #define ZS_NR_STEPS		((PAGE_SIZE - ZS_MIN_SIZE) / ZS_SIZE_STEP + 1)
 #define ZS_MAX_PAGES		CONFIG_ZSMALLOC_CHAIN_SIZE
-#define ZS_FIT_SLACK		80
+#define ZS_FIT_SLACK		64
+#define ZS_SHARE_SLACK		(128 >> (PAGE_SHIFT - 12) / 2)
 
 /**
  * struct zs_geometry - how the zspages of one class are cut
@@ -163,10 +166,10 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  and the moves of their pages.  zs_free() takes it in atomic context:
  *	  no sleeping, no unbounded walk and no freeing of pages under it.
  * @inuse: slots in use, the sum of zspage->inuse
+ * @groups: a bit for each list of @zspages that is not empty, to find one at once
  * @nr: zspages on each list
  * @zspages: the zspages that have pages, by fullness; of each group the last
  *	     used first
- * @groups: a bit for each list that is not empty, to find one at once
  * @stubs: those that have none any more
  * @nr_stubs: how many these are
  * @stub_bytes: memory that stubs take: descriptors and links
@@ -183,9 +186,9 @@ struct size_class {
 	spinlock_t		lock ____cacheline_aligned_in_smp;
 
 	unsigned long		inuse __guarded_by(&lock);
+	unsigned long		groups __guarded_by(&lock);
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
-	unsigned long		groups __guarded_by(&lock);
 	struct list_head	stubs __guarded_by(&lock);
 	unsigned long		nr_stubs __guarded_by(&lock);
 	unsigned long		stub_bytes __guarded_by(&lock);

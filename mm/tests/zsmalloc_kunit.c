@@ -278,6 +278,41 @@ static void classes_ascend_and_cover_every_size(struct kunit *test)
 	}
 }
 
+/* In 1/256 bytes, the descriptor included */
+static unsigned int slot_cost(const struct zs_geometry *geo)
+{
+	size_t bytes = geo->pages * PAGE_SIZE +
+		       zspage_descriptor_size(geo->pages, geo->slots);
+
+	return bytes * 256 / geo->slots;
+}
+
+/* What a slot may cost that is used although there is one at @cost */
+static unsigned int most_for(unsigned int cost)
+{
+	return cost + cost / ZS_SHARE_SLACK;
+}
+
+static void sizes_share_a_class_where_it_costs_little(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	const struct zs_geometry *geo;
+	unsigned int nr, size;
+
+	for (size = ZS_MIN_SIZE; size <= PAGE_SIZE; size += ZS_SIZE_STEP) {
+		struct zs_geometry own = zs_fit(size, PAGE_SIZE, ZS_MAX_PAGES,
+						ZS_MAX_SLOTS);
+
+		KUNIT_EXPECT_LE(test, slot_cost(&test_class(t, size)->geo),
+				most_for(slot_cost(&own)));
+	}
+	/* And no class that could be done without */
+	geo = zs_geometries(&nr);
+	for (unsigned int i = 1; i < nr; i++)
+		KUNIT_EXPECT_GT(test, slot_cost(&geo[i]),
+				most_for(slot_cost(&geo[i - 1])));
+}
+
 static void handles_hold_at_their_limits(struct kunit *test)
 {
 	static const unsigned int slots[] = { 0, 1, ZS_MAX_SLOTS - 1 };
@@ -2175,6 +2210,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
 	KUNIT_CASE(only_straddling_objects_are_copied),
 	KUNIT_CASE(geometry_fits),
+	KUNIT_CASE(sizes_share_a_class_where_it_costs_little),
 	KUNIT_CASE(classes_ascend_and_cover_every_size),
 	KUNIT_CASE(handles_hold_at_their_limits),
 	KUNIT_CASE(zspages_are_freed_with_their_last_object),
