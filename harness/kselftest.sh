@@ -19,6 +19,7 @@ SIDES=${SIDES:-ours base}
 DISK_MB=1024
 
 MEMORY=1536M
+DIMM=256M		# that can be unplugged
 # For ours two nodes with CMA and movable memory; the kernel's own want none of it
 declare -A CMDLINE=([zsmalloc]='numa=fake=2 cma=64M movablecore=1G' [others]='')
 LIMIT=1500		# seconds a guest may take
@@ -61,7 +62,7 @@ build_side() { # build_side SIDE
 	mkdir -p "$LOGS"
 	kernel_env
 	configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
-		"$CONFIGS/x86-selftest.config" "$TOP/$SUITE/zsmalloc/config"
+		"$CONFIGS"/{host-root,x86-selftest}.config "$TOP/$SUITE/zsmalloc/config"
 	build "$BUILD/x86" x86_64 vmlinux "$1, kernel" 1350
 	build "$BUILD/x86" x86_64 modules "$1, symbols for modules" 0
 	build "$BUILD/x86" x86_64 headers "$1, headers" 0
@@ -88,27 +89,31 @@ install_tests() { # with the caller's BUILD
 boot() {
 	local side=$1 name=$2 start=$SECONDS status=0
 	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2.log
-	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower drives
-	local share='security_model=none,readonly=on,multidevs=remap'
+	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower devices
+	local memory=$MEMORY share='security_model=none,readonly=on,multidevs=remap'
 	shift 2
 	step "$name on $side, in a guest with $MEMORY, $GUEST_CPUS CPUs"
 	rm -f "$disk"
 	truncate -s "${DISK_MB}M" "$disk"
 	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
-	drives=(-drive "file=$disk,if=virtio,format=raw")
-	if [[ $name == others ]]; then
+	devices=(-drive "file=$disk,if=virtio,format=raw")
+	if [[ $name == zsmalloc ]]; then
+		memory+=,slots=1,maxmem=4G
+		devices+=(-object "memory-backend-ram,id=dimm,size=$DIMM")
+		devices+=(-device "pc-dimm,memdev=dimm")
+	else
 		truncate -s "${DISK_MB}M" "$disk.swap"
-		drives+=(-drive "file=$disk.swap,if=virtio,format=raw")
+		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
 	fi
 	: > "$results"
 	follow "$results" &
 	follower=$!
-	guest "$dir/x86/vmlinux" "$MEMORY" "$LIMIT" "$console" "$results" \
+	guest "$dir/x86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
 		"${CMDLINE[$name]} zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$(IFS=,; echo "$*")" \
 		-initrd "$BUILD/initramfs.gz" \
 		-virtfs "local,path=/,mount_tag=host,$share" \
 		-virtfs "local,path=$dir/install,mount_tag=tests,$share" \
-		"${drives[@]}" || status=$?
+		"${devices[@]}" || status=$?
 	kill "$follower" 2> /dev/null || true
 	rm -f "$disk" "$disk.swap"
 	info "took $(elapsed $((SECONDS - start)))"

@@ -43,3 +43,26 @@ event_hits() {
 		/hitcount:/ && $0 ~ "^\\{ *[a-z_]+: *" value " *\\}" { n += $NF }
 		END { print n + 0 }' "$TRACING/$1/hist"
 }
+
+# The host's root, read-only, but for memory mounted over some directories
+host=/host
+host_root() {
+	mkdir -p $host
+	mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=loose,ro \
+		host $host || fail "cannot mount the host's root"
+	for dir in tmp run mnt; do
+		mount -t tmpfs -o size=64m $dir $host/$dir || fail "cannot mount on /$dir"
+	done
+	mount -t proc proc $host/proc
+	mount -t sysfs sysfs $host/sys
+	mount -t debugfs debug $host/sys/kernel/debug
+	mount -t tracefs trace $host/sys/kernel/tracing
+	mount -t devtmpfs dev $host/dev
+	mkdir -p $host/dev/shm $host/dev/pts
+	mount -t tmpfs -o size=64m shm $host/dev/shm
+	mount -t devpts pts $host/dev/pts
+	ln -s /proc/self/fd $host/dev/fd
+	ln -s /proc/self/fd/0 $host/dev/stdin
+	ln -s /proc/self/fd/1 $host/dev/stdout
+	ln -s /proc/self/fd/2 $host/dev/stderr
+}

@@ -4,7 +4,7 @@
 # Memory blocks that are full of zsmalloc pages are taken offline and online
 # again: with nobody at them, with users that read, write, allocate and free, with
 # objects that are held open for a while, and with objects that are held open all
-# the time.
+# the time. Then a memory device is unplugged while it is used, if there is one.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
@@ -15,17 +15,24 @@ HOLD_MS=50	# for how long
 LIMIT=45	# seconds until a block has to be offline
 MEMORY=/sys/devices/system/memory
 
-start_test 9
+start_test 11
 need_file $MEMORY/block_size_bytes CONFIG_MEMORY_HOTPLUG
 need_command timeout
 NODE=
 blocks=()
+DEVICE=		# that can be unplugged
+device_blocks=()
 for dir in "$MEMORY"/memory[0-9]*; do
+	if [[ -e $dir/firmware_node/eject ]]; then
+		device=$(realpath "$dir/firmware_node")
+		[[ $device != "${DEVICE:=$device}" ]] || device_blocks+=("$dir")
+		continue
+	fi
 	# What must not be moved may be in any zone but this.
 	[[ $(cat "$dir/state") == online && $(cat "$dir/valid_zones") == Movable ]] ||
 		continue
 	[[ -z $NODE || -e $dir/node$NODE ]] || continue
-	((${#blocks[@]} < BLOCKS)) || break
+	((${#blocks[@]} < BLOCKS)) || continue
 	# Some hold what the kernel took while it booted: they never go.
 	write "$dir/state" offline || continue
 	write "$dir/state" online_movable
@@ -124,19 +131,22 @@ again() {
 	return "$status"
 }
 
-users_active() {
+while_used() { # while_used COMMAND...
 	local status=0
 	fill || return
 	zram_swap 128M || return
 	start_load users -m 64 -n 3 || return
 	start_compaction "$SYS"
 	hold_set churn 1
-	take_offline users || status=1
-	none_inside || status=1
+	"$@" || status=1
 	stop_compaction || status=1
 	end_load users || status=1
 	zram_end_all
 	return "$status"
+}
+
+users_active() {
+	take_offline users && none_inside
 }
 
 open_for_a_while() {
@@ -167,13 +177,49 @@ closed_again() {
 	take_offline closed && none_inside
 }
 
+no_device_blocks() {
+	local dir
+	for dir in "${device_blocks[@]}"; do
+		[[ ! -e $dir ]] || return
+	done
+}
+
+# As its owner does who wants the memory back
+unplug() {
+	local start total
+	start=$(now_ms)
+	total=$(meminfo MemTotal)
+	write "$DEVICE/eject" 1 || fail "it cannot be ejected" || return
+	wait_for "$LIMIT" no_device_blocks || fail "it was not ejected" || return
+	say "unplugged in $(($(now_ms) - start)) ms, $((total - $(meminfo MemTotal))) MB"
+	figure offline.unplugged.ms "$(($(now_ms) - start))"
+	((total - $(meminfo MemTotal) >= ${#device_blocks[@]} * (BLOCK_PAGES * PAGE_SIZE >> 20) - 1))
+}
+
+device_is_unplugged() {
+	blocks=("${device_blocks[@]}")
+	all_online
+	NODE=$(node_of_block "${blocks[0]}") || return
+	while_used unplug
+}
+
 check "memory goes offline" undisturbed
 check "the objects are intact" hold_is_intact
 check "... again and again, as it fills" again
-check "... while it is used and compacted" users_active
+check "... while it is used and compacted" while_used users_active
 check "... while objects are opened for $HOLD_MS ms" open_for_a_while
 check "the objects are intact after that" hold_is_intact
 check "objects that are held open leave the memory" open_all_the_time
 check "... and it goes offline once they are closed" closed_again
 check "the objects are intact at the end" hold_is_intact
+all_online
+if ((${#device_blocks[@]})); then
+	check "a memory device is unplugged while it is used" device_is_unplugged
+	check "the objects are intact without it" hold_is_intact
+else
+	for what in "a memory device is unplugged while it is used" \
+			"the objects are intact without it"; do
+		skip "$what" "there is none, as QEMU's pc-dimm with CONFIG_ACPI_HOTPLUG_MEMORY"
+	done
+fi
 ktap_finished
