@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # make bench: the base kernel's zsmalloc and this project's side by side, with
 # the same benchmark (bench/zs_bench.c) built into the same kernel.
-#   BENCH_PLATFORMS  "x86 uml" (default), or one of them
+#   BENCH_PLATFORMS  "x86 uml" (default), or others:
 #                    x86: instructions, counted by QEMU on one CPU, exact
 #                    uml: nanoseconds at native speed on two CPUs; wants an
 #                         idle machine
+#                    arm64_16k, arm64_64k: as x86, with larger pages
+#                    users: zram and zswap, instructions of whole system calls
+#                    users_2: the same and fio and sort on two translated CPUs,
+#                         time; wants an idle machine, too
+#   BENCH_ONLY       what to measure, of "density speed pools curve migrate
+#                    latency wakeup", separated by commas (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
-# Ends with a table, which is also in build/bench/bench.csv.  Fails when an
+# Ends with a table, which is also in build/bench/bench.csv, and as a plot in
+# bench.svg.  Fails when an
 # object had wrong contents or the kernel complained.
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 . "$HARNESS/qemu.sh"
@@ -18,19 +25,24 @@ ROUNDS=${ROUNDS:-3}
 PLATFORMS=${BENCH_PLATFORMS:-x86 uml}
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
-MEMORY=2G
+ONLY=${BENCH_ONLY:-all}
+declare -A NAMES=(
+	[x86]='x86-64, 1 CPU: instructions where not said'
+	[uml]='UML, native, 2 CPUs: ns where not said'
+	[users]='x86-64, 1 CPU: instructions per page'
+	[users_2]='x86-64, 2 CPUs, translated: ns per page where not said'
+	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions where not said'
+	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions where not said'
+)
 
-GUEST_CPUS=1
-QEMU_CPU=(-accel tcg -icount 'shift=0,sleep=off' -cpu 'max,la57=off')
-# A repeated string instruction counts as one instruction per repetition, of one
-# byte or of eight: have the kernel copy without them, whichever way it does it.
-GUEST_CMDLINE+=' clearcpuid=rep_good,erms,fsrm'
+TRANSLATED=("${QEMU_CPU[@]}")
+COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
 
 problems=()
 
 # KEY|what|better: - less, + more, = neither
 keys() {
-	local n
+	local n mb what text
 	cat <<- EOT
 	speed.malloc_1|zs_malloc, 1 thread|-
 	speed.malloc_2|zs_malloc, 2 threads|-
@@ -44,7 +56,10 @@ keys() {
 	speed.read_random_1|read 40,000 objects, random order, 1 thread|-
 	speed.read_random_2|read 40,000 objects, random order, 2 threads|-
 	speed.write_1|write 500 bytes|-
-	speed.straddling|objects in two pages, %|-
+	speed.straddling|objects in two pages, all sizes equally frequent, %|-
+	speed.straddling_bytes|... bytes copied per read of any object|-
+	pools.one|read, free, malloc by 2 threads, one pool|-
+	pools.own|... a pool for each|-
 	migrate.cost|migrate a page|-
 	migrate.failed|pages that fail to migrate|-
 	migrate.open_tried|64 objects open: pages to migrate|=
@@ -52,14 +67,49 @@ keys() {
 	migrate.open_failed|64 objects open: pages that fail|-
 	migrate.open_cost|64 objects open: migrate a page, CPU time|-
 	migrate.open_elapsed|64 objects open: migrate a page, with waiting|-
-	latency.quiet_p50|checked read, quiet: p50|-
-	latency.quiet_p99|checked read, quiet: p99|-
-	latency.quiet_p999|checked read, quiet: p99.9|-
-	latency.moving_p50|checked read, all pages moving: p50|-
-	latency.moving_p99|checked read, all pages moving: p99|-
-	latency.moving_p999|checked read, all pages moving: p99.9|-
-	latency.moves_per_ms|pages moved per ms meanwhile|+
 	EOT
+	for what in latency.quiet latency.moving latency.packing wakeup.reading \
+			wakeup.moving wakeup.packing; do
+		case $what in
+		latency.quiet)  text='checked read, quiet' ;;
+		latency.moving) text='checked read, all pages moving' ;;
+		latency.packing) text='checked read, pool being compacted' ;;
+		wakeup.reading) text='wake-up during reads' ;;
+		wakeup.moving)  text='wake-up during migration' ;;
+		wakeup.packing) text='wake-up during compaction' ;;
+		esac
+		printf '%s\n' "${what}_p50|$text: p50|-" "${what}_p99|$text: p99|-" \
+			"${what}_p999|$text: p99.9|-" "${what}_max|$text: longest|-"
+	done
+	cat <<- EOT
+	latency.moves_per_ms|pages moved per ms meanwhile|+
+	latency.packed_per_ms|pages given back per ms meanwhile|+
+	EOT
+	for what in zram zswap; do
+		for n in 1 2; do
+			text="$what, $n processes"
+			cat <<- EOT
+			users.${what}_store_$n|$text: page out|-
+			users.${what}_load_$n|$text: touch what is paged out|-
+			users.${what}_unmap_$n|$text: munmap of 256 MB paged out|-
+			EOT
+		done
+	done
+	for what in fio fio_moving; do
+		text=$([[ $what == fio ]] || echo ', compacting in a loop')
+		for n in 1 4; do
+			cat <<- EOT
+			users.${what}_randread_$n|fio on zram$text: random reads per s, $n jobs|+
+			users.${what}_randwrite_$n|fio on zram$text: random writes per s, $n jobs|+
+			EOT
+		done
+	done
+	echo 'users.sort|sort in a quarter of the memory it wants, s|-'
+	for what in malloc read free; do
+		for mb in 4 16 64 256 1024; do
+			echo "curve.${what}_$mb|$what, pool of $mb MB|-"
+		done
+	done
 	for n in 4000 40000 400000; do
 		cat <<- EOT
 		$n.density|$n objects: bytes stored / all memory, %|+
@@ -85,7 +135,7 @@ make_tree() { # make_tree SIDE FROM
 	[[ $(cat "$dir/origin" 2> /dev/null) == "$from" ]] || rm -rf "$dir"
 	link_tree "$from" "$dir/tree"
 	echo "$from" > "$dir/origin"
-	cp -p "$HARNESS/bench/zs_bench.c" "$dir/tree/mm/"
+	cp "$HARNESS/bench/zs_bench.c" "$dir/tree/mm/"	# newer than its object
 	cp --remove-destination "$from/mm/Makefile" "$dir/tree/mm/Makefile"
 	cat >> "$dir/tree/mm/Makefile" <<- 'EOT'
 	obj-y += zs_bench.o
@@ -102,29 +152,70 @@ build_side() { # build_side SIDE PLATFORM
 	mkdir -p "$LOGS"
 	kernel_env
 	case $2 in
-	x86)
-		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config"
+	x86 | users | users_2)
+		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
+			"$CONFIGS/host-root.config"
 		build "$BUILD/x86" x86_64 vmlinux "$1, x86" 920
 		;;
 	uml)
 		configure "$BUILD/uml" um "$HARNESS/bench/uml.config"
 		build "$BUILD/uml" um linux "$1, UML" 590
 		;;
+	arm64_*)
+		local CROSS=aarch64-linux-gnu- size=${2#arm64_}
+		mkdir -p "$BUILD/$2"
+		echo "CONFIG_ARM64_${size^^}_PAGES=y" > "$BUILD/$2/pages.config"
+		configure "$BUILD/$2" arm64 "$HARNESS/bench/arm64.config" \
+			"$BUILD/$2/pages.config"
+		build "$BUILD/$2" arm64 Image "$1, $2" 900
+		;;
 	esac
+}
+
+users() { # users SIDE COUNTED CONSOLE [CMDLINE]
+	local swap=$BENCH/swap.img status=0
+	truncate -s 1G "$swap"
+	guest "$BENCH/$1/x86/vmlinux" 1536M "$LIMIT" "$3" "$3.results" \
+		"zs.job=users zs.args=$2 ${4:-}" -initrd "$BUILD/initramfs.gz" \
+		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
+		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" \
+		-drive "file=$swap,if=virtio,format=raw" || status=$?
+	rm -f "$swap"
+	return "$status"
 }
 
 boot() { # boot SIDE PLATFORM ROUND
 	local dir=$BENCH/$1 console=$BENCH/$1/$2-$3.log start=$SECONDS status=0
+	local GUEST_CPUS=1 QEMU_CPU
 	step "Round $3 of $ROUNDS: $1 on $2 (a minute or two)"
 	case $2 in
 	x86)
-		guest "$dir/x86/vmlinux" "$MEMORY" "$LIMIT" "$console" /dev/null \
-			'' || status=$?
+		# A repeated string instruction counts as one instruction per
+		# repetition, of one byte or of eight: have the kernel copy without
+		# them, whichever way it does it.
+		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
+		guest "$dir/x86/vmlinux" 2G "$LIMIT" "$console" '' \
+			"zs_bench=$ONLY clearcpuid=rep_good,erms,fsrm" || status=$?
 		;;
 	uml)
 		TMPDIR=/dev/shm timeout --foreground -k 5 "$LIMIT" "$dir/uml/linux" \
-			"mem=$MEMORY" seccomp=on ncpus=2 stderr=1 panic=-1 \
-			> "$console" 2>&1 < /dev/null || status=$?
+			mem=2G seccomp=on ncpus=2 stderr=1 panic=-1 \
+			"zs_bench=$ONLY" > "$console" 2>&1 < /dev/null || status=$?
+		;;
+	users)
+		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
+		users "$1" 1 "$console" clearcpuid=rep_good,erms,fsrm || status=$?
+		;;
+	users_2)
+		GUEST_CPUS=2 QEMU_CPU=("${TRANSLATED[@]}")
+		users "$1" 0 "$console" || status=$?
+		;;
+	arm64_*)
+		local GUEST_MACHINE=(qemu-system-aarch64 -machine virt)
+		local GUEST_CMDLINE='console=ttyAMA0 panic=-1'
+		QEMU_CPU=("${COUNTED[@]}" -cpu cortex-a76)
+		guest "$dir/$2/arch/arm64/boot/Image" 4G "$LIMIT" "$console" '' \
+			"zs_bench=$ONLY" || status=$?
 		;;
 	esac
 	info "took $(elapsed $((SECONDS - start)))"
@@ -173,19 +264,30 @@ summary() {
 	}' - "$BENCH/values" > "$BENCH/bench.csv"
 }
 
+names() { # as awk takes them
+	local platform
+	for platform in "${!NAMES[@]}"; do
+		echo "$platform=${NAMES[$platform]}"
+	done
+}
+
 table() {
-	awk -F, -v rounds="$ROUNDS" '
+	awk -F, -v names="$(names)" '
+	function name(platform,   n, i, all) {
+		n = split(names, all, "\n")
+		for (i = 1; i <= n; i++)
+			if (index(all[i], platform "=") == 1)
+				return substr(all[i], length(platform) + 2)
+	}
 	function spread(m, a, b) { return m + 0 ? sprintf("%.1f", (b - a) * 100 / m) : "-" }
 	NR == 1 { next }
 	$1 != last {
 		last = $1
-		printf "\n  %-50s %12s %6s %12s %6s %7s\n", $1 == "x86" ? \
-			"x86-64, 1 CPU: instructions where not said" : \
-			"UML, native, 2 CPUs: ns where not said", \
+		printf "\n  %-58s %12s %6s %12s %6s %7s\n", name($1), \
 			"base", "+-%", "ours", "+-%", "ratio"
 	}
 	{
-		printf "%s %-50s %12s %6s %12s %6s %7s\n", $4, $3, $5, \
+		printf "%s %-58s %12s %6s %12s %6s %7s\n", $4, $3, $5, \
 			spread($5, $6, $7), $8, spread($8, $9, $10), $11
 	}' "$BENCH/bench.csv"
 	printf '\n  Medians of %s boots each, speeds the best of 5 in each; +-%%: from the lowest to the highest, in %% of the median.\n' "$ROUNDS"
@@ -208,11 +310,17 @@ main() {
 	local platform side round
 	[[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS=$ROUNDS is not a number"
 	for platform in $PLATFORMS; do
-		[[ $platform == x86 || $platform == uml ]] ||
-			die "BENCH_PLATFORMS: x86 and uml, not '$platform'"
+		[[ -n ${NAMES[$platform]:-} ]] ||
+			die "BENCH_PLATFORMS: ${!NAMES[*]}, not '$platform'"
 	done
 	"$HARNESS/deps.sh" tree build guest
+	[[ $PLATFORMS != *arm64* ]] || "$HARNESS/deps.sh" arm64
+	if [[ $PLATFORMS == *users* ]]; then
+		"$HARNESS/deps.sh" selftest
+		"$HARNESS/initramfs.sh"
+	fi
 	[[ -n ${BENCH_TREE:-} ]] || "$HARNESS/tree.sh"
+	[[ $PLATFORMS != *users* ]] || "$HARNESS/data.sh"
 	need_space "$BUILD" 4000 "the benchmark's kernels"
 	lock_bench
 	step "Making the two trees (about 20 seconds)"
@@ -237,6 +345,8 @@ main() {
 	done
 	summary
 	table
+	awk -F, -v names="$(names)" -f "$HARNESS/bench/plot.awk" \
+		"$BENCH/bench.csv" > "$BENCH/bench.svg"
 	if ((${#problems[@]})); then
 		printf '\nproblem: %s\n' "${problems[@]}"
 		verdict "bench: FAILED, ${#problems[@]} problems"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
-#   check model)
+#   check model arm64)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -62,6 +62,10 @@ for group; do
 		want numactl have_cmd migratepages
 		want libcap-dev have_header sys/capability.h
 		want libnuma-dev have_header numa.h
+		;;
+	arm64)
+		want gcc-aarch64-linux-gnu have_cmd aarch64-linux-gnu-gcc
+		want qemu-system-arm have_cmd qemu-system-aarch64
 		;;
 	model)
 		want spin have_cmd spin

@@ -3,7 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 OUT=$BUILD/initramfs.gz
-PROGRAMS=(zsrun zssoak zsswapon)
+PROGRAMS=(zsrun zssoak zsswapon zsusers)
 
 if [[ -f $OUT && -z $(find "$HARNESS/guest" "$0" -newer "$OUT" -print -quit) ]]; then
 	exit 0

@@ -126,10 +126,11 @@ kernel_env() {
 	fi
 }
 
-# kmake BUILD-DIR ARCH ARGS...
+# kmake BUILD-DIR ARCH ARGS...: with the compiler whose names begin with $CROSS
 kmake() {
 	local dir=$1 arch=$2
 	shift 2
-	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CC="$KCC" HOSTCC="$KCC" \
+	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CROSS_COMPILE="${CROSS:-}" \
+		CC="${KCC%gcc}${CROSS:-}gcc" HOSTCC="$KCC" \
 		--no-print-directory "$@"
 }

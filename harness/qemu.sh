@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2054
 # Starts a guest.  Sourced after lib.sh.
 
+GUEST_MACHINE=(qemu-system-x86_64 -machine q35)
 GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
@@ -19,20 +20,22 @@ GUEST_CMDLINE='console=ttyS0 panic=-1 tsc=reliable watchdog_thresh=30'
 GUEST_CMDLINE+=' rcupdate.rcu_cpu_stall_timeout=60 norandmaps'
 
 # guest VMLINUX MEMORY SECONDS CONSOLE RESULTS CMDLINE [QEMU-ARGS...]
-# Boots a kernel, console and results (ttyS1) going to files.  Returns QEMU's
-# status, 124 when the guest took longer than SECONDS.
+# Boots a kernel, console and results (ttyS1) going to files; RESULTS may be
+# empty.  Returns QEMU's status, 124 when the guest took longer than SECONDS.
 guest() {
 	local vmlinux=$1 memory=$2 seconds=$3 console=$4 results=$5 cmdline=$6
 	local status=0
 	shift 6
 	[[ -f $vmlinux ]] || die "no kernel at $vmlinux"
 	: > "$console"
-	: > "$results"
-	timeout --foreground -k 5 "$seconds" qemu-system-x86_64 \
-		-machine q35 -smp "$GUEST_CPUS" -m "$memory" "${QEMU_CPU[@]}" \
+	if [[ -n $results ]]; then
+		: > "$results"
+		set -- -serial "file:$results" "$@"
+	fi
+	timeout --foreground -k 5 "$seconds" "${GUEST_MACHINE[@]}" \
+		-smp "$GUEST_CPUS" -m "$memory" "${QEMU_CPU[@]}" \
 		-nodefaults -no-user-config -display none -no-reboot \
-		-serial "file:$console" -serial "file:$results" \
-		-kernel "$vmlinux" \
+		-serial "file:$console" -kernel "$vmlinux" \
 		-append "$GUEST_CMDLINE $cmdline" \
 		"$@" > "$console.qemu" 2>&1 < /dev/null || status=$?
 	if ((status == 124 || status == 137)); then

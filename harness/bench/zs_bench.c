@@ -2,7 +2,8 @@
 /*
  * Benchmark of zsmalloc, for any implementation of it: only the public API and
  * the migration core are used.  harness/bench.sh builds this file into a kernel
- * that runs it at the end of boot and powers off.
+ * that runs it at the end of boot and powers off, if its command line says
+ * "zs_bench=" and what to measure, or "all".
  *
  * Results are lines "ZSBENCH <scenario>.<what> <value>" on the console.  Times
  * are in nanoseconds; where the machine counts instructions as time (QEMU with
@@ -14,6 +15,7 @@
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
+#include <linux/hrtimer.h>
 #include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
@@ -21,11 +23,13 @@
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/moduleparam.h>
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/reboot.h>
-#include <linux/sched/cputime.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
+#include <linux/sched/cputime.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
@@ -40,12 +44,14 @@
 #define now_ns()	ktime_get_ns()
 #endif
 
-#define MAX_OBJECTS	400000U
+#define MAX_OBJECTS	700000U		/* about 1 GB */
 #define SPEED_OBJECTS	40000U
 #define NR_HOT		64U		/* objects read over and over, or held open */
 #define HOT_ROUNDS	4000U
 #define WRITE_SIZE	500U
 #define NR_SAMPLES	200000U
+#define NR_WAKEUPS	20000U
+#define WAKEUP_NS	(50 * NSEC_PER_USEC)
 #define REPEAT		5		/* the best time counts: the host is busy, too */
 #define MAX_PFNS	65536U
 #define BATCH		32		/* pages per migrate_pages(), as compaction */
@@ -62,16 +68,17 @@ struct worker {
 
 static struct worker workers[MAX_THREADS];
 static atomic_t nr_ready;
-static bool migrator_stop;
+static bool disturber_stop;
 
 /* The objects, all allocated before anything is measured */
 static struct zs_pool *pool;
+static struct zs_pool *own_pool[MAX_THREADS];	/* or the same for all */
 static unsigned int nr_objects;
 static unsigned long *handles;		/* 0: freed */
-static u16 *sizes;
+static u32 *sizes;
 static u32 *order;			/* a random order of them */
 static unsigned long hot[MAX_THREADS][NR_HOT];
-static u16 hot_size[MAX_THREADS][NR_HOT];
+static u32 hot_size[MAX_THREADS][NR_HOT];
 static u32 *samples;
 static unsigned long *pfns;
 static void *expected;
@@ -107,11 +114,11 @@ static void fill(void *buf, unsigned int i, unsigned int size)
 	}
 }
 
-/* 64 bytes to a page, 10 % of them a page, 1.5 KB in the mean */
+/* 64 bytes to a page, 10 % of them a page, 3/8 of a page in the mean */
 static unsigned int random_size(struct rnd_state *rnd)
 {
-	u32 a = prandom_u32_state(rnd) % 3584;
-	u32 b = prandom_u32_state(rnd) % 3584;
+	u32 a = prandom_u32_state(rnd) % (PAGE_SIZE / 8 * 7);
+	u32 b = prandom_u32_state(rnd) % (PAGE_SIZE / 8 * 7);
 
 	return prandom_u32_state(rnd) % 10 ? 64 + min(a, b) : PAGE_SIZE;
 }
@@ -191,7 +198,8 @@ static int worker_thread(void *arg)
 	return 0;
 }
 
-static void start(unsigned int id, unsigned int nr, u64 (*fn)(struct worker *w))
+static void start(unsigned int id, unsigned int nr, unsigned int cpu,
+		  u64 (*fn)(struct worker *w))
 {
 	struct worker *w = &workers[id];
 	struct task_struct *task;
@@ -203,7 +211,7 @@ static void start(unsigned int id, unsigned int nr, u64 (*fn)(struct worker *w))
 	task = kthread_create(worker_thread, w, "zs_bench/%u", id);
 	if (IS_ERR(task))
 		panic("no thread");
-	kthread_bind(task, id);
+	kthread_bind(task, cpu);
 	wake_up_process(task);
 }
 
@@ -215,7 +223,7 @@ static u64 run(unsigned int nr, u64 (*fn)(struct worker *w))
 
 	atomic_set(&nr_ready, 0);
 	for (id = 0; id < nr; id++)
-		start(id, nr, fn);
+		start(id, nr, id, fn);
 	for (id = 0; id < nr; id++) {
 		wait_for_completion(&workers[id].done);
 		ns += workers[id].ns;
@@ -290,9 +298,9 @@ static u64 do_read_same(struct worker *w)
 	return read_hot(w, 0);
 }
 
-static u64 do_read_random(struct worker *w)
+static u64 read_all(struct worker *w, unsigned int k)
 {
-	unsigned int i, k = first_of(w);
+	unsigned int i;
 	void *p;
 
 	for (i = 0; i < nr_objects; i++) {
@@ -306,6 +314,11 @@ static u64 do_read_random(struct worker *w)
 	return nr_objects;
 }
 
+static u64 do_read_random(struct worker *w)
+{
+	return read_all(w, first_of(w));
+}
+
 static u64 do_write(struct worker *w)
 {
 	unsigned int i;
@@ -315,6 +328,7 @@ static u64 do_write(struct worker *w)
 	return nr_objects;
 }
 
+/* Of every second object; the others are do_compact()'s. */
 static u64 do_sample_reads(struct worker *w)
 {
 	unsigned int i, bad = 0;
@@ -322,19 +336,93 @@ static u64 do_sample_reads(struct worker *w)
 	void *p;
 
 	for (i = 0; i < NR_SAMPLES; i++) {
-		u32 n = order[i % nr_objects];
+		u32 n = order[i % nr_objects] & ~1;
 
 		fill(expected, n, sizes[n]);
 		start = now_ns();
 		p = zs_obj_read_begin(pool, handles[n], sizes[n], w->buf);
 		bad += memcmp(p, expected, sizes[n]) != 0;
 		zs_obj_read_end(pool, handles[n], sizes[n], p);
-		samples[i] = min(now_ns() - start, (u64)U32_MAX);
+		samples[i] = min_t(u64, now_ns() - start, U32_MAX);
 	}
 	if (bad)
-		fail("wrong contents while pages move");
-	WRITE_ONCE(migrator_stop, true);
+		fail("wrong contents while pages or objects move");
+	WRITE_ONCE(disturber_stop, true);
 	return NR_SAMPLES;
+}
+
+/*
+ * Reads and frees an object of its own, and allocates the one that it freed
+ * before that.
+ */
+static u64 do_mixed(struct worker *w)
+{
+	struct zs_pool *mine = own_pool[w->id];
+	unsigned int i, first = first_of(w), nr = end_of(w) - first;
+	unsigned int n, hole = MAX_OBJECTS;
+	void *p;
+
+	for (i = 0; i < nr; i++) {
+		n = first + order[first + i] % nr;
+		if (n == hole)
+			continue;
+		p = zs_obj_read_begin(mine, handles[n], sizes[n], w->buf);
+		zs_obj_read_end(mine, handles[n], sizes[n], p);
+		zs_free(mine, handles[n]);
+		if (hole != MAX_OBJECTS)
+			handles[hole] = zs_malloc(mine, sizes[hole], GFP_OBJECT,
+						  NUMA_NO_NODE);
+		hole = n;
+	}
+	handles[hole] = zs_malloc(mine, sizes[hole], GFP_OBJECT, NUMA_NO_NODE);
+	return nr;
+}
+
+static u64 do_malloc_own(struct worker *w)
+{
+	unsigned int i, end = end_of(w);
+
+	for (i = first_of(w); i < end; i++)
+		handles[i] = zs_malloc(own_pool[w->id], sizes[i], GFP_OBJECT,
+				       NUMA_NO_NODE);
+	return end - first_of(w);
+}
+
+static u64 do_free_own(struct worker *w)
+{
+	unsigned int i, end = end_of(w);
+
+	for (i = first_of(w); i < end; i++) {
+		zs_free(own_pool[w->id], handles[i]);
+		handles[i] = 0;
+	}
+	return end - first_of(w);
+}
+
+/* Frees most of every second object, packs the rest, and fills it up again. */
+static u64 do_compact(struct worker *w)
+{
+	unsigned int i;
+	u64 pages = 0;
+
+	while (!READ_ONCE(disturber_stop)) {
+		for (i = 1; i < nr_objects; i += 2) {
+			if (i % 8 == 1)
+				continue;
+			zs_free(pool, handles[i]);
+			handles[i] = 0;
+		}
+		cond_resched();
+		pages += zs_compact(pool);
+		for (i = 1; i < nr_objects; i += 2) {
+			if (handles[i])
+				continue;
+			handles[i] = zs_malloc(pool, sizes[i], GFP_OBJECT, NUMA_NO_NODE);
+			fill(w->buf, i, sizes[i]);
+			zs_obj_write(pool, handles[i], w->buf, sizes[i]);
+		}
+	}
+	return pages;
 }
 
 /* Memory */
@@ -491,7 +579,7 @@ static u64 do_migrate(struct worker *w)
 	unsigned int tried;
 	u64 moved = 0;
 
-	while (!READ_ONCE(migrator_stop))
+	while (!READ_ONCE(disturber_stop))
 		moved += migrate_all(&tried);
 	return moved;
 }
@@ -610,19 +698,27 @@ static void speed(void)
 		"read_same_2"
 	};
 	unsigned int i, n = 0;
-	u64 best = 0;
+	u64 best = 0, copied = 0;
 
 	scenario = "speed";
 	speed_with(1, one);
 	if (num_online_cpus() > 1)
 		speed_with(2, two);
 
+	/* Of sizes that are all equally frequent */
 	setup(SPEED_OBJECTS, 0);
+	for (i = 0; i < nr_objects; i++)
+		sizes[i] = 64 + i * 7919 % (PAGE_SIZE - 63);
 	run(1, do_malloc);
 	write_all();
-	for (i = 0; i < nr_objects; i++)
-		n += straddles(i);
+	for (i = 0; i < nr_objects; i++) {
+		if (straddles(i)) {
+			copied += sizes[i];
+			n++;
+		}
+	}
 	report("straddling", n * 100ULL, nr_objects);
+	report("straddling_bytes", copied, nr_objects);
 	free_all();
 	zs_destroy_pool(pool);
 
@@ -644,17 +740,48 @@ static int compare_u32(const void *a, const void *b)
 	return cmp_int(*(const u32 *)a, *(const u32 *)b);
 }
 
-static void report_samples(const char *p50, const char *p99, const char *p999)
+/* Four names: of the median, 99 and 99.9 of 100, and the longest */
+static void report_samples(unsigned int nr, const char * const names[4])
 {
-	sort(samples, NR_SAMPLES, sizeof(*samples), compare_u32, NULL);
-	report(p50, samples[NR_SAMPLES / 2], 1);
-	report(p99, samples[NR_SAMPLES / 100 * 99], 1);
-	report(p999, samples[NR_SAMPLES / 1000 * 999], 1);
+	sort(samples, nr, sizeof(*samples), compare_u32, NULL);
+	report(names[0], samples[nr / 2], 1);
+	report(names[1], samples[nr / 100 * 99], 1);
+	report(names[2], samples[nr / 1000 * 999], 1);
+	report(names[3], samples[nr - 1], 1);
 }
 
-/* How long reading and checking takes while another CPU migrates every page */
+/* Runs @sample on the first CPU while @disturb works, on the last CPU. */
+static u64 disturbed(u64 (*sample)(struct worker *w), u64 (*disturb)(struct worker *w))
+{
+	unsigned int cpus = min(num_online_cpus(), MAX_THREADS);
+
+	disturber_stop = false;
+	atomic_set(&nr_ready, 0);
+	/* On a single CPU nobody can wait for the other one. */
+	start(1, cpus, cpus - 1, disturb);
+	start(0, cpus, 0, sample);
+	wait_for_completion(&workers[0].done);
+	wait_for_completion(&workers[1].done);
+	return div64_u64(workers[1].ops * NSEC_PER_MSEC, workers[1].ns);
+}
+
+/*
+ * How long reading and checking takes: undisturbed, while another CPU migrates
+ * every page, and while it compacts the pool.
+ */
 static void latency(void)
 {
+	static const char * const quiet[4] = {
+		"quiet_p50", "quiet_p99", "quiet_p999", "quiet_max"
+	};
+	static const char * const moving[4] = {
+		"moving_p50", "moving_p99", "moving_p999", "moving_max"
+	};
+	static const char * const packing[4] = {
+		"packing_p50", "packing_p99", "packing_p999", "packing_max"
+	};
+	u64 rate;
+
 	if (num_online_cpus() < 2)
 		return;
 	scenario = "latency";
@@ -663,26 +790,161 @@ static void latency(void)
 	write_all();
 
 	run(1, do_sample_reads);
-	report_samples("quiet_p50", "quiet_p99", "quiet_p999");
-
-	migrator_stop = false;
-	atomic_set(&nr_ready, 0);
-	start(1, 2, do_migrate);
-	start(0, 2, do_sample_reads);
-	wait_for_completion(&workers[0].done);
-	wait_for_completion(&workers[1].done);
-	report_samples("moving_p50", "moving_p99", "moving_p999");
-	report("moves_per_ms", workers[1].ops * NSEC_PER_MSEC, workers[1].ns);
+	report_samples(NR_SAMPLES, quiet);
+	rate = disturbed(do_sample_reads, do_migrate);
+	report_samples(NR_SAMPLES, moving);
+	report("moves_per_ms", rate, 1);
+	rate = disturbed(do_sample_reads, do_compact);
+	report_samples(NR_SAMPLES, packing);
+	report("packed_per_ms", rate, 1);
 
 	verify_all();
 	free_all();
 	zs_destroy_pool(pool);
 }
 
+/*
+ * On a single CPU: how late a thread of the highest priority wakes up.  That is
+ * how long the thread that it interrupts cannot be preempted, because it holds
+ * a lock: as long as a reader on another CPU may have to wait for this lock.
+ */
+static u64 do_sample_wakeups(struct worker *w)
+{
+	unsigned int i;
+
+	sched_set_fifo(current);
+	for (i = 0; i < NR_WAKEUPS; i++) {
+		ktime_t expires = ktime_add_ns(ktime_get(), WAKEUP_NS + i % 64 * 300);
+		u64 late;
+
+		set_current_state(TASK_IDLE);
+		schedule_hrtimeout(&expires, HRTIMER_MODE_ABS);
+		late = ktime_to_ns(ktime_sub(ktime_get(), expires));
+		samples[i] = min_t(u64, late, U32_MAX);
+	}
+	WRITE_ONCE(disturber_stop, true);
+	return NR_WAKEUPS;
+}
+
+static u64 do_reads(struct worker *w)
+{
+	u64 ops = 0;
+
+	while (!READ_ONCE(disturber_stop))
+		ops += read_all(w, 0);
+	return ops;
+}
+
+static void wakeups(void)
+{
+	static const char * const reading[4] = {
+		"reading_p50", "reading_p99", "reading_p999", "reading_max"
+	};
+	static const char * const moving[4] = {
+		"moving_p50", "moving_p99", "moving_p999", "moving_max"
+	};
+	static const char * const packing[4] = {
+		"packing_p50", "packing_p99", "packing_p999", "packing_max"
+	};
+
+	if (num_online_cpus() > 1 || !IS_ENABLED(CONFIG_PREEMPTION))
+		return;
+	scenario = "wakeup";
+	setup(SPEED_OBJECTS, 0);
+	run(1, do_malloc);
+	write_all();
+
+	disturbed(do_sample_wakeups, do_reads);
+	report_samples(NR_WAKEUPS, reading);
+	disturbed(do_sample_wakeups, do_migrate);
+	report_samples(NR_WAKEUPS, moving);
+	disturbed(do_sample_wakeups, do_compact);
+	report_samples(NR_WAKEUPS, packing);
+
+	verify_all();
+	free_all();
+	zs_destroy_pool(pool);
+}
+
+/* The same load in one pool, and in a pool for each thread */
+static void pools(void)
+{
+	unsigned int i, k, nr = min(num_online_cpus(), MAX_THREADS);
+	u64 best[2] = {};
+
+	if (nr < 2)
+		return;
+	scenario = "pools";
+	for (i = 0; i < 2 * REPEAT; i++) {
+		setup(SPEED_OBJECTS, 0);
+		for (k = 0; k < nr; k++) {
+			own_pool[k] = k && i % 2 ? zs_create_pool("zs_bench2") : pool;
+			if (!own_pool[k])
+				panic("no pool");
+		}
+		run(nr, do_malloc_own);
+		keep_best(&best[i % 2], run(nr, do_mixed));
+		run(nr, do_free_own);
+		for (k = 0; k < nr; k++) {
+			if (own_pool[k] != pool)
+				zs_destroy_pool(own_pool[k]);
+		}
+		zs_destroy_pool(pool);
+	}
+	report("one", best[0], 1000);
+	report("own", best[1], 1000);
+}
+
+/* What operations cost in pools of different size; in MB where pages have 4 KB */
+static void curve(void)
+{
+	static const unsigned int mbytes[] = { 4, 16, 64, 256, 1024 };
+	unsigned int i, k, nr;
+
+	scenario = "curve";
+	for (i = 0; i < ARRAY_SIZE(mbytes); i++) {
+		u64 best[3] = {};
+		char name[24];
+
+		nr = MAX_OBJECTS / 1024 * mbytes[i];
+		if (si_mem_available() < nr / 5 * 2 + nr / 20) {
+			pr_info("SKIP a pool of %u MB does not fit this machine's memory\n",
+				mbytes[i]);
+			continue;
+		}
+		setup(nr, 0);
+		for (k = 0; k < 3; k++) {
+			keep_best(&best[0], run(1, do_malloc));
+			if (!k)		/* UML's memory is there once it was written to. */
+				write_all();
+			keep_best(&best[1], run(1, do_read_random));
+			keep_best(&best[2], run(1, do_free));
+		}
+		snprintf(name, sizeof(name), "malloc_%u", mbytes[i]);
+		report(name, best[0], 1000);
+		snprintf(name, sizeof(name), "read_%u", mbytes[i]);
+		report(name, best[1], 1000);
+		snprintf(name, sizeof(name), "free_%u", mbytes[i]);
+		report(name, best[2], 1000);
+		zs_destroy_pool(pool);
+	}
+}
+
+/* Names, separated by commas, or "all" */
+static char *wanted;
+core_param(zs_bench, wanted, charp, 0);
+
+static bool is_wanted(const char *name)
+{
+	return strstr(wanted, name) || strstr(wanted, "all");
+}
+
 static int __init zs_bench(void)
 {
 	unsigned int i;
 
+	if (!wanted)
+		return 0;
 	handles = vzalloc(array_size(MAX_OBJECTS, sizeof(*handles)));
 	sizes = vzalloc(array_size(MAX_OBJECTS, sizeof(*sizes)));
 	order = vzalloc(array_size(MAX_OBJECTS, sizeof(*order)));
@@ -695,12 +957,23 @@ static int __init zs_bench(void)
 	    !workers[0].buf || !workers[1].buf)
 		panic("no memory");
 
-	density("4000", 4000);
-	density("40000", 40000);
-	density("400000", MAX_OBJECTS);
-	speed();
-	migration();
-	latency();
+	if (is_wanted("density")) {
+		density("4000", 4000);
+		density("40000", 40000);
+		density("400000", 400000);
+	}
+	if (is_wanted("speed"))
+		speed();
+	if (is_wanted("pools"))
+		pools();
+	if (is_wanted("curve"))
+		curve();
+	if (is_wanted("migrate"))
+		migration();
+	if (is_wanted("latency"))
+		latency();
+	if (is_wanted("wakeup"))
+		wakeups();
 
 	pr_info("%s\n", failed ? "FAILED" : "DONE");
 	kernel_power_off();
