@@ -14,8 +14,7 @@
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
-# bench.svg.  Fails when an
-# object had wrong contents or the kernel complained.
+# bench.svg.  Fails when an object had wrong contents or the kernel complained.
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 . "$HARNESS/qemu.sh"
 . "$HARNESS/splat.sh"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # make test: everything that is tested, in one go.
 #   self-test of the harness, KUnit on user-mode Linux and on x86-64, a short
-#   make run and a short make selftest.  Ends with "N passed, N failed" alone on its line.
+#   make run and a short make selftest.
+# Ends with "N passed, N failed" alone on its line.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 passed=0 failed=0 start=$SECONDS
