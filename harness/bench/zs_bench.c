@@ -250,15 +250,21 @@ static unsigned int end_of(struct worker *w)
 	return w->id + 1 == w->nr ? nr_objects : first_of(w) + nr_objects / w->nr;
 }
 
+static unsigned long allocate(struct zs_pool *from, unsigned int size)
+{
+	unsigned long handle = zs_malloc(from, size, GFP_OBJECT, NUMA_NO_NODE);
+
+	if (IS_ERR_VALUE(handle))
+		panic("zs_malloc failed");
+	return handle;
+}
+
 static u64 do_malloc(struct worker *w)
 {
 	unsigned int i, end = end_of(w);
 
-	for (i = first_of(w); i < end; i++) {
-		handles[i] = zs_malloc(pool, sizes[i], GFP_OBJECT, NUMA_NO_NODE);
-		if (IS_ERR_VALUE(handles[i]))
-			panic("zs_malloc failed");
-	}
+	for (i = first_of(w); i < end; i++)
+		handles[i] = allocate(pool, sizes[i]);
 	return end - first_of(w);
 }
 
@@ -370,11 +376,10 @@ static u64 do_mixed(struct worker *w)
 		zs_obj_read_end(mine, handles[n], sizes[n], p);
 		zs_free(mine, handles[n]);
 		if (hole != MAX_OBJECTS)
-			handles[hole] = zs_malloc(mine, sizes[hole], GFP_OBJECT,
-						  NUMA_NO_NODE);
+			handles[hole] = allocate(mine, sizes[hole]);
 		hole = n;
 	}
-	handles[hole] = zs_malloc(mine, sizes[hole], GFP_OBJECT, NUMA_NO_NODE);
+	handles[hole] = allocate(mine, sizes[hole]);
 	return nr;
 }
 
@@ -383,8 +388,7 @@ static u64 do_malloc_own(struct worker *w)
 	unsigned int i, end = end_of(w);
 
 	for (i = first_of(w); i < end; i++)
-		handles[i] = zs_malloc(own_pool[w->id], sizes[i], GFP_OBJECT,
-				       NUMA_NO_NODE);
+		handles[i] = allocate(own_pool[w->id], sizes[i]);
 	return end - first_of(w);
 }
 
@@ -417,7 +421,7 @@ static u64 do_compact(struct worker *w)
 		for (i = 1; i < nr_objects; i += 2) {
 			if (handles[i])
 				continue;
-			handles[i] = zs_malloc(pool, sizes[i], GFP_OBJECT, NUMA_NO_NODE);
+			handles[i] = allocate(pool, sizes[i]);
 			fill(w->buf, i, sizes[i]);
 			zs_obj_write(pool, handles[i], w->buf, sizes[i]);
 		}
@@ -740,14 +744,21 @@ static int compare_u32(const void *a, const void *b)
 	return cmp_int(*(const u32 *)a, *(const u32 *)b);
 }
 
-/* Four names: of the median, 99 and 99.9 of 100, and the longest */
-static void report_samples(unsigned int nr, const char * const names[4])
+static void report_sample(const char *name, const char *what, unsigned int i)
+{
+	char key[24];
+
+	snprintf(key, sizeof(key), "%s_%s", name, what);
+	report(key, samples[i], 1);
+}
+
+static void report_samples(unsigned int nr, const char *name)
 {
 	sort(samples, nr, sizeof(*samples), compare_u32, NULL);
-	report(names[0], samples[nr / 2], 1);
-	report(names[1], samples[nr / 100 * 99], 1);
-	report(names[2], samples[nr / 1000 * 999], 1);
-	report(names[3], samples[nr - 1], 1);
+	report_sample(name, "p50", nr / 2);
+	report_sample(name, "p99", nr / 100 * 99);
+	report_sample(name, "p999", nr / 1000 * 999);
+	report_sample(name, "max", nr - 1);
 }
 
 /* Runs @sample on the first CPU while @disturb works, on the last CPU. */
@@ -771,15 +782,6 @@ static u64 disturbed(u64 (*sample)(struct worker *w), u64 (*disturb)(struct work
  */
 static void latency(void)
 {
-	static const char * const quiet[4] = {
-		"quiet_p50", "quiet_p99", "quiet_p999", "quiet_max"
-	};
-	static const char * const moving[4] = {
-		"moving_p50", "moving_p99", "moving_p999", "moving_max"
-	};
-	static const char * const packing[4] = {
-		"packing_p50", "packing_p99", "packing_p999", "packing_max"
-	};
 	u64 rate;
 
 	if (num_online_cpus() < 2)
@@ -790,12 +792,12 @@ static void latency(void)
 	write_all();
 
 	run(1, do_sample_reads);
-	report_samples(NR_SAMPLES, quiet);
+	report_samples(NR_SAMPLES, "quiet");
 	rate = disturbed(do_sample_reads, do_migrate);
-	report_samples(NR_SAMPLES, moving);
+	report_samples(NR_SAMPLES, "moving");
 	report("moves_per_ms", rate, 1);
 	rate = disturbed(do_sample_reads, do_compact);
-	report_samples(NR_SAMPLES, packing);
+	report_samples(NR_SAMPLES, "packing");
 	report("packed_per_ms", rate, 1);
 
 	verify_all();
@@ -837,16 +839,6 @@ static u64 do_reads(struct worker *w)
 
 static void wakeups(void)
 {
-	static const char * const reading[4] = {
-		"reading_p50", "reading_p99", "reading_p999", "reading_max"
-	};
-	static const char * const moving[4] = {
-		"moving_p50", "moving_p99", "moving_p999", "moving_max"
-	};
-	static const char * const packing[4] = {
-		"packing_p50", "packing_p99", "packing_p999", "packing_max"
-	};
-
 	if (num_online_cpus() > 1 || !IS_ENABLED(CONFIG_PREEMPTION))
 		return;
 	scenario = "wakeup";
@@ -855,11 +847,11 @@ static void wakeups(void)
 	write_all();
 
 	disturbed(do_sample_wakeups, do_reads);
-	report_samples(NR_WAKEUPS, reading);
+	report_samples(NR_WAKEUPS, "reading");
 	disturbed(do_sample_wakeups, do_migrate);
-	report_samples(NR_WAKEUPS, moving);
+	report_samples(NR_WAKEUPS, "moving");
 	disturbed(do_sample_wakeups, do_compact);
-	report_samples(NR_WAKEUPS, packing);
+	report_samples(NR_WAKEUPS, "packing");
 
 	verify_all();
 	free_all();
