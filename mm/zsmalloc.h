@@ -78,8 +78,8 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
  * Sizes are rounded up to steps of 16 bytes, on any page size.  A step has a
  * class of its own only if its objects would take more than 1/ZS_SHARE_SLACK
  * above that in slots of the next larger class: a class costs memory, too, as it
- * mostly has a zspage that is not full.  So the larger pages are, the fewer classes
- * are best: in a pool of any size, as the square root of the page size.
+ * mostly has a zspage that is not full.  That costs more where pages are larger:
+ * the slack that is best for a pool grows with the square root of the page size.
  */
 #define ZS_SIZE_STEP		16U
 #define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
