@@ -29,7 +29,7 @@ declare -A NAMES=(
 	[x86]='x86-64, 1 CPU: instructions where not said'
 	[uml]='UML, native, 2 CPUs: ns where not said'
 	[users]='x86-64, 1 CPU: instructions per page'
-	[users_2]='x86-64, 2 CPUs, translated: ns per page where not said'
+	[users_2]='x86-64, 2 CPUs of a guest: ns per page where not said'
 	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions where not said'
 	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions where not said'
 )
@@ -312,6 +312,8 @@ main() {
 		[[ -n ${NAMES[$platform]:-} ]] ||
 			die "BENCH_PLATFORMS: ${!NAMES[*]}, not '$platform'"
 	done
+	[[ $ONLY =~ ^(all|((density|speed|pools|curve|migrate|latency|wakeup)(,|$))+)$ ]] ||
+		die "BENCH_ONLY: density,speed,pools,curve,migrate,latency,wakeup, not '$ONLY'"
 	"$HARNESS/deps.sh" tree build guest
 	[[ $PLATFORMS != *arm64* ]] || "$HARNESS/deps.sh" arm64
 	if [[ $PLATFORMS == *users* ]]; then
