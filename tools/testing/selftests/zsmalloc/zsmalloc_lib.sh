@@ -6,6 +6,7 @@
 # ZSMALLOC_TEST_SECONDS	how long each load works while it is disturbed (8)
 # ZSMALLOC_TEST_DIR	where to make files for swap and writeback, on a disk
 #			(/var/tmp)
+# ZSMALLOC_TEST_EJECT	whether a memory device may be unplugged: it is gone then
 
 DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
