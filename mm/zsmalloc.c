@@ -556,13 +556,15 @@ void *zs_alloc_spare(size_t size)
 /* Add @sign for each of the pages to its zone; mostly they are of one zone. */
 static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 {
-	for (unsigned int i = 0, first = 0; i < nr; i++)
-		if (i + 1 == nr || page_zone_id(zpdesc_page(pages[i])) !=
-				   page_zone_id(zpdesc_page(pages[i + 1]))) {
-			mod_zone_page_state(zpdesc_zone(pages[i]), NR_ZSPAGES,
-					    sign * (int)(i + 1 - first));
-			first = i + 1;
-		}
+	for (unsigned int first = 0, end; first < nr; first = end) {
+		int zone = page_zone_id(zpdesc_page(pages[first]));
+
+		for (end = first + 1; end < nr; end++)
+			if (page_zone_id(zpdesc_page(pages[end])) != zone)
+				break;
+		mod_zone_page_state(zpdesc_zone(pages[first]), NR_ZSPAGES,
+				    sign * (int)(end - first));
+	}
 }
 
 /*
