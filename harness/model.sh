@@ -32,7 +32,7 @@ bug;   zspage;  PIN_ALONE CORES=1;                cycle
 bug;   zspage;  BLIND_PIN CORES=1;                pins
 bug;   zspage;  MIGRATE_PINS_FIRST COMPACTS=0;    refs
 bug;   zspage;  MIGRATE_PIN_LATE CORES=1;         pins
-bug;   zspage;  NO_STUB_CHECK CORES=1;            refs
+bug;   zspage;  THAW_STUB CORES=1;                refs
 bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; nr_stale
 bug;   zspage;  FREE_ISOLATED COMPACTS=0 CORES=1; listed
 bug;   zspage;  FREE_UNLOCKED COMPACTS=0 USERS=1 CORES=1; freed
@@ -47,7 +47,7 @@ all;   compact; OWNERS=7 PAIR EVACUATIONS=1
 all;   compact; OWNERS=3 CORE=1 EVACUATIONS=1
 all;   compact; OWNERS=1 COMPACTORS=2
 waits; compact; EVACUATIONS=1
-bug;   compact; NO_STUB_CHECK;                    has_page
+bug;   compact; THAW_STUB;                        has_page
 bug;   compact; NO_LINK_CHECK;                    has_page
 bug;   compact; SAME_HOST EVACUATIONS=1;          freed
 bug;   compact; PIN_NO_RCU EVACUATIONS=1;         freed

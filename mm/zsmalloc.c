@@ -34,8 +34,8 @@
  * While objects are on the move, their zspage is *frozen*: nobody can pin it,
  * and it can be frozen only if nobody has.  Who meets a frozen zspage waits for
  * class->lock and starts over; nothing stays frozen beyond the lock hold that
- * froze it, but a zspage that was evacuated for good, which no link names any
- * more.
+ * froze it, but what was evacuated for good: stubs, and zspages which no link
+ * names any more.
  *
  * Locks, outermost first:
  *
@@ -270,7 +270,12 @@ static void zs_pool_put(struct zs_pool *pool)
  */
 static bool zspage_trypin(struct zspage *zspage)
 {
-	return atomic_inc_unless_negative(&zspage->pins);
+	/*
+	 * One instruction that cannot fail, where not counting who tries in vain
+	 * would take a loop.  ZS_FROZEN leaves room for more of these than there
+	 * are tasks, and each comes once per freeze, then waits for the lock.
+	 */
+	return !atomic_add_negative(1, &zspage->pins);
 }
 
 /* The same, if somebody else holds one. */
@@ -332,7 +337,7 @@ static void zspage_free_stale(struct zspage *zspage)
 		for (last = list; last->next; last = last->next)
 			;
 		llist_add_batch(list, last, &zspage->stale);
-	} while (atomic_dec_return(&zspage->pins) == 0);
+	} while (atomic_dec_and_test(&zspage->pins));
 }
 
 /*
@@ -343,7 +348,7 @@ static void zspage_free_stale(struct zspage *zspage)
 static __always_inline void zspage_unpin(struct zspage *zspage)
 {
 	zs_race("unpin");
-	if (atomic_dec_return(&zspage->pins))
+	if (!atomic_dec_and_test(&zspage->pins))
 		return;
 	zs_race("unpin_zero");
 	if (unlikely(!llist_empty(&zspage->stale)))
@@ -359,7 +364,10 @@ static bool zspage_freeze(struct zspage *zspage)
 static void zspage_thaw(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
-	/* After all that was done to it.  Pairs with zspage_trypin(). */
+	/*
+	 * After all that was done to it.  Pairs with zspage_trypin(), of which
+	 * those that failed are forgotten.
+	 */
 	atomic_set_release(&zspage->pins, 0);
 }
 
@@ -425,19 +433,14 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 /* Pin the zspage that a handle names, if its objects are in there. */
 static __always_inline bool zs_trypin_home(struct zspage *home)
 {
-	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
-	if (unlikely(smp_load_acquire(&home->stub)))
+	/* It stays frozen, so this is not needed but to keep its pins bounded. */
+	if (unlikely(READ_ONCE(home->stub)))
 		return false;
 	zs_race("looked_up");
 	if (unlikely(!zspage_trypin(home)))
 		return false;
 	zs_race("pinned");
-	/* Set while it was frozen, so before the pin or not until the unpin */
-	if (likely(!READ_ONCE(home->stub)))
-		return true;
-	/* Evacuated in between */
-	zspage_unpin(home);
-	return false;
+	return true;
 }
 
 /* The object is being moved, or has been.  Returns where it is then, as a handle. */
@@ -446,7 +449,7 @@ static noinline unsigned long zs_pin_slow(unsigned long handle)
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 
-	/* As above */
+	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
 	while (!smp_load_acquire(&home->stub)) {
 		class_wait_thaw(home->class);
 		if (zs_trypin_home(home))
@@ -978,7 +981,7 @@ static bool stub_check(struct size_class *class, struct zspage *stub)
 	for (unsigned int i = 0; i < max; i++)
 		nr += !!stub->links[i];
 	return stub->stub && nr && nr == stub->nr_links && !stub->inuse &&
-	       stub->fullness == ZS_DEAD;
+	       stub->fullness == ZS_DEAD && atomic_read(&stub->pins) < 0;
 }
 
 static bool class_check(struct size_class *class, unsigned long *zspages,
@@ -1934,9 +1937,8 @@ static void zspage_make_stub(struct size_class *class, struct zspage *stub,
 	list_add(&stub->list, &class->stubs);
 	class->nr_stubs++;
 	class->stub_bytes += stub_size(class, stub->nr_links);
-	/* The links first, readers go by this.  Pairs with zs_pin(). */
+	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
 	smp_store_release(&stub->stub, true);
-	zspage_thaw(stub);
 }
 
 /* Move the objects of one zspage into others. */

@@ -232,7 +232,10 @@ struct zs_guests {
 	unsigned long		owner[ZS_GUESTS_PER_NODE];
 };
 
-/* In zspage->pins while zs_compact() evacuates it; nobody gets a pin then. */
+/*
+ * In zspage->pins while zs_compact() evacuates it, and from then on if it is a stub.
+ * Nobody gets a pin then, but who tries is counted: it is this or a little more.
+ */
 #define ZS_FROZEN		INT_MIN
 
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
@@ -241,7 +244,7 @@ struct zs_guests {
 
 /**
  * struct zspage - the descriptor: all there is to know about a zspage
- * @pins: objects held open, and page moves under way; or ZS_FROZEN.  No lock:
+ * @pins: objects held open, and page moves under way; negative: frozen.  No lock:
  *	  users pin and unpin.  Every read-modify-write of it is fully ordered;
  *	  see zspage_trypin() and zspage_unpin().
  * @moves: odd while a page is replaced; a writer that sees it change has to
@@ -358,7 +361,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * deferred         the worker, before the page locks
  * deferred_lock    the worker, between two page locks
  * looked_up        home is no stub, not pinned yet
- * pinned           home pinned, stub not looked at again
+ * pinned           home pinned, so it is no stub
  * link_read        R: link read, host not pinned
  * link_pinned      R: host pinned, link not looked at again
  * wait_thaw        met a frozen zspage

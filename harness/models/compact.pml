@@ -28,7 +28,7 @@
  * COMPACTORS, CORE (which zspage's page it has), PAIR (object 2 is a native of
  * zspage 1, and there is no zspage 2).  These bring in a bug, which has
  * to be found:
- * NO_STUB_CHECK	zs_pin() does not look at stub again after the pin
+ * THAW_STUB		a stub is thawed, so it can be pinned
  * NO_LINK_CHECK	zs_pin_forwarded() does not look at the link again
  * SAME_HOST		... and tries the same host again that was frozen
  * PIN_NO_RCU		... and pins without RCU
@@ -38,7 +38,7 @@
  * MOVE_PINNED		class_find_source() does not look at the pins
  * MOVE_ISOLATED	... at isolation
  * MOVE_UNLOCKED	... and takes no page locks
- * STUB_FIRST		a stub is made, and thawed, before its links
+ * STUB_FIRST		a stub is made before its links
  * LINK_FIRST		a guest's link tells where it goes before it is there
  * FREE_ISOLATED	zs_free() does not look whether pages are isolated
  * FREE_UNLOCKED	zs_free() does not take the page lock
@@ -145,10 +145,11 @@ inline free_zspage(z)
 
 inline trypin(z)
 {
+	/* Counts in vain if it is frozen, here at most twice; thawing forgets that. */
 	atomic {
 		ALIVE(z);
 		ok = pins[z] >= 0;
-		if :: ok -> pins[z]++ :: else fi
+		if :: ok || pins[z] < FROZEN + 2 -> pins[z]++ :: else fi
 	}
 }
 inline unpin(z)
@@ -177,15 +178,7 @@ proctype owner(byte object; byte home)
 		   trypin(home);
 		   if
 		   :: !ok -> class_lock(); class_unlock()
-		   :: else ->
-#ifdef NO_STUB_CHECK
-		      h = home; break
-#else
-		      if
-		      :: !stub[home] -> h = home; break
-		      :: else -> unpin(home)
-		      fi
-#endif
+		   :: else -> h = home; break
 		   fi
 		od;
 		if
@@ -444,7 +437,7 @@ proctype compact()
 #endif
 		      listed[s] = 1;
 		      unlock_page(s);
-		      atomic { assert(pins[s] == FROZEN); pins[s] = 0 };
+		      atomic { assert(pins[s] < 0); pins[s] = 0 };
 		      class_unlock()
 		   :: else ->
 #ifdef WAS_HOST_LATE
@@ -460,7 +453,6 @@ proctype compact()
 		      :: moved ->
 #ifdef STUB_FIRST
 			 stub[s] = 1;
-			 pins[s] = 0;
 #endif
 			 for (o : 1 .. 2) {
 				if
@@ -471,7 +463,10 @@ proctype compact()
 			 }
 #ifndef STUB_FIRST
 			 stub[s] = 1;
-			 atomic { assert(pins[s] == FROZEN); pins[s] = 0 };
+#endif
+			 assert(pins[s] < 0);
+#ifdef THAW_STUB
+			 pins[s] = 0;
 #endif
 			 class_unlock();
 #ifdef LATE_PAGES
@@ -564,7 +559,7 @@ init {
 			owned[i] = 1;
 			has_page[i] = 1
 		}
-		stub[0] = 1; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
+		stub[0] = 1; pins[0] = FROZEN; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
 		inuse[3] = 8;
 #ifdef PAIR
 		listed[2] = 0; owned[2] = 0; has_page[2] = 0;
@@ -602,7 +597,7 @@ init {
 	assert(!readers && !deferred);
 	/* What its owner has freed left nothing; what it has not is still there. */
 	for (i : 0 .. 3) {
-		assert(!pins[i] || pins[i] == FROZEN && freed[i]);
+		assert(!pins[i] || pins[i] < 0 && (stub[i] || freed[i]));
 		assert(!((inuse[i] | guests[i]) & OWNERS));
 		assert(page_freed[i] == (i && !inuse[i]));
 		assert(freed[i] == (!inuse[i] && !nr_links[i]))

@@ -30,7 +30,7 @@
  * BLIND_PIN		... or even if it is frozen
  * MIGRATE_PINS_FIRST	migration looks at the pins before it publishes the page
  * MIGRATE_PIN_LATE	migration pins only after class->lock
- * NO_STUB_CHECK	zs_pin() does not look at stub again after the pin
+ * THAW_STUB		a stub is thawed, so it can be pinned
  * NO_STALE_BOUND	zs_isolate_page() does not count pages that are held back
  * FREE_ISOLATED	zs_free() does not look whether pages are isolated
  * FREE_UNLOCKED	zs_free() does not take the page locks
@@ -128,12 +128,13 @@ inline put_stale(list)
 	}
 }
 
+/* Counts in vain if it is frozen, here at most twice; thawing forgets that. */
 inline trypin()
 {
 	atomic {
 		ALIVE();
 		ok = pins >= 0;
-		if :: ok -> pins++ :: else fi
+		if :: ok || pins < FROZEN + 2 -> pins++ :: else fi
 	}
 }
 
@@ -166,9 +167,9 @@ inline unpin()
 	   if :: ok -> pins++ :: else fi;
 #elif defined(PIN_ALONE)
 	   ok = pins > 0;
-	   if :: ok -> trypin() :: else fi;
+	   atomic { if :: ok && pins >= 0 -> pins++ :: else -> ok = 0 fi };
 #elif defined(PINS_FIRST)
-	   if :: ok -> trypin() :: else fi;
+	   atomic { if :: ok && pins >= 0 -> pins++ :: else -> ok = 0 fi };
 #else
 	   atomic {
 		ok = pins > 0;
@@ -296,15 +297,7 @@ proctype user()
 		   trypin();
 		   if
 		   :: !ok -> class_lock(); class_unlock()
-		   :: else ->
-#ifdef NO_STUB_CHECK
-		      break
-#else
-		      if
-		      :: !stub -> break
-		      :: else -> unpin()
-		      fi
-#endif
+		   :: else -> break
 		   fi
 		od;
 		if
@@ -504,7 +497,7 @@ proctype compact()
 #ifndef COMPACT_UNLOCKED
 		   trylock_pages();
 		   if
-		   :: !ok -> atomic { assert(pins == FROZEN); pins = 0 }
+		   :: !ok -> atomic { assert(pins < 0); pins = 0 }
 		   :: else
 		   fi
 #endif
@@ -525,13 +518,16 @@ proctype compact()
 #endif
 #endif
 #ifndef STAY_FROZEN
-		      atomic { assert(pins == FROZEN); pins = 0 };
+		      atomic { assert(pins < 0); pins = 0 };
 #endif
 		      class_unlock()
 		   :: atomic { nr_links = inuse; inuse = 0 };
 		      atomic { old[0] = pages[0]; old[1] = pages[1]; old[PAGES - 1] = pages[PAGES - 1] };
 		      stub = 1;
-		      atomic { assert(pins == FROZEN); pins = 0 };
+		      assert(pins < 0);
+#ifdef THAW_STUB
+		      pins = 0;
+#endif
 		      class_unlock();
 		      /* From here on the stub may go. */
 		      owned[old[0]] = 0;
@@ -599,7 +595,7 @@ init {
 	!users_left && !compacts_left;
 	put_pool();
 	(timeout) ->
-	assert(pool_freed && freed && !stale && !pins);
+	assert(pool_freed && freed && !stale && (!pins || pins < 0 && stub));
 	for (i : 0 .. NR_PAGES - 1) {
 		assert(!refs[i])
 	}

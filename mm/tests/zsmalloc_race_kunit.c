@@ -990,7 +990,7 @@ static void home_becomes_a_stub_before_the_pin(struct kunit *test)
 		run_to(user, "looked_up");
 		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
 		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
-		run_to(user, "pinned");
+		run_to(user, "link_read");
 		finish(user);
 		if (acts[i] != writes)
 			expect_ok(user);
@@ -1170,6 +1170,40 @@ static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
+}
+
+static void fails_to_compact(struct actor *a)
+{
+	/* Stubs are those of this thread's test. */
+	current->kunit_test = a->t.test;
+	compacts(a);
+	current->kunit_test = NULL;
+}
+
+/* Who waited finds its object where it was, and has left no pin. */
+static void users_wait_for_an_evacuation_that_fails(struct kunit *test)
+{
+	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	struct zst *t = test->priv;
+
+	kunit_activate_static_stub(test, zs_copy_slot, copy_but_bad_ones);
+	for (int i = 0; i < ARRAY_SIZE(acts); i++) {
+		struct obj *o = lonely(t);
+		struct actor *compactor = actor(t, "compactor", fails_to_compact);
+		struct actor *user = actor(t, "user", acts[i]);
+
+		user->obj = o;
+		half_bad = obj_zspage(o);
+		run_to(compactor, "frozen");
+		run_to(user, "wait_thaw");
+		expect_waits_for(user, compactor);
+		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+		if (acts[i] != writes)
+			expect_ok(user);
+		expect_end(t);
+		free_all(t);
+	}
+	kunit_deactivate_static_stub(test, zs_copy_slot);
 }
 
 /*
@@ -1581,6 +1615,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(home_becomes_a_stub_before_the_pin),
 	KUNIT_CASE(compaction_leaves_pinned_zspages_alone),
 	KUNIT_CASE(users_wait_for_an_evacuation),
+	KUNIT_CASE(users_wait_for_an_evacuation_that_fails),
 	KUNIT_CASE(others_do_not_wait_for_an_evacuation),
 	KUNIT_CASE(a_guest_moves_on_before_the_pin),
 	KUNIT_CASE(a_guest_stays_once_its_host_is_pinned),
