@@ -393,7 +393,7 @@ static unsigned long *stub_link(struct zspage *home, unsigned int slot)
 
 	if (unlikely(slot >= home->class->geo.slots || !test_bit(slot, bitmap)))
 		return NULL;
-	return &home->links[bitmap_weight(bitmap, slot)];
+	return stub_link_at(home, bitmap_weight(bitmap, slot));
 }
 
 /*
@@ -931,10 +931,17 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
  * The equations
  */
 
+/* Links of a stub that do not find room in its descriptor, in bytes */
+static size_t class_extra_links(struct size_class *class, unsigned int nr_links)
+{
+	nr_links -= min(nr_links, class->geo.pages);
+	return nr_links * sizeof(unsigned long);
+}
+
 static size_t stub_size(struct size_class *class, unsigned int nr_links)
 {
 	return zspage_descriptor_size(class->geo.pages, class->geo.slots) +
-	       kmalloc_size_roundup(nr_links * sizeof(unsigned long));
+	       kmalloc_size_roundup(class_extra_links(class, nr_links));
 }
 
 /* Links that a stub was made with, live or not */
@@ -979,7 +986,7 @@ static bool stub_check(struct size_class *class, struct zspage *stub)
 
 	zspage_check_magic(stub);
 	for (unsigned int i = 0; i < max; i++)
-		nr += !!stub->links[i];
+		nr += !!*stub_link_at(stub, i);
 	return stub->stub && nr && nr == stub->nr_links && !stub->inuse &&
 	       stub->fullness == ZS_DEAD && atomic_read(&stub->pins) < 0;
 }
@@ -1689,12 +1696,17 @@ static void zs_unregister_mops(void)
  * struct zs_evacuation - evacuating one zspage
  * @dest: where objects are moved to; its fullness is to be updated
  * @nodes: spare
+ * @links: where its objects go, if it becomes a stub: as many as it has pages, for
+ *	   which these have to make room first
+ * @more_links: the rest of them
  * @pages: what is left of the zspage, to be freed without a lock: its pages,
  * @dead: and itself, unless it became a stub
  */
 struct zs_evacuation {
 	struct zspage *dest;
 	struct zs_guests *nodes;
+	unsigned long links[ZS_MAX_PAGES];
+	unsigned long *more_links;
 	struct zpdesc *pages[ZS_MAX_PAGES];
 	struct zspage *dead;
 };
@@ -1739,7 +1751,7 @@ static unsigned long class_freeable(struct size_class *class)
 		  slots / 10 + 1;
 	natives = min(natives, slots);
 	cost = zspage_descriptor_size(class->geo.pages, slots) +
-	       2 * natives * sizeof(unsigned long) +
+	       2 * class_extra_links(class, natives) +
 	       class_stub_budget(class, 1);
 	return min(nr, (budget - class->stub_bytes) / cost) * class->geo.pages;
 }
@@ -1887,22 +1899,31 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 	return 0;
 }
 
+/* What will be stub_link_at(). */
+static unsigned long *ev_link_at(struct zs_evacuation *ev,
+				 struct size_class *class, unsigned int rank)
+{
+	unsigned int here = class->geo.pages;
+
+	return rank < here ? &ev->links[rank] : &ev->more_links[rank - here];
+}
+
 /*
- * Natives go all or none, as @links become those of the stub: by the rank of
+ * Natives go all or none, as their links become those of the stub: by the rank of
  * their slots, the only ones that the bitmap has left.
  */
 static int zspage_move_natives(struct size_class *class, struct zspage *source,
-			       struct zs_evacuation *ev, unsigned long *links)
+			       struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
 	unsigned long *bitmap = zspage_bitmap(source);
-	unsigned int slot, dest_slot, nr = 0;
+	unsigned int slot, dest_slot, nr = 0, i = 0;
 	int ret;
 
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
 		ret = class_move_object(class, source, slot,
 					zs_encode_handle(source, slot), ev,
-					&links[nr]);
+					ev_link_at(ev, class, nr));
 		if (ret)
 			goto undo;
 		nr++;
@@ -1917,9 +1938,10 @@ undo:
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
 		struct zspage *dest;
 
-		if (!nr--)
+		if (i == nr)
 			break;
-		dest = zs_decode_handle(*links++, &dest_slot);
+		dest = zs_decode_handle(*ev_link_at(ev, class, i++),
+					&dest_slot);
 		zspage_remove_guest(dest, zs_encode_handle(source, slot),
 				    &ev->nodes);
 		zspage_put_slot(class, dest, dest_slot);
@@ -1930,10 +1952,11 @@ undo:
 
 /* From here on, @stub may be freed as soon as class->lock is dropped. */
 static void zspage_make_stub(struct size_class *class, struct zspage *stub,
-			     unsigned long *links)
+			     struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	stub->links = links;
+	memcpy(stub->pages, ev->links, class->geo.pages * sizeof(*ev->links));
+	stub->links = ev->more_links;
 	list_add(&stub->list, &class->stubs);
 	class->nr_stubs++;
 	class->stub_bytes += stub_size(class, stub->nr_links);
@@ -1946,25 +1969,24 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
 	struct zspage *source = class_find_source(class);
-	unsigned long *links = NULL;
 	unsigned int natives;
+	size_t extra;
 	int ret = -ENOMEM;
 
 	if (!source)
 		return false;
 
-	ev->dest = NULL;
-	ev->dead = NULL;
 	zs_race("frozen");
 	/* Not a place to move its own objects to */
 	zspage_set_fullness(class, source, ZS_DEAD);
 	natives = source->inuse - source->nr_links;
-	if (natives)
-		links = zs_alloc_spare(natives * sizeof(*links));
-	if (!natives || links)
+	extra = class_extra_links(class, natives);
+	if (extra)
+		ev->more_links = zs_alloc_spare(extra);
+	if (!extra || ev->more_links)
 		ret = zspage_move_guests(class, source, ev);
 	if (!ret)
-		ret = zspage_move_natives(class, source, ev, links);
+		ret = zspage_move_natives(class, source, ev);
 	if (ev->dest)
 		zspage_update_fullness(class, ev->dest);
 	if (ret) {
@@ -1974,7 +1996,7 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 			       &class->zspages[source->fullness]);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
-		kfree(links);
+		kfree(ev->more_links);
 		return false;
 	}
 
@@ -1984,7 +2006,7 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
 	zs_race("natives_moved");
 	if (natives)
-		zspage_make_stub(class, source, links);
+		zspage_make_stub(class, source, ev);
 	else
 		ev->dead = source;
 	return true;
@@ -1998,9 +2020,8 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 	bool evacuated = true;
 
 	while (evacuated && freed < nr) {
-		struct zs_evacuation ev;
+		struct zs_evacuation ev = { .nodes = nodes };
 
-		ev.nodes = nodes;
 		spin_lock(&class->lock);
 		evacuated = class_evacuate(class, &ev);
 		spin_unlock(&class->lock);

@@ -225,7 +225,7 @@ struct zs_pool {
  * The guests of a zspage, by the handles that own them, in no order.  All nodes
  * are full but the first.
  */
-#define ZS_GUESTS_PER_NODE	7U
+#define ZS_GUESTS_PER_NODE	3U
 
 struct zs_guests {
 	struct zs_guests	*next;
@@ -265,16 +265,15 @@ struct zs_guests {
  * @nr_links: guests, objects that another zspage's handle names; of a stub:
  *	      objects of its own, which all live elsewhere
  * @guests: the owners of the guests
- * @links: of a stub instead: where its objects went, as if they were handles.
- *	   By the rank of their slot in the bitmap, which is that of the moment
- *	   of evacuation.  Read without a lock: nothing but the values changes
- *	   until the stub is freed.  0: freed.
+ * @links: of a stub instead: where its objects went, as if they were handles; but
+ *	   those that found room in @pages, see stub_link_at()
  * @list: on class->zspages[@fullness], or on class->stubs; class->lock
  * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
  * @rcu: instead, frees a descriptor that @was_host, and its links
  * @magic: ZSPAGE_MAGIC
  * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
- *	   under class->lock, read with or without; see zspage_page().
+ *	   under class->lock, read with or without; see zspage_page().  Of a stub:
+ *	   links
  *
  * The descriptor lives as long as any object's handle names it, so whoever
  * owns an object may dereference it freely.  Others need a page of it locked
@@ -338,6 +337,22 @@ static inline void zspage_check_magic(const struct zspage *zspage)
 static inline unsigned long *zspage_bitmap(struct zspage *zspage)
 {
 	return (unsigned long *)&zspage->pages[zspage->class->geo.pages];
+}
+
+/*
+ * The links of a stub are in the order of the slots in its bitmap, which is that
+ * of the moment of evacuation: as many as it had pages in place of these, the
+ * rest in @links.  Read without a lock: nothing but the values changes until the
+ * stub is freed.  0: freed.
+ */
+static inline unsigned long *stub_link_at(struct zspage *stub,
+					  unsigned int rank)
+{
+	unsigned int here = stub->class->geo.pages;
+
+	if (rank < here)
+		return (unsigned long *)&stub->pages[rank];
+	return &stub->links[rank - here];
 }
 
 static inline size_t zspage_descriptor_size(unsigned int pages,

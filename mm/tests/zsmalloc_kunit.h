@@ -138,7 +138,7 @@ static inline unsigned long obj_where(const struct obj *o)
 	home = zs_decode_handle(o->handle, &slot);
 	if (!home->stub)
 		return o->handle;
-	return home->links[bitmap_weight(zspage_bitmap(home), slot)];
+	return *stub_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
 }
 
 static inline bool obj_is_forwarded(const struct obj *o)
