@@ -1105,8 +1105,8 @@ static unsigned long class_malloc(struct size_class *class, struct zspage *new)
  * The node of @class has no free slot.  If it has no memory at hand either, then
  * a slot of another node is better than reclaim.
  */
-static unsigned long class_malloc_slow(struct size_class *class, gfp_t gfp,
-				       int nid)
+static noinline unsigned long class_malloc_slow(struct size_class *class,
+						gfp_t gfp, int nid)
 {
 	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
 			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
