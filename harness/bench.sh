@@ -9,12 +9,14 @@
 #                    users: zram and zswap, instructions of whole system calls
 #                    users_2: the same and fio and sort on two translated CPUs,
 #                         time; wants an idle machine, too
+#                    profile: what functions the instructions of zs_malloc(),
+#                         zs_free(), a read and munmap() are spent in, exact
 #   BENCH_ONLY       what to measure, of "density speed pools curve migrate
 #                    latency wakeup", separated by commas (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
-# bench.svg.  Fails when an object had wrong contents or the kernel complained.
+# bench.svg; the profile is in profile.csv.  Fails when an object had wrong contents or the kernel complained.
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 . "$HARNESS/qemu.sh"
 . "$HARNESS/splat.sh"
@@ -30,6 +32,7 @@ declare -A NAMES=(
 	[uml]='UML, native, 2 CPUs: ns where not said'
 	[users]='x86-64, 1 CPU: instructions per page'
 	[users_2]='x86-64, 2 CPUs of a guest: ns per page where not said'
+	[profile]='x86-64, 1 CPU: instructions per operation'
 	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions where not said'
 	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions where not said'
 )
@@ -59,6 +62,8 @@ keys() {
 	speed.straddling_bytes|... bytes copied per read of any object|-
 	pools.one|read, free, malloc by 2 threads, one pool|-
 	pools.own|... a pool for each|-
+	pools.lock_one|take one of 128 locks, 2 threads, the same locks|=
+	pools.lock_own|... locks of its own for each|=
 	migrate.cost|migrate a page|-
 	migrate.failed|pages that fail to migrate|-
 	migrate.open_tried|64 objects open: pages to migrate|=
@@ -151,7 +156,7 @@ build_side() { # build_side SIDE PLATFORM
 	mkdir -p "$LOGS"
 	kernel_env
 	case $2 in
-	x86 | users | users_2)
+	x86 | users | users_2 | profile)
 		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
 			"$CONFIGS/host-root.config"
 		build "$BUILD/x86" x86_64 vmlinux "$1, x86" 920
@@ -171,16 +176,102 @@ build_side() { # build_side SIDE PLATFORM
 	esac
 }
 
-users() { # users SIDE COUNTED CONSOLE [CMDLINE]
+users() { # users SIDE COUNTED CONSOLE CMDLINE [QEMU-ARGS...]
 	local swap=$BENCH/swap.img status=0
 	truncate -s 1G "$swap"
 	guest "$BENCH/$1/x86/vmlinux" 1536M "$LIMIT" "$3" "$3.results" \
-		"zs.job=users zs.args=$2 ${4:-}" -initrd "$BUILD/initramfs.gz" \
+		"zs.job=users zs.args=$2 $4" -initrd "$BUILD/initramfs.gz" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" \
-		-drive "file=$swap,if=virtio,format=raw" || status=$?
+		-drive "file=$swap,if=virtio,format=raw" "${@:5}" || status=$?
 	rm -f "$swap"
 	return "$status"
+}
+
+# gdb's commands to log what is executed from FUNCTION's first instruction to its
+# return.  Only the first run in which CONDITION holds.
+window() { # window FUNCTION [CONDITION]
+	cat <<- EOT
+	hbreak $1 ${2:+if $2}
+	continue
+	monitor log in_asm,exec,nochain
+	set \$after = *(long *)\$rsp
+	delete
+	hbreak *\$after
+	continue
+	monitor log in_asm
+	delete
+	EOT
+}
+
+# observe SIDE NAME PHASES COMMAND...: runs a guest with gdb attached, which takes
+# its commands from stdin.  PHASES: see profile.awk.
+observe() {
+	local at=$BENCH/$1/profile-$2 vmlinux=$BENCH/$1/x86/vmlinux phases=$3 gdb status=0
+	shift 3
+	rm -f "$at".{log,gdb}
+	mkfifo "$at.log"
+	cat > "$at.commands"
+	# Held open here, so that nobody waits for QEMU if that does not start.
+	exec 7<> "$at.log"
+	awk -v phases="$phases" -f "$HARNESS/bench/profile.awk" "$at.log" \
+		> "$at.functions" 7>&- &
+	(
+		until [[ -S $at.gdb ]]; do sleep 0.2; done
+		exec gdb -nx -batch -ex 'set pagination off' -ex 'set confirm off' \
+			-ex "target remote $at.gdb" -x "$at.commands" \
+			-ex 'monitor quit' "$vmlinux"
+	) > "$at.gdb.log" 2>&1 < /dev/null 7>&- &
+	gdb=$!
+	"$@" -S -gdb "unix:$at.gdb,server=on,wait=off" -d in_asm -D "$at.log" ||
+		status=$?
+	exec 7>&-
+	kill "$gdb" 2> /dev/null || true
+	wait
+	rm -f "$at".{log,gdb}
+	return "$status"
+}
+
+profile() { # profile SIDE CONSOLE
+	local all='nokaslr clearcpuid=rep_good,erms,fsrm' size=$((256 << 20))
+	local functions what
+	# Not the first times: boot still has something to do.  regs->si is munmap()'s length.
+	{
+		printf '%s\n' 'hbreak do_free' continue continue continue delete
+		window do_malloc
+		window do_read_hot
+		window do_free
+	} | observe "$1" calls "do_malloc=zs_malloc=zs_malloc() \
+			do_read_hot=zs_obj_read_begin=read do_free=zs_free=zs_free()" \
+		guest "$BENCH/$1/x86/vmlinux" 2G "$LIMIT" "$2" '' \
+			"zs_bench=speed $all" || return
+	window __x64_sys_munmap "*(long *)(\$rdi + 13 * 8) == $size" |
+		observe "$1" users "__x64_sys_munmap=zs_free=munmap()" \
+			users "$1" 1 "$2" "$all" || return
+	for what in calls users; do
+		functions=$BENCH/$1/profile-$what.functions
+		[[ -s $functions ]] || { cat "${functions%.functions}.gdb.log" >&2; return 1; }
+		sed "s/^/$1 /" "$functions" >> "$BENCH/profile"
+	done
+}
+
+profile_table() {
+	awk -v OFS=, '
+	{ n[$2, $3, $1] = $4; total[$2, $1] += $4; seen[$2, $3] = 1; phases[$2] = 1 }
+	END {
+		for (phase in phases)
+			print phase, "all", total[phase, "base"] + 0, total[phase, "ours"] + 0
+		for (key in seen) {
+			split(key, f, SUBSEP)
+			print f[1], f[2], n[key, "base"] + 0, n[key, "ours"] + 0
+		}
+	}' "$BENCH/profile" | sort -t, -k1,1 -k4,4gr -k3,3gr > "$BENCH/profile.csv"
+	awk -F, -v title="${NAMES[profile]}" '
+	BEGIN { printf "\n  %-58s %12s %19s\n", title, "base", "ours" }
+	$3 >= 1 || $4 >= 1 {
+		printf "  %-58s %12.1f %19.1f\n", \
+			$2 == "all" ? $1 : "      " $2, $3, $4
+	}' "$BENCH/profile.csv"
 }
 
 boot() { # boot SIDE PLATFORM ROUND
@@ -205,9 +296,18 @@ boot() { # boot SIDE PLATFORM ROUND
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
 		users "$1" 1 "$console" clearcpuid=rep_good,erms,fsrm || status=$?
 		;;
+	profile)
+		((${3} == 1)) || return 0	# the same every time
+		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
+		info "with a log of every instruction: six minutes"
+		profile "$1" "$console" ||
+			problems+=("$1, profile: see ${console%/*}/profile-*.log")
+		info "took $(elapsed $((SECONDS - start)))"
+		return
+		;;
 	users_2)
 		GUEST_CPUS=2 QEMU_CPU=("${TRANSLATED[@]}")
-		users "$1" 0 "$console" || status=$?
+		users "$1" 0 "$console" '' || status=$?
 		;;
 	arm64_*)
 		local GUEST_MACHINE=(qemu-system-aarch64 -machine virt)
@@ -316,12 +416,13 @@ main() {
 		die "BENCH_ONLY: density,speed,pools,curve,migrate,latency,wakeup, not '$ONLY'"
 	"$HARNESS/deps.sh" tree build guest
 	[[ $PLATFORMS != *arm64* ]] || "$HARNESS/deps.sh" arm64
-	if [[ $PLATFORMS == *users* ]]; then
+	[[ $PLATFORMS != *profile* ]] || "$HARNESS/deps.sh" profile
+	if [[ $PLATFORMS =~ users|profile ]]; then
 		"$HARNESS/deps.sh" selftest
 		"$HARNESS/initramfs.sh"
 	fi
 	[[ -n ${BENCH_TREE:-} ]] || "$HARNESS/tree.sh"
-	[[ $PLATFORMS != *users* ]] || "$HARNESS/data.sh"
+	[[ ! $PLATFORMS =~ users|profile ]] || "$HARNESS/data.sh"
 	need_space "$BUILD" 4000 "the benchmark's kernels"
 	lock_bench
 	step "Making the two trees (about 20 seconds)"
@@ -338,6 +439,7 @@ main() {
 	done
 
 	: > "$BENCH/values"
+	: > "$BENCH/profile"
 	for platform in $PLATFORMS; do
 		for ((round = 1; round <= ROUNDS; round++)); do
 			boot base "$platform" "$round"
@@ -346,6 +448,7 @@ main() {
 	done
 	summary
 	table
+	[[ ! -s $BENCH/profile ]] || profile_table
 	awk -F, -v names="$(names)" -f "$HARNESS/bench/plot.awk" \
 		"$BENCH/bench.csv" > "$BENCH/bench.svg"
 	if ((${#problems[@]})); then
@@ -353,7 +456,8 @@ main() {
 		verdict "bench: FAILED, ${#problems[@]} problems"
 		exit 1
 	fi
-	verdict "bench: OK, $(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv"
+	verdict "bench: OK, $(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv$(
+		[[ ! -s $BENCH/profile ]] || echo " and a profile in profile.csv")"
 }
 
 main

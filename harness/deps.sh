@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
-#   check model arm64)
+#   check model arm64 profile)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -66,6 +66,9 @@ for group; do
 	arm64)
 		want gcc-aarch64-linux-gnu have_cmd aarch64-linux-gnu-gcc
 		want qemu-system-arm have_cmd qemu-system-aarch64
+		;;
+	profile)
+		want gdb have_cmd gdb
 		;;
 	model)
 		want spin have_cmd spin

@@ -52,6 +52,7 @@
 #define NR_SAMPLES	200000U
 #define NR_WAKEUPS	20000U
 #define WAKEUP_NS	(50 * NSEC_PER_USEC)
+#define NR_LOCKS	128U		/* about as many as there are classes */
 #define REPEAT		5		/* the best time counts: the host is busy, too */
 #define MAX_PFNS	65536U
 #define BATCH		32		/* pages per migrate_pages(), as compaction */
@@ -381,6 +382,29 @@ static u64 do_mixed(struct worker *w)
 	}
 	handles[hole] = allocate(mine, sizes[hole]);
 	return nr;
+}
+
+/* What a cache line costs that another CPU had last: nothing but locks */
+static struct {
+	spinlock_t lock;	/* guards count */
+	unsigned long count;
+} ____cacheline_aligned_in_smp locks[NR_LOCKS];
+static bool own_locks;
+
+static u64 do_lock(struct worker *w)
+{
+	unsigned int i, end = end_of(w);
+
+	for (i = first_of(w); i < end; i++) {
+		unsigned int n = order[i] % NR_LOCKS;
+
+		if (own_locks)
+			n = n / w->nr * w->nr + w->id;
+		spin_lock(&locks[n].lock);
+		locks[n].count++;
+		spin_unlock(&locks[n].lock);
+	}
+	return end - first_of(w);
 }
 
 static u64 do_malloc_own(struct worker *w)
@@ -862,11 +886,13 @@ static void wakeups(void)
 static void pools(void)
 {
 	unsigned int i, k, nr = min(num_online_cpus(), MAX_THREADS);
-	u64 best[2] = {};
+	u64 best[2] = {}, best_lock[2] = {};
 
 	if (nr < 2)
 		return;
 	scenario = "pools";
+	for (i = 0; i < NR_LOCKS; i++)
+		spin_lock_init(&locks[i].lock);
 	for (i = 0; i < 2 * REPEAT; i++) {
 		setup(SPEED_OBJECTS, 0);
 		for (k = 0; k < nr; k++) {
@@ -874,6 +900,8 @@ static void pools(void)
 			if (!own_pool[k])
 				panic("no pool");
 		}
+		own_locks = i % 2;
+		keep_best(&best_lock[i % 2], run(nr, do_lock));
 		run(nr, do_malloc_own);
 		keep_best(&best[i % 2], run(nr, do_mixed));
 		run(nr, do_free_own);
@@ -885,6 +913,8 @@ static void pools(void)
 	}
 	report("one", best[0], 1000);
 	report("own", best[1], 1000);
+	report("lock_one", best_lock[0], 1000);
+	report("lock_own", best_lock[1], 1000);
 }
 
 /* What operations cost in pools of different size; in MB where pages have 4 KB */
