@@ -417,7 +417,12 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		zs_race("link_read");
 		pinned = zspage_trypin(host);
 		zs_race("link_pinned");
-		if (pinned && READ_ONCE(*link) != where) {
+		/*
+		 * The object may have left and come back to the same slot, which
+		 * held another one meanwhile.  So that its bytes are read after
+		 * this look; pairs with the release in zspage_move_guests().
+		 */
+		if (pinned && smp_load_acquire(link) != where) {
 			/* It went on in between. */
 			zspage_unpin(host);
 			rcu_read_unlock();
