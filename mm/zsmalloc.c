@@ -12,12 +12,13 @@
  * moving a page is replacing one pointer in zspage->pages[], whatever is stored
  * in the page and whoever is reading it.
  *
- * The hard part is to let go of a page that somebody may be reading, without
- * making readers wait.  A reader pins the zspage and then looks where its
- * pages are.  Migration first publishes the new page, then looks for pins.  At
- * least one of them sees the other: either the reader gets the new page, or
- * migration finds the zspage pinned and leaves the old page on zspage->stale,
- * from where the last one to unpin frees it.
+ * The hard part is to free a page that a reader may be reading, without making
+ * readers wait.  A reader pins the zspage and then looks where its pages are.
+ * Migration first publishes the new page, then looks for pins.  At least one of
+ * them sees the other: either the reader gets the new page, or migration finds
+ * the zspage pinned.  Then it leaves the old page on zspage->stale, and a round
+ * begins: it ends, and the page is freed, when all readers have unpinned that
+ * were there at its beginning.
  *
  * Writers use the same pages, but what they write to a page that is just being
  * copied may be lost.  They look at zspage->moves before and after, and write
@@ -256,103 +257,220 @@ static void zs_pool_put(struct zs_pool *pool)
 
 /*
  * Pins and replaced pages
+ *
+ * A page that was replaced is stale.  It is freed when the pins have gone that
+ * existed when it was replaced: each of them may be that of a reader of the old
+ * page, and no later one can be.  Pins have no names, so later ones are told
+ * apart only where it matters, in a *round*.  A round begins when a page is
+ * replaced and there are pins: these are early, and counted.  It ends when the
+ * last early pin has gone, and frees the pages that were stale when it began.
+ * Pages that are replaced meanwhile wait for the next round.
+ *
+ * During a round zspage->pins is negative, which sends readers to slow paths:
+ * they take class->lock, and note their pins as late, by slot.  An unpin is
+ * that of a late reader of the slot if there is one, else that of an early one.
+ * Two readers of one object may be taken for each other so; then the pages are
+ * held until both have gone.
  */
 
-/*
- * Hold an object of @zspage open; fails if the zspage is frozen.  From here
- * until zspage_unpin() no object of it is moved, and no page that is found in
- * pages[] is freed, though it may be replaced.
- *
- * Fully ordered: the pin is visible before pages[] is read.  Pairs with
- * zs_migrate_page(), which changes pages[] before zspage_unpin() looks at the
- * pins.  And whoever gets a pin on a zspage that was frozen sees all that was
- * done meanwhile; pairs with zspage_thaw().
- */
-static bool zspage_trypin(struct zspage *zspage)
+/* What class->lock has to be dropped for: stale pages, and notes of a round */
+struct zs_drained {
+	struct zpdesc *pages;
+	u8 *late;
+};
+
+static void zs_free_drained(struct zs_drained *drained)
 {
-	/*
-	 * One instruction that cannot fail, where not counting who tries in vain
-	 * would take a loop.  ZS_FROZEN leaves room for more of these than there
-	 * are tasks, and each comes once per freeze, then waits for the lock.
-	 */
-	return !atomic_add_negative(1, &zspage->pins);
+	struct zpdesc *zpdesc = drained->pages;
+
+	while (zpdesc) {
+		struct zpdesc *next = zpdesc->next;
+
+		zpdesc_put(zpdesc);
+		zpdesc = next;
+	}
+	kfree(drained->late);
 }
 
-/* The same, if somebody else holds one. */
-static bool zspage_trypin_pinned(struct zspage *zspage)
+static u8 *zs_alloc_late(const struct size_class *class)
 {
-	int pins = atomic_read(&zspage->pins);
+	u8 *late = zs_alloc_spare(class->geo.slots);
 
-	zs_race("unpin_looked");
+	if (late)
+		memset(late, 0, class->geo.slots);
+	return late;
+}
+
+static bool zspage_in_round(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return zspage->nr_draining;
+}
+
+/*
+ * A page was replaced while there was no round, or the last early pin of a round
+ * has gone.  Begin a round if there are pins and pages for it, and have all other
+ * stale pages freed.
+ *
+ * The exchange is fully ordered.  Pairs with zspage_trypin(): a reader that is
+ * not counted here finds what replaced the pages.
+ */
+static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int newer = zspage->nr_stale - zspage->nr_draining;
+	int pins = atomic_read(&zspage->pins), count, next;
+	struct zpdesc **link = &zspage->stale;
+
 	do {
-		if (pins <= 0)
-			return false;
-	} while (!atomic_try_cmpxchg(&zspage->pins, &pins, pins + 1));
+		count = pins & ZS_PIN_COUNT;
+		next = count;
+		if (count && newer)
+			next |= ZS_PIN_SLOW | (zspage->round ? 0 : ZS_PIN_ROUND);
+	} while (!atomic_try_cmpxchg(&zspage->pins, &pins, next));
+
+	if (next < 0) {
+		zspage->round = !zspage->round;
+		zspage->early = count;
+	} else {
+		newer = 0;
+	}
+	zspage->nr_stale = newer;
+	zspage->nr_draining = newer;
+	while (newer--)
+		link = &(*link)->next;
+	drained->pages = *link;
+	*link = NULL;
+	drained->late = zspage->late;
+	zspage->late = NULL;
+}
+
+/* An early pin has gone. */
+static void zspage_leave_round(struct zspage *zspage,
+			       struct zs_drained *drained)
+	__must_hold(&zspage->class->lock)
+{
+	if (!--zspage->early)
+		zspage_next_round(zspage, drained);
+}
+
+/* Only what is in the page allocator again is not stale any more. */
+static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
+			     struct zs_drained *drained)
+	__must_hold(&zspage->class->lock)
+{
+	zpdesc->next = zspage->stale;
+	zspage->stale = zpdesc;
+	zspage->nr_stale++;
+	if (!zspage_in_round(zspage))
+		zspage_next_round(zspage, drained);
+}
+
+/*
+ * @pins is what a pin was added to.  In a round the pin is late.  The round may
+ * have ended before the lock is taken, and the next one may have begun, for which
+ * the pin is early.  But this next one cannot have ended, as the pin is still
+ * there: so two values of ZS_PIN_ROUND tell rounds apart.
+ */
+static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
+			      int pins)
+{
+	struct size_class *class = zspage->class;
+	u8 *late = NULL;
+
+	if (likely(pins >= 0))
+		return true;
+	if (pins & ZS_PIN_FROZEN)
+		return false;
+
+	/* A guess; memory is allocated without the lock. */
+	if (!data_race(zspage->late))
+		late = zs_alloc_late(class);
+	zs_race("pin_late");
+	spin_lock(&class->lock);
+	pins ^= atomic_read(&zspage->pins);
+	if (!(pins & (ZS_PIN_SLOW | ZS_PIN_ROUND))) {
+		if (!zspage->late)
+			swap(zspage->late, late);
+		/* What cannot be noted is waited for, as if it was early. */
+		if (zspage->late && zspage->late[slot] < U8_MAX)
+			zspage->late[slot]++;
+		else
+			zspage->early++;
+	}
+	spin_unlock(&class->lock);
+	kfree(late);
 	return true;
 }
 
-static void zspage_put_stale(struct zspage *zspage, struct llist_node *list)
+/*
+ * Hold the object in @slot of @zspage open; fails if the zspage is frozen.  From
+ * here until zspage_unpin() no object of it is moved, and no page that is found
+ * in pages[] is freed, though it may be replaced.
+ *
+ * Fully ordered: the pin is visible before pages[] is read.  Pairs with
+ * zspage_next_round(), which looks at the pins after pages[] was changed.  And a
+ * reader that pins a zspage that was frozen sees all that was done meanwhile;
+ * pairs with zspage_thaw().
+ */
+static bool zspage_trypin(struct zspage *zspage, unsigned int slot)
 {
-	struct zpdesc *zpdesc, *next;
-	int nr = 0;
+	/*
+	 * One instruction that cannot fail, where not counting vain attempts
+	 * would take a loop.  ZS_FROZEN leaves room for more of these than there
+	 * are tasks, and each comes once per freeze, then waits for the lock.
+	 */
+	return zspage_finish_pin(zspage, slot, atomic_fetch_inc(&zspage->pins));
+}
 
-	llist_for_each_entry_safe(zpdesc, next, list, stale) {
-		zpdesc_put(zpdesc);
-		nr++;
+static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
+{
+	struct size_class *class = zspage->class;
+	struct zs_drained drained = { };
+
+	spin_lock(&class->lock);
+	/* First, as the next round is not to wait for this pin. */
+	atomic_dec(&zspage->pins);
+	if (zspage_in_round(zspage)) {
+		if (zspage->late && zspage->late[slot])
+			zspage->late[slot]--;
+		else
+			zspage_leave_round(zspage, &drained);
 	}
-	atomic_sub(nr, &zspage->nr_stale);
+	spin_unlock(&class->lock);
+	zs_free_drained(&drained);
 }
 
-/*
- * Nobody has a pin of @zspage any more, it seemed: free the pages that were
- * replaced meanwhile.
- *
- * Counting down and taking the pages are two steps, and a reader that comes in
- * between may have found one of these very pages: before its replacement was
- * published, which was before the page got onto the list.  So take the whole
- * list first, and only then look at the pins: without one, nobody can have a
- * page of it any more, and pins from now on find the replacements.  With one,
- * give the list back and try again, by way of a pin of our own: whoever is last
- * then has the list.  Frozen means without a pin.  Our pin comes next to
- * another's or not at all, so that one of the two is not the last and done: else
- * two could hand the list to each other forever, each being gone when the other
- * has just seen its pin.
- *
- * The decrement and llist_del_all() are fully ordered, which both looks need.
- */
-static void zspage_free_stale(struct zspage *zspage)
+/* A round began just before the pin went: it waits for this. */
+static noinline void zspage_unpin_early(struct zspage *zspage)
 {
-	do {
-		struct llist_node *list, *last;
+	struct size_class *class = zspage->class;
+	struct zs_drained drained = { };
 
-		list = llist_del_all(&zspage->stale);
-		if (!list)
-			return;
-		zs_race("unpin_taken");
-		if (!zspage_trypin_pinned(zspage)) {
-			zspage_put_stale(zspage, list);
-			return;
-		}
-		zs_race("unpin_give_back");
-		for (last = list; last->next; last = last->next)
-			;
-		llist_add_batch(list, last, &zspage->stale);
-	} while (atomic_dec_and_test(&zspage->pins));
+	zs_race("unpin_early");
+	spin_lock(&class->lock);
+	zspage_leave_round(zspage, &drained);
+	spin_unlock(&class->lock);
+	zs_free_drained(&drained);
 }
 
 /*
- * Let go of @zspage.  The caller has to keep it until this returns: by an object
- * that it still owns and whose handle names @zspage, by the lock of one of its
- * pages, or by RCU.
+ * Close the object in @slot of @zspage.  After the decrement the zspage is touched
+ * only if a round waits for this pin.  Such a zspage is not frozen, and not freed
+ * either, as the caller's object is in it.  A caller whose object is elsewhere
+ * needs RCU.
  */
-static __always_inline void zspage_unpin(struct zspage *zspage)
+static __always_inline void zspage_unpin(struct zspage *zspage,
+					 unsigned int slot)
 {
 	zs_race("unpin");
-	if (!atomic_dec_and_test(&zspage->pins))
+	if (unlikely(atomic_read(&zspage->pins) < 0)) {
+		zspage_unpin_slow(zspage, slot);
 		return;
-	zs_race("unpin_zero");
-	if (unlikely(!llist_empty(&zspage->stale)))
-		zspage_free_stale(zspage);
+	}
+	zs_race("unpin_looked");
+	if (unlikely(atomic_add_negative(-1, &zspage->pins)))
+		zspage_unpin_early(zspage);
 }
 
 static bool zspage_freeze(struct zspage *zspage)
@@ -415,7 +533,7 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		where = READ_ONCE(*link);
 		host = zs_decode_handle(where, &slot);
 		zs_race("link_read");
-		pinned = zspage_trypin(host);
+		pinned = zspage_trypin(host, slot);
 		zs_race("link_pinned");
 		/*
 		 * The object may have left and come back to the same slot, which
@@ -423,8 +541,8 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		 * this look; pairs with the release in zspage_move_guests().
 		 */
 		if (pinned && smp_load_acquire(link) != where) {
-			/* It went on in between. */
-			zspage_unpin(host);
+			/* The object is elsewhere, this pin was in vain. */
+			zspage_unpin(host, slot);
 			rcu_read_unlock();
 			continue;
 		}
@@ -435,48 +553,50 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 	}
 }
 
-/* Pin the zspage that a handle names, if its objects are in there. */
-static __always_inline bool zs_trypin_home(struct zspage *home)
-{
-	/* It stays frozen, so this is not needed but to keep its pins bounded. */
-	if (unlikely(READ_ONCE(home->stub)))
-		return false;
-	zs_race("looked_up");
-	if (unlikely(!zspage_trypin(home)))
-		return false;
-	zs_race("pinned");
-	return true;
-}
-
-/* The object is being moved, or has been.  Returns where it is then, as a handle. */
-static noinline unsigned long zs_pin_slow(unsigned long handle)
+/*
+ * The object is being moved, or has been, or its home is in a round.  @pins is what
+ * a pin of the home was added to.  Returns where the object is, as a handle.
+ */
+static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 {
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 
-	/* A stub's links come with it.  Pairs with zspage_make_stub(). */
-	while (!smp_load_acquire(&home->stub)) {
-		class_wait_thaw(home->class);
-		if (zs_trypin_home(home))
-			return handle;
+	while (!zspage_finish_pin(home, slot, pins)) {
+		if (!READ_ONCE(home->stub))
+			class_wait_thaw(home->class);
+		/* A stub's links come with it.  Pairs with zspage_make_stub(). */
+		if (smp_load_acquire(&home->stub))
+			return zs_pin_forwarded(home, slot);
+		pins = atomic_fetch_inc(&home->pins);
 	}
-	return zs_pin_forwarded(home, slot);
+	zs_race("pinned");
+	return handle;
 }
 
 /*
  * Look @handle up and hold its object open.  The caller owns the object, which
  * keeps the descriptor that the handle names.  Returns the zspage and the slot
- * that the object is in; it stays there until zs_unpin().
+ * that the object is in; it stays there until zspage_unpin().
  */
 static __always_inline struct zspage *zs_pin(unsigned long handle,
 					     unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
+	int pins = ZS_FROZEN;
 
 	zspage_check_magic(home);
-	if (likely(zs_trypin_home(home)))
-		return home;
-	return zs_decode_handle(zs_pin_slow(handle), slot);
+	/* A stub stays frozen, so this only keeps its pins bounded. */
+	if (likely(!READ_ONCE(home->stub))) {
+		zs_race("looked_up");
+		/* As zspage_trypin() does */
+		pins = atomic_fetch_inc(&home->pins);
+		if (likely(pins >= 0)) {
+			zs_race("pinned");
+			return home;
+		}
+	}
+	return zs_decode_handle(zs_pin_slow(handle, pins), slot);
 }
 
 /* What zs_pin() returned: nothing of this changes while the object is pinned. */
@@ -487,21 +607,6 @@ static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 	if (likely(!home->stub))
 		return home;
 	return zs_decode_handle(*stub_link(home, *slot), slot);
-}
-
-/* The end of what zs_pin() began. */
-static void zs_unpin(unsigned long handle, struct zspage *zspage)
-{
-	unsigned int slot;
-
-	if (likely(zs_decode_handle(handle, &slot) == zspage)) {
-		zspage_unpin(zspage);
-		return;
-	}
-	/* The handle keeps its home, but from here on nothing keeps the host. */
-	rcu_read_lock();
-	zspage_unpin(zspage);
-	rcu_read_unlock();
 }
 
 /*
@@ -606,7 +711,6 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 
 	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])));
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
-	init_llist_head(&zspage->stale);
 	zspage->class = class;
 	zspage->fullness = ZS_DEAD;
 	zspage_set_magic(zspage, ZSPAGE_MAGIC);
@@ -687,8 +791,8 @@ static void zspage_free(struct zspage *zspage)
 	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
 	VM_WARN_ON_ONCE(zspage->nr_links);
 	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->pins));
-	/* Nor may a replaced page be left, on the list or in somebody's hands. */
-	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->nr_stale));
+	/* Without a pin no page is stale. */
+	VM_WARN_ON_ONCE(!zspage->was_host && zspage->nr_stale);
 
 	zs_release_pages(class->pool, zspage->pages, class->geo.pages);
 	zspage_free_descriptor(zspage);
@@ -754,6 +858,18 @@ void zs_flush_deferred(void)
  * Fullness
  */
 
+static bool zspage_check_round(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	int pins = atomic_read(&zspage->pins);
+	bool round = pins < 0 && !(pins & ZS_PIN_FROZEN);
+
+	return round == !!zspage->nr_draining && round == !!zspage->early &&
+	       round == !!zspage->nr_stale &&
+	       zspage->nr_draining <= zspage->nr_stale &&
+	       (round || !zspage->late);
+}
+
 static bool zspage_check(struct size_class *class, struct zspage *zspage)
 	__must_hold(&class->lock)
 {
@@ -762,15 +878,16 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 
 	zspage_check_magic(zspage);
 	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
-			  zspage->stub ||
+			  zspage->stub || !zspage_check_round(zspage) ||
 			  zspage->isolated > class->geo.pages ||
 			  zspage->fullness != zs_fullness(inuse, slots) ||
 			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
 				zspage->hint,
-			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u\n",
+			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u, pins %#x, stale %u, draining %u, early %u\n",
 			  slots, class->geo.size, inuse, zspage->inuse,
 			  zspage->nr_links, zspage->hint, zspage->isolated,
-			  zspage->fullness);
+			  zspage->fullness, atomic_read(&zspage->pins),
+			  zspage->nr_stale, zspage->nr_draining, zspage->early);
 }
 
 static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
@@ -1368,7 +1485,7 @@ void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 	zspage_locate(zspage, slot, &offset);
 	if (!zs_straddles(offset, mem_len))
 		kunmap_local(handle_mem);
-	zs_unpin(handle, zspage);
+	zspage_unpin(zspage, slot);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_end);
 
@@ -1420,9 +1537,11 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
  */
 void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 {
+	struct zspage *zspage;
 	unsigned int slot;
 
-	zs_unpin(handle, zs_pinned(handle, &slot));
+	zspage = zs_pinned(handle, &slot);
+	zspage_unpin(zspage, slot);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
 
@@ -1476,7 +1595,7 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		zs_race("written");
 	} while (read_seqcount_retry(&zspage->moves, seq));
 
-	zs_unpin(handle, zspage);
+	zspage_unpin(zspage, slot);
 }
 EXPORT_SYMBOL_GPL(zs_obj_write);
 
@@ -1523,8 +1642,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	 * is replaced meanwhile.  Let that be the zspage once over, no more.
 	 */
 	isolated = zspage->fullness != ZS_DEAD &&
-		   zspage->isolated + atomic_read(&zspage->nr_stale) <
-			class->geo.pages;
+		   zspage->isolated + zspage->nr_stale < class->geo.pages;
 	if (isolated)
 		zspage->isolated++;
 	spin_unlock(&class->lock);
@@ -1552,7 +1670,8 @@ int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 
 /* Make @new what @old is.  If it can't be read, @old stays what it is. */
 static int zspage_move_page(struct size_class *class, struct zspage *zspage,
-			    struct zpdesc *new, struct zpdesc *old)
+			    struct zpdesc *new, struct zpdesc *old,
+			    struct zs_drained *drained)
 	__must_hold(&class->lock)
 {
 	unsigned int index = zspage_index(zspage, old);
@@ -1585,8 +1704,7 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 		zs_count_pages(&new, 1, 1);
 		zs_count_pages(&old, 1, -1);
 	}
-	atomic_inc(&zspage->nr_stale);
-	llist_add(&old->stale, &zspage->stale);
+	zspage_add_stale(zspage, old, drained);
 	return 0;
 }
 
@@ -1618,6 +1736,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	struct zspage *zspage = old->zspage;
 	struct size_class *class = zspage->class;
 	const char *name = class->pool->name;
+	struct zs_drained drained = { };
 	bool stale = false;
 	int ret;
 
@@ -1627,18 +1746,12 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 
 	zs_race("migrate");
 	spin_lock(&class->lock);
-	/*
-	 * Whoever frees @page from the stale list has unpinned after this.
-	 * Under the lock no zspage is frozen that still has pages, so this
-	 * needs no try.
-	 */
-	atomic_inc_return(&zspage->pins);
-	ret = zspage_move_page(class, zspage, new, old);
+	ret = zspage_move_page(class, zspage, new, old, &drained);
 	if (!ret)
 		zspage_end_isolation(class, zspage);
 	spin_unlock(&class->lock);
-	zs_race("migrate_unpin");
-	zspage_unpin(zspage);
+	zs_race("migrated");
+	zs_free_drained(&drained);
 
 	if (!ret)
 		stale = zs_wait_stale(page);

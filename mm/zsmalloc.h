@@ -233,10 +233,19 @@ struct zs_guests {
 };
 
 /*
- * In zspage->pins while zs_compact() evacuates it, and from then on if it is a stub.
- * Nobody gets a pin then, but who tries is counted: it is this or a little more.
+ * zspage->pins is a count, and flags above it.  It is negative if either of two
+ * things holds: so pinning takes a look at the sign, and no more.
+ *
+ * A zspage is frozen while zs_compact() evacuates it, and from then on if it is a
+ * stub.  No attempt to pin it succeeds then, but each is counted.
+ *
+ * In a round, replaced pages wait for pins; see zspage_next_round().
  */
-#define ZS_FROZEN		INT_MIN
+#define ZS_PIN_SLOW		INT_MIN
+#define ZS_PIN_FROZEN		((int)BIT(30))
+#define ZS_PIN_ROUND		((int)BIT(29))	/* which of two rounds in turn */
+#define ZS_PIN_COUNT		(ZS_PIN_ROUND - 1)
+#define ZS_FROZEN		(ZS_PIN_SLOW | ZS_PIN_FROZEN)
 
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
 /* Descriptor sizes are multiples of it, so that few caches serve all classes. */
@@ -244,15 +253,17 @@ struct zs_guests {
 
 /**
  * struct zspage - the descriptor: all there is to know about a zspage
- * @pins: objects held open, and page moves under way; negative: frozen.  No lock:
- *	  users pin and unpin.  Every read-modify-write of it is fully ordered;
- *	  see zspage_trypin() and zspage_unpin().
+ * @pins: objects held open; negative: frozen, or in a round.  No lock: users pin
+ *	  and unpin.  Every read-modify-write of it is fully ordered; see
+ *	  zspage_trypin() and zspage_unpin().
  * @moves: odd while a page is replaced; a writer that sees it change has to
  *	   write again
  * @class: its class, and through it its pool; constant
- * @stale: replaced pages that pinned readers may still use
- * @nr_stale: replaced pages that are not back in the page allocator, those on
- *	      @stale and those being taken off it
+ * @stale: replaced pages that pinned readers may still use, the newest first
+ * @late: pins of this round that came after its beginning, by slot; NULL: none
+ *	  was noted
+ * @early: pins that this round waits for: those that were there when it began,
+ *	   and those that could not be noted in @late
  * @stub: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
  *	  its own, as it is written under class->lock and read without.
  * @was_host: guests were moved out of it, all or some.  Never reverts.
@@ -264,6 +275,9 @@ struct zs_guests {
  * @hint: all slots below are in use
  * @nr_links: guests, objects that another zspage's handle names; of a stub:
  *	      objects of its own, which all live elsewhere
+ * @nr_stale: replaced pages on @stale
+ * @nr_draining: how many of these the round frees, the oldest; 0: there is no round
+ * @round: ZS_PIN_ROUND of the last round
  * @guests: the owners of the guests
  * @links: of a stub instead: where its objects went, as if they were handles; but
  *	   those that found room in @pages, see stub_link_at()
@@ -281,6 +295,8 @@ struct zs_guests {
  * host that a stub's link names, RCU.
  *
  * inuse == weight of the bitmap, unless it is a stub
+ * nr_stale, nr_draining and early: all 0, and pins not negative unless frozen, or
+ * none of them 0, and pins negative
  * handles that name it: inuse - nr_links, or of a stub nr_links
  * class->inuse == sum of inuse; pool->pages == sum of geo.pages
  */
@@ -288,8 +304,9 @@ struct zspage {
 	atomic_t		pins;
 	seqcount_spinlock_t	moves;
 	struct size_class	*class;
-	struct llist_head	stale;
-	atomic_t		nr_stale;
+	struct zpdesc		*stale __guarded_by(&class->lock);
+	u8			*late __guarded_by(&class->lock);
+	unsigned int		early __guarded_by(&class->lock);
 	bool			stub;
 	bool			was_host;
 
@@ -298,6 +315,9 @@ struct zspage {
 	u16			inuse __guarded_by(&class->lock);
 	u16			hint __guarded_by(&class->lock);
 	u16			nr_links __guarded_by(&class->lock);
+	u8			nr_stale __guarded_by(&class->lock);
+	u8			nr_draining : 7 __guarded_by(&class->lock);
+	u8			round : 1 __guarded_by(&class->lock);
 	union {
 		struct zs_guests	*guests __guarded_by(&class->lock);
 		unsigned long		*links;
@@ -376,17 +396,16 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * deferred         the worker, before the page locks
  * deferred_lock    the worker, between two page locks
  * looked_up        home is no stub, not pinned yet
+ * pin_late         (R): pinned in a round, before the lock
  * pinned           home pinned, so it is no stub
  * link_read        R: link read, host not pinned
  * link_pinned      R: host pinned, link not looked at again
  * wait_thaw        met a frozen zspage
  * read             pinned, before looking for the page
  * read_half        the first of two pages copied
- * unpin            (R): before counting the pin down
- * unpin_zero       (R): last pin gone, stale list not taken
- * unpin_taken      (R): stale list taken, pins not looked at
- * unpin_looked     (R): pins looked at, not pinned again
- * unpin_give_back  (R): pinned again, stale list not given back
+ * unpin            (R): before the look at pins
+ * unpin_looked     (R): no round seen, before counting the pin down
+ * unpin_early      (R): counted down, but a round had begun; before the lock
  * write            moves read, nothing written
  * write_half       the first of two pages done
  * written          written, moves not looked at again
@@ -394,7 +413,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * migrate          before the lock
  * migrate_copy     L: moves odd, before the copy
  * migrate_publish  L: copied, not published
- * migrate_unpin    moved, lock dropped, still pinned
+ * migrated         moved, lock dropped, what no reader holds not freed
  * stale_wait       waiting a microsecond for readers of a replaced page
  * putback          before the lock
  * frozen           L: frozen, nothing moved

@@ -785,7 +785,7 @@ static void open_objects_do_not_hinder_migration(struct kunit *test)
 		/* This test's reference, and the open objects' */
 		KUNIT_EXPECT_EQ(test, page_ref_count(old[i]), 2);
 	}
-	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale), pages);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, pages);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
 
@@ -808,7 +808,7 @@ static void open_objects_do_not_hinder_migration(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o->handle);
 	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
 	zs_obj_read_end(t->pool, first->handle, first->size, mem);
-	KUNIT_EXPECT_EQ(test, atomic_read(&zspage->nr_stale), 0);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
 	for (unsigned int i = 0; i < pages; i++) {
 		KUNIT_EXPECT_EQ(test, page_ref_count(old[i]), 1);
 		put_page(old[i]);
@@ -816,6 +816,114 @@ static void open_objects_do_not_hinder_migration(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages);
 	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	expect_all_intact(t);
+}
+
+/* Replaces the first page of a zspage, and returns the old one. */
+static struct page *replace_page(struct zst *t, struct zspage *zspage)
+{
+	struct page *old = zpdesc_page(zspage->pages[0]);
+	struct target target = { .gfp = GFP_TEST };
+	LIST_HEAD(list);
+
+	get_page(old);
+	KUNIT_ASSERT_TRUE(t->test, isolate(old, &list));
+	KUNIT_EXPECT_EQ(t->test, migrate_to(&list, &target, MIGRATE_ASYNC), 0);
+	return old;
+}
+
+static void expect_refs(struct zst *t, struct page *page, int refs)
+{
+	KUNIT_EXPECT_EQ(t->test, page_ref_count(page), refs);
+	put_page(page);
+}
+
+/* One of them always has an object open, but none has one open for long. */
+static void readers_that_take_turns_hold_no_page_for_long(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct scatterlist sg[2][2];
+	struct zspage *zspage;
+	struct obj *o;
+
+	needs_migration(test);
+	o = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(o);
+	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
+	for (int i = 0; i < 1000; i++) {
+		unsigned int now = i % 2, next = !now;
+		struct page *old = replace_page(t, zspage);
+
+		zs_obj_read_sg_begin(t->pool, o[next].handle, sg[next], o->size);
+		KUNIT_ASSERT_EQ(test, zspage->nr_stale, 1);
+		sg_copy_to_buffer(sg[now], sg_nents(sg[now]), t->copy, o->size);
+		fill(t->want, o->size, o[now].seed);
+		KUNIT_ASSERT_MEMEQ(test, t->copy, t->want, o->size);
+		zs_obj_read_sg_end(t->pool, o[now].handle);
+		KUNIT_ASSERT_EQ(test, zspage->nr_stale, 0);
+		expect_refs(t, old, 1);
+	}
+	zs_obj_read_sg_end(t->pool, o[0].handle);
+	expect_all_intact(t);
+}
+
+static void *no_spare(size_t size)
+{
+	return NULL;
+}
+
+/* Without memory to note them, later readers hold the page, too. */
+static void late_readers_without_memory(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct scatterlist sg[3][2];
+	struct zspage *zspage;
+	struct page *old;
+	struct obj *o;
+
+	needs_migration(test);
+	o = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(o);
+	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
+	old = replace_page(t, zspage);
+	kunit_activate_static_stub(test, zs_alloc_spare, no_spare);
+	zs_obj_read_sg_begin(t->pool, o[1].handle, sg[1], o->size);
+	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	/* With memory again */
+	zs_obj_read_sg_begin(t->pool, o[2].handle, sg[2], o->size);
+	zs_obj_read_sg_end(t->pool, o[0].handle);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 1);
+	zs_obj_read_sg_end(t->pool, o[1].handle);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
+	expect_refs(t, old, 1);
+	zs_obj_read_sg_end(t->pool, o[2].handle);
+	expect_all_intact(t);
+}
+
+/* More readers of one object than can be noted hold the page, too. */
+static void too_many_late_readers_of_one_object(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct scatterlist sg[2];
+	struct zspage *zspage;
+	struct page *old;
+	struct obj *o;
+
+	needs_migration(test);
+	o = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(o);
+	zs_obj_read_sg_begin(t->pool, o[0].handle, sg, o->size);
+	old = replace_page(t, zspage);
+	for (int i = 0; i < U8_MAX + 2; i++)
+		zs_obj_read_sg_begin(t->pool, o[1].handle, sg, o->size);
+	zs_obj_read_sg_end(t->pool, o[0].handle);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 1);
+	for (int i = 0; i < U8_MAX + 2; i++) {
+		KUNIT_EXPECT_EQ(test, zspage->nr_stale, 1);
+		zs_obj_read_sg_end(t->pool, o[1].handle);
+	}
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
+	expect_refs(t, old, 1);
 	expect_all_intact(t);
 }
 
@@ -1712,11 +1820,6 @@ static void pages_of_hosts_migrate(struct kunit *test)
 	}
 }
 
-static void *no_spare(size_t size)
-{
-	return NULL;
-}
-
 /* Less is done, nothing fails, nothing leaks; the next call does the rest. */
 static void compaction_makes_do_with_no_memory(struct kunit *test)
 {
@@ -2232,6 +2335,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(every_page_moves_and_every_byte_stays),
 	KUNIT_CASE(a_replaced_page_is_free_at_once),
 	KUNIT_CASE(open_objects_do_not_hinder_migration),
+	KUNIT_CASE(readers_that_take_turns_hold_no_page_for_long),
+	KUNIT_CASE(late_readers_without_memory),
+	KUNIT_CASE(too_many_late_readers_of_one_object),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),

@@ -335,8 +335,7 @@ static inline void expect_quiet(struct zst *t)
 					    list) {
 				KUNIT_EXPECT_EQ(t->test, 0,
 						atomic_read(&zspage->pins));
-				KUNIT_EXPECT_EQ(t->test, 0,
-						atomic_read(&zspage->nr_stale));
+				KUNIT_EXPECT_EQ(t->test, 0, zspage->nr_stale);
 				KUNIT_EXPECT_EQ(t->test, 0, zspage->isolated);
 			}
 		}

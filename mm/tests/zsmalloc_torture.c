@@ -120,6 +120,7 @@ static struct zt_point {
 	{ "deferred" },
 	{ "deferred_lock" },
 	{ "looked_up" },
+	{ "pin_late", ZT_MOVED_ATOMIC },
 	{ "pinned" },
 	[ZT_LINK_READ] = { "link_read", ZT_ATOMIC },
 	{ "link_pinned", ZT_ATOMIC },
@@ -127,10 +128,8 @@ static struct zt_point {
 	{ "read" },
 	{ "read_half" },
 	{ "unpin", ZT_MOVED_ATOMIC },
-	{ "unpin_zero", ZT_MOVED_ATOMIC },
-	{ "unpin_taken", ZT_MOVED_ATOMIC },
 	{ "unpin_looked", ZT_MOVED_ATOMIC },
-	{ "unpin_give_back", ZT_MOVED_ATOMIC },
+	{ "unpin_early", ZT_MOVED_ATOMIC },
 	{ "write" },
 	{ "write_half" },
 	{ "written" },
@@ -138,7 +137,7 @@ static struct zt_point {
 	{ "migrate" },
 	{ "migrate_copy", ZT_ATOMIC },
 	{ "migrate_publish", ZT_ATOMIC },
-	{ "migrate_unpin" },
+	{ "migrated" },
 	{ "stale_wait" },
 	{ "putback" },
 	{ "frozen", ZT_ATOMIC },
@@ -997,8 +996,7 @@ static void zt_check_quiet(struct size_class *class)
 	for (int f = 0; f < ZS_NR_FULLNESS; f++)
 		list_for_each_entry(zspage, &class->zspages[f], list)
 			held += atomic_read(&zspage->pins) ||
-				atomic_read(&zspage->nr_stale) ||
-				zspage->isolated;
+				zspage->nr_stale || zspage->isolated;
 	spin_unlock(&class->lock);
 	if (held)
 		zt_error("%lu zspages of %u bytes are pinned, isolated or have replaced pages\n",
