@@ -42,6 +42,8 @@ help:
 	@echo 'with apt where possible.  Set on the command line if needed:'
 	@echo '  KSRC=dir     base on this clean Linux tree instead of fetching one'
 	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
+	@echo '  ACCEL=tcg    guests without KVM; kvm: an error where KVM cannot run them'
+	@echo '               (default: KVM if a trial boot with it succeeds)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
 tree series run test check model mutants shell bench:

@@ -7,8 +7,8 @@
 #                         idle machine
 #                    arm64_16k, arm64_64k: as x86, with larger pages
 #                    users: zram and zswap, instructions of whole system calls
-#                    users_2: the same and fio and sort on two translated CPUs,
-#                         time; wants an idle machine, too
+#                    users_2: the same and fio and sort on two CPUs, by KVM where
+#                         it works; time; wants an idle machine, too
 #                    profile: what functions the instructions of zs_malloc(),
 #                         zs_free(), a read and munmap() are spent in, exact
 #   BENCH_ONLY       what to measure, of "density speed pools curve migrate
@@ -38,7 +38,6 @@ declare -A NAMES=(
 	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions where not said'
 )
 
-TRANSLATED=("${QEMU_CPU[@]}")
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
 
 problems=()
@@ -218,7 +217,10 @@ observe() {
 	awk -v phases="$phases" -f "$HARNESS/bench/profile.awk" "$at.log" \
 		> "$at.functions" 7>&- &
 	(
-		until [[ -S $at.gdb ]]; do sleep 0.2; done
+		until [[ -S $at.gdb ]]; do
+			kill -0 $$ || exit	# QEMU did not start
+			sleep 0.2
+		done
 		exec gdb -nx -batch -ex 'set pagination off' -ex 'set confirm off' \
 			-ex "target remote $at.gdb" -x "$at.commands" \
 			-ex 'monitor quit' "$vmlinux"
@@ -238,18 +240,18 @@ profile() { # profile SIDE CONSOLE
 	local functions what
 	local -A expected=([calls]=3 [users]=1)
 	# Not the first times: boot still has something to do.  regs->si is munmap()'s length.
-	{
+	observe "$1" calls "do_malloc=zs_malloc=zs_malloc() \
+			do_read_hot=zs_obj_read_begin=read do_free=zs_free=zs_free()" \
+		guest "$BENCH/$1/x86/vmlinux" 2G "$LIMIT" "$2" '' \
+			"zs_bench=speed $all" < <(
 		printf '%s\n' 'hbreak do_free' continue continue continue delete
 		window do_malloc
 		window do_read_hot
 		window do_free
-	} | observe "$1" calls "do_malloc=zs_malloc=zs_malloc() \
-			do_read_hot=zs_obj_read_begin=read do_free=zs_free=zs_free()" \
-		guest "$BENCH/$1/x86/vmlinux" 2G "$LIMIT" "$2" '' \
-			"zs_bench=speed $all" || return
-	window __x64_sys_munmap "*(long *)(\$rdi + 13 * 8) == $size" |
-		observe "$1" users "__x64_sys_munmap=zs_free=munmap()" \
-			users "$1" 1 "$2" "$all" || return
+	) || return
+	observe "$1" users "__x64_sys_munmap=zs_free=munmap()" \
+		users "$1" 1 "$2" "$all" \
+		< <(window __x64_sys_munmap "*(long *)(\$rdi + 13 * 8) == $size") || return
 	for what in calls users; do
 		functions=$BENCH/$1/profile-$what.functions
 		# Each of them, or gdb has lost its way.
@@ -311,7 +313,8 @@ boot() { # boot SIDE PLATFORM ROUND
 		return
 		;;
 	users_2)
-		GUEST_CPUS=2 QEMU_CPU=("${TRANSLATED[@]}")
+		GUEST_CPUS=2
+		choose_cpu "$BENCH/base/x86/vmlinux"	# the same for both
 		users "$1" 0 "$console" '' || status=$?
 		;;
 	arm64_*)
@@ -430,6 +433,7 @@ main() {
 	[[ ! $PLATFORMS =~ users|profile ]] || "$HARNESS/data.sh"
 	need_space "$BUILD" 4000 "the benchmark's kernels"
 	lock_bench
+	trap 'rm -f "$BENCH/swap.img"' EXIT
 	step "Making the two trees (about 20 seconds)"
 	(
 		build_lock	# only while the trees are read

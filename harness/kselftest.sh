@@ -117,7 +117,7 @@ boot() {
 	kill "$follower" 2> /dev/null || true
 	rm -f "$disk" "$disk.swap"
 	info "took $(elapsed $((SECONDS - start)))"
-	((status == 0)) || problems+=("$name on $side: QEMU ended with status $status")
+	((status == 0)) || problems+=("$name on $side: the guest took too long")
 	unexpected "$console" > "$console.checked"
 	splat_check "$console.checked" "$GUEST_END 0" ||
 		problems+=("$name on $side: see the console, ${console#"$TOP"/}")
@@ -226,6 +226,7 @@ main() {
 	"$HARNESS/initramfs.sh"
 	need_space "$BUILD" 5000 "two kernels and a disk"
 	mkdir -p "$LOGS" "$WORK"
+	trap 'rm -f "$WORK"/disk.img{,.swap}' EXIT
 	step "Making the trees (about 20 seconds)"
 	(
 		build_lock	# only while the trees are read

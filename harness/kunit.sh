@@ -19,11 +19,12 @@ run_uml() { # run_uml GLOB
 		--kernel_args "ncpus=$GUEST_CPUS" "$1") < /dev/null
 }
 
-run_x86() { # run_x86 GLOB CONSOLE
+run_x86() { # run_x86 GLOB CONSOLE REPORT
+	: > "$3"
 	guest "$BUILD/x86-debug/vmlinux" 1024M "$TIMEOUT" "$2" "$2.results" \
 		"numa=fake=2 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$1 kunit_shutdown=reboot" ||
-		return 1
-	python3 "$KUNIT" parse "$2"
+		return
+	python3 "$KUNIT" parse "$2" > "$3" 2>&1
 }
 
 # Numbers from kunit.py's last line:
@@ -49,7 +50,7 @@ main() {
 	x86)
 		step "KUnit on x86-64 in QEMU, $GUEST_CPUS CPUs, lockdep (about a minute)"
 		log=$LOGS/kunit-x86-console.log
-		run_x86 "$glob" "$log" > "$report" 2>&1 || status=$?
+		run_x86 "$glob" "$log" "$report" || status=$?
 		;;
 	*)
 		die "usage: kunit.sh uml|x86 [GLOB]"

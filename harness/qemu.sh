@@ -5,46 +5,199 @@ GUEST_MACHINE=(qemu-system-x86_64 -machine q35)
 GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
-# KVM where there is one, else QEMU's own translation, one thread per CPU.
+# ACCEL=kvm or tcg; not set: KVM if it can run the kernel, else TCG
+ACCEL=${ACCEL:-}
+[[ $ACCEL =~ ^(kvm|tcg|)$ ]] || die "ACCEL: kvm or tcg, not '$ACCEL'"
+
+# TCG, QEMU's own translation, with one thread per CPU.
 # QEMU looks for translations of a page at each store to it.  Where a page held
 # the text of programs before there are thousands of them, and a store takes up
 # to 0.2 s: one for each address at which the text was mapped.  So programs are
 # mapped where they always are (norandmaps), and the kernel copies words, not
 # bytes, as it would in `rep movsb` (erms).
-QEMU_CPU=(-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off)
-[[ ! -w /dev/kvm ]] || QEMU_CPU=(-accel kvm "${QEMU_CPU[@]}")
+TRANSLATED=(-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off)
+
+# CPU models to try with KVM, the best one first.  Some virtual machines announce
+# MSR 0x10a (arch-capabilities) and refuse it; Nehalem is the best without xsave.
+KVM_CPUS=(host host,arch-capabilities=off Nehalem)
+KVM_SILENCE=8		# seconds after which a guest of KVM has written something
+KVM_SECONDS=30		# ... and has powered off; where it takes longer TCG is faster
+SILENCE=120		# as KVM_SILENCE, for any other guest
+
+declare -A KVM_SAID	# kernels of which it was said
+
+# Where a script sets QEMU_CPU, its guests get that; qemu-user has one of its own.
+unset QEMU_CPU
+
+# QEMU takes Ctrl-C as a wish to end well, so the shell would go on.
+trap 'exit 130' INT
 
 # A translated CPU on a busy host may stand still for a while: only what lasts
 # longer than that is a lockup.
 GUEST_CMDLINE='console=ttyS0 panic=-1 tsc=reliable watchdog_thresh=30'
 GUEST_CMDLINE+=' rcupdate.rcu_cpu_stall_timeout=60 norandmaps'
 
+# run_qemu CONSOLE SECONDS SILENCE ARGS...
+# Runs QEMU, with its own output in CONSOLE.qemu.  Returns its status; 124 when it
+# was stopped: after SECONDS, or after SILENCE if the console was still empty.
+# Sets why, in the caller, to what went wrong, or to nothing.
+run_qemu() {
+	local console=$1 seconds=$2 silence=$3 status=0 watcher
+	shift 3
+	: > "$console"
+	rm -f "$console.silent"
+	stop_silent "$console" "$silence" $$ &
+	watcher=$!
+	# The shell reports a signal that ends QEMU, in the same file.
+	{
+		# shellcheck disable=SC2016 # for that shell
+		timeout --foreground -k 5 "$seconds" \
+			sh -c 'ulimit -c 0; echo $$ > "$0"; exec "$@"' "$console.pid" \
+			"${GUEST_MACHINE[@]}" -smp "$GUEST_CPUS" \
+			-nodefaults -no-user-config -display none -no-reboot \
+			-serial "file:$console" "$@" < /dev/null || status=$?
+	} > "$console.qemu" 2>&1
+	kill "$watcher" 2> /dev/null || true
+	wait "$watcher" 2> /dev/null || true
+
+	((status != 137)) || status=124
+	[[ ! -e $console.silent ]] || status=124
+	why=$(qemu_words "$console.qemu" | sed 's/^qemu-[^:]*: //; s/^error: //; q')
+	if [[ -n $why ]]; then
+		((status)) || why=	# only a remark
+	elif [[ -e $console.silent ]]; then
+		why="the guest wrote nothing in $silence seconds"
+	elif ((status == 124)); then
+		why="the guest was still running after $seconds seconds"
+	elif ((status)); then
+		why="QEMU ended with status $status"
+	fi
+	[[ -n $why || -s $console ]] || why='the guest ended without a word'
+	rm -f "$console.silent" "$console.pid"
+	return "$status"
+}
+
+stop_silent() { # stop_silent CONSOLE SECONDS PARENT
+	local end=$((SECONDS + $2))
+	while sleep 0.5 && [[ ! -s $1 ]] && kill -0 "$3" 2> /dev/null; do
+		((SECONDS >= end)) || continue
+		touch "$1.silent"
+		kill -9 "$(< "$1.pid")" 2> /dev/null
+		break
+	done
+}
+
+qemu_words() { # qemu_words FILE: what QEMU complained of
+	grep -a -v -E '^$|warning:|terminating on signal|^[^ ]*/qemu.sh: line ' "$1" |
+		cut -c 1-200 || true
+}
+
+# choose_cpu VMLINUX: sets QEMU_CPU for guests with that kernel
+choose_cpu() {
+	local model='' why=''
+	if [[ $ACCEL == tcg ]]; then
+		QEMU_CPU=("${TRANSLATED[@]}")
+		return
+	fi
+	ask_kvm "$1"
+	if [[ -n $model ]]; then
+		QEMU_CPU=(-accel kvm -cpu "$model")
+	elif [[ $ACCEL == kvm ]]; then
+		die "ACCEL=kvm, but KVM cannot run ${1#"$TOP"/}: $why"
+	else
+		QEMU_CPU=("${TRANSLATED[@]}")
+	fi
+}
+
+# Whether KVM can run a kernel is tried, as many a virtual machine has a /dev/kvm
+# that cannot.  The answer is kept beside the kernel, for this kernel on this
+# machine: a line each for what it is good for, the CPU model, what went wrong.
+ask_kvm() { # ask_kvm VMLINUX: sets model and why, in the caller
+	local file=$1.kvm key known='' tried=''
+	key=$({ machine && cat "$1" "$HARNESS/qemu.sh"; } | sha256sum)
+	[[ ! -f $file ]] || { read -r known && read -r model && read -r why; } < "$file" || true
+	# KVM may have been mended when it is asked for.
+	if [[ $known != "$key" || ($ACCEL == kvm && -z $model) ]]; then
+		try_kvm "$1"
+		printf '%s\n' "$key" "$model" "$why" > "$file.new"
+		mv "$file.new" "$file"
+	else
+		tried=' when it was tried'
+	fi
+	[[ ! -v KVM_SAID[$1] ]] || return 0
+	KVM_SAID[$1]=1
+	if [[ -n $model ]]; then
+		info "QEMU with KVM, -cpu $model"
+	elif [[ $ACCEL != kvm ]]; then
+		info "QEMU without KVM, which did not work$tried: $why"
+	fi
+}
+
+# What the answer depends on, beside the kernel
+machine() {
+	cat /proc/sys/kernel/random/boot_id
+	sed -E '/^$/q; /MHz|bogomips/d' /proc/cpuinfo	# a VM may be moved
+	grep -s . /sys/module/kvm*/parameters/* || true
+	[[ ! -w /dev/kvm ]] || echo writable
+	command -v "${GUEST_MACHINE[0]}" || true
+	"${GUEST_MACHINE[0]}" --version || true
+}
+
+try_kvm() { # try_kvm VMLINUX: sets model and why, in the caller
+	local console=$1.kvm.log reasons='' status
+	"$HARNESS/initramfs.sh"
+	step "Trying KVM with ${1#"$TOP"/} (a few seconds)"
+	for model in "${KVM_CPUS[@]}"; do
+		status=0
+		run_qemu "$console" "$KVM_SECONDS" "$KVM_SILENCE" \
+			-accel kvm -cpu "$model" -m 512M -kernel "$1" \
+			-append "$GUEST_CMDLINE kunit.enable=0 zs.job=probe zs.args=$GUEST_CPUS" \
+			-initrd "$BUILD/initramfs.gz" || status=$?
+		if grep -a -q "$GUEST_END 0" "$console"; then
+			why=
+			return
+		fi
+		why=${why:-"the guest ended early, see ${console#"$TOP"/}"}
+		reasons+="${reasons:+; }-cpu $model: $why"
+		# No other model helps a guest that hangs.
+		((status != 124)) || break
+	done
+	model='' why=$reasons
+}
+
+# no_guest VMLINUX CONSOLE WHAT-HAPPENED: ends the script, with the caller's why
+no_guest() {
+	local words
+	words=$(qemu_words "$2.qemu" | head -n 5 | sed 's/^/    /')
+	rm -f "$1.kvm"	# if KVM was to run it, it is tried again
+	die "$3:${words:+$'\n'}${words:- $why}"
+}
+
 # guest VMLINUX MEMORY SECONDS CONSOLE RESULTS CMDLINE [QEMU-ARGS...]
 # Boots a kernel, console and results (ttyS1) going to files; RESULTS may be
-# empty.  Returns QEMU's status, 124 when the guest took longer than SECONDS.
+# empty.  Returns 124 when the guest took longer than SECONDS.  A guest that did
+# not start, or that QEMU did not survive, is the end of the script.
 guest() {
 	local vmlinux=$1 memory=$2 seconds=$3 console=$4 results=$5 cmdline=$6
-	local status=0
+	local status=0 why=''
 	shift 6
 	[[ -f $vmlinux ]] || die "no kernel at $vmlinux"
-	: > "$console"
+	if [[ ! -v QEMU_CPU ]]; then
+		local QEMU_CPU
+		choose_cpu "$vmlinux"
+	fi
 	if [[ -n $results ]]; then
 		: > "$results"
 		set -- -serial "file:$results" "$@"
 	fi
-	timeout --foreground -k 5 "$seconds" "${GUEST_MACHINE[@]}" \
-		-smp "$GUEST_CPUS" -m "$memory" "${QEMU_CPU[@]}" \
-		-nodefaults -no-user-config -display none -no-reboot \
-		-serial "file:$console" -kernel "$vmlinux" \
-		-append "$GUEST_CMDLINE $cmdline" \
-		"$@" > "$console.qemu" 2>&1 < /dev/null || status=$?
-	if ((status == 124 || status == 137)); then
+	run_qemu "$console" "$seconds" "$SILENCE" -m "$memory" "${QEMU_CPU[@]}" \
+		-kernel "$vmlinux" -append "$GUEST_CMDLINE $cmdline" "$@" || status=$?
+	[[ -s $console ]] || no_guest "$vmlinux" "$console" "the guest did not start"
+	if ((status == 124)); then
 		warn "the guest was still running after $seconds seconds and was stopped"
-		return 124
-	fi
-	if ((status)); then
-		warn "QEMU failed (status $status):"
-		cat "$console.qemu" >&2
+		qemu_words "$console.qemu" | head -n 5 >&2
+	elif ((status)); then
+		no_guest "$vmlinux" "$console" 'QEMU failed while the guest was running'
 	fi
 	return "$status"
 }

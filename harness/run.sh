@@ -31,7 +31,7 @@ boot() { # boot off|on
 	tr -d '\r' < "$console" | grep -a '^guest: ' | tail -n 4 | sed 's/^guest:/   /' || true
 	info "took $(elapsed $((SECONDS - start)))"
 
-	((status == 0)) || problems+=("migration $name: QEMU ended with status $status")
+	((status == 0)) || problems+=("migration $name: the guest took too long")
 	splat_check "$console" "$GUEST_END 0" ||
 		problems+=("migration $name: see the console, ${console#"$TOP"/}")
 	[[ -z $(result "$results" error) ]] ||

@@ -10,11 +10,16 @@
 "$HARNESS/initramfs.sh"
 "$HARNESS/data.sh"
 
+choose_cpu "$BUILD/x86/vmlinux"
 step "Guest with 640 MB; leave it with 'exit' (or Ctrl-A X)"
-exec qemu-system-x86_64 -machine q35 -smp "$GUEST_CPUS" -m 640M "${QEMU_CPU[@]}" \
+"${GUEST_MACHINE[@]}" -smp "$GUEST_CPUS" -m 640M "${QEMU_CPU[@]}" \
 	-nodefaults -no-user-config -display none -no-reboot \
 	-chardev stdio,id=tty,mux=on,signal=off -serial chardev:tty \
 	-mon chardev=tty -serial null \
 	-kernel "$BUILD/x86/vmlinux" -initrd "$BUILD/initramfs.gz" \
 	-append "$GUEST_CMDLINE quiet zs.job=shell ${ZS_CMDLINE:-}" \
-	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on"
+	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || {
+	status=$?
+	rm -f "$BUILD/x86/vmlinux.kvm"	# if KVM was to run it, it is tried again
+	die "QEMU failed with status $status"
+}

@@ -20,6 +20,7 @@ MEMORY=768	# MB
 console=$LOGS/soak.log
 results=$BUILD/soak.results
 swap=$BUILD/soak-swap.img
+trap 'rm -f "$swap"' EXIT
 rm -f "$swap"
 truncate -s 96M "$swap"
 
@@ -64,7 +65,7 @@ row 'zsmalloc pages isolated' "$(r zs_isolated)"
 row '  migrated / failed / put back' "$(r zs_migrated) / $(r zs_not_migrated) / $(r zs_putback)"
 
 problems=()
-((status == 0)) || problems+=("QEMU ended with status $status")
+((status == 0)) || problems+=("the guest took too long")
 splat_check "$console" "$GUEST_END 0" || problems+=("see the console, ${console#"$TOP"/}")
 [[ $(result "$results" error) == '' ]] || problems+=("$(result "$results" error)")
 [[ $(r finished) == 1 ]] || problems+=("the soak did not finish")
