@@ -184,6 +184,123 @@ test_races() {
 	yes "a report that was cut off is kept" races_left 1 0
 }
 
+# A QEMU that fails, in a small copy of the project.  $tmp/standin says how:
+#   msr    aborts with KVM, as where a virtual machine's host lacks an MSR
+#   model  the same, with -cpu host only
+#   hang   with KVM the guest hangs before its first word
+#   dead   it always fails
+#   mute   every guest hangs
+make_standin() {
+	local p=$tmp/q script
+	mkdir -p "$p"/{harness,build/{logs,x86,x86-debug,torture-debug}} "$tmp/bin"
+	cp "$HARNESS"/*.sh "$p/harness/"
+	sed -i -E 's/^(KVM_SILENCE|SILENCE)=[0-9]+/\1=1/' "$p/harness/qemu.sh"
+	for script in deps tree kernel initramfs data; do
+		printf '#!/bin/sh\n' > "$p/harness/$script.sh"
+	done
+	touch "$p"/build/{x86,x86-debug,torture-debug}/vmlinux
+	cat > "$tmp/bin/qemu-system-x86_64" <<- 'END'
+		#!/usr/bin/env bash
+		[[ $1 != --version ]] || { echo 'QEMU emulator version 0'; exit; }
+		dir=${0%/*}/..
+		echo "$*" >> "$dir/calls"
+		how=$(< "$dir/standin")
+		[[ $how != dead ]] || { echo 'qemu-system-x86_64: no such machine' >&2; exit 1; }
+		[[ $how != mute ]] || exec sleep 30
+		if [[ $* == *'-accel kvm'* ]]; then
+			[[ $how != hang ]] || exec sleep 30
+			if [[ $how == msr || ($how == model && $* == *'-cpu host '*) ]]; then
+				echo 'qemu-system-x86_64: warning: a feature is missing' >&2
+				echo 'qemu-system-x86_64: error: failed to set MSR 0x10a to 0x0' >&2
+				kill -ABRT $$
+			fi
+		fi
+		console=$*
+		console=${console#*-serial file:}
+		echo 'ZS-GUEST-END 0' > "${console%% *}"
+	END
+	chmod +x "$p"/harness/*.sh "$tmp/bin/qemu-system-x86_64"
+}
+
+# in_standin COMMAND...: in that copy, with what is set up for its guests
+in_standin() {
+	# shellcheck disable=SC2016 # for that shell
+	PATH=$tmp/bin:$PATH bash -c '. "$0/harness/lib.sh"; . "$HARNESS/qemu.sh"
+		machine() { echo "${MACHINE:-this one}"; }
+		kernel=$BUILD/x86/vmlinux
+		eval "$1"' "$tmp/q" "$*"
+}
+
+# chosen STAND-IN WHAT CALLS: what choose_cpu says, after so many trials
+chosen() {
+	echo "$1" > "$tmp/standin"
+	: > "$tmp/calls"
+	# shellcheck disable=SC2016 # for that shell
+	in_standin 'choose_cpu "$kernel"; echo "chosen: ${QEMU_CPU[*]}"' 2>&1 | tee "$tmp/said"
+	grep -q "chosen: -accel $2" "$tmp/said" &&
+		[[ $(wc -l < "$tmp/calls") == "$3" ]]
+}
+
+# ends STAND-IN REASON CALLS COMMAND...: one error at once, and nothing after it
+ends() {
+	local how=$1 reason=$2 calls=$3
+	shift 3
+	echo "$how" > "$tmp/standin"
+	: > "$tmp/calls"
+	! PATH=$tmp/bin:$PATH timeout 20 "$@" > "$tmp/said" 2>&1 < /dev/null || return 1
+	cat "$tmp/said"
+	[[ $(grep -c '^error: ' "$tmp/said") == 1 && $(wc -l < "$tmp/calls") == "$calls" ]] &&
+		grep '^error: ' -A 9 "$tmp/said" | grep -q "$reason" &&
+		! grep -q -E '^  |problem|FAILED' <(sed '1,/^error: /d; /^    qemu/d' "$tmp/said") &&
+		! grep -q -E 'migration (off|on) +m|bytes checked|operations' "$tmp/said"
+}
+
+test_qemu() {
+	local h=$tmp/q/harness tcg='tcg,thread=multi'
+	# shellcheck disable=SC2016 # for in_standin's shell
+	local boot='guest "$kernel" 1M 9 "$BUILD/log" "" ""'
+	unset ACCEL MACHINE
+	make_standin
+	# shellcheck disable=SC2016 # for that shell
+	PATH=$tmp/bin:$PATH bash -c '. "$0/lib.sh"; . "$0/qemu.sh"; machine' "$h" > "$tmp/machine"
+	yes 'the answer depends on the boot' \
+		grep -q -f /proc/sys/kernel/random/boot_id "$tmp/machine"
+	yes 'and on QEMU' grep -q 'QEMU emulator version 0' "$tmp/machine"
+	yes 'KVM that aborts is not used' chosen msr "$tcg" 3
+	yes 'what QEMU said is said' grep -q 'KVM.*: -cpu host: failed to set MSR' "$tmp/said"
+	yes 'and not tried again' chosen msr "$tcg" 0
+	yes 'which is said' grep -q 'without KVM' "$tmp/said"
+	MACHINE=other yes 'but on another machine' chosen msr "$tcg" 3
+	yes 'and back on this one' chosen msr "$tcg" 3
+	echo 'other' > "$tmp/q/build/x86/vmlinux"
+	yes 'and with another kernel' chosen msr "$tcg" 3
+	# shellcheck disable=SC2016 # for in_standin's shell
+	ACCEL=kvm no 'ACCEL=kvm is an error then' in_standin 'choose_cpu "$kernel"'
+	cp "$tmp/out" "$tmp/said"
+	yes 'that says why' grep -q 'error: ACCEL=kvm.*failed to set MSR' "$tmp/said"
+	ACCEL=kvm yes 'ACCEL=kvm tries again' chosen model 'kvm -cpu host,arch' 2
+	yes 'and that is kept' chosen model 'kvm -cpu host,arch' 0
+	ACCEL=tcg yes 'ACCEL=tcg does not try' chosen model "$tcg" 0
+	ACCEL=xen no 'another ACCEL is an error' chosen model "$tcg" 0
+	yes 'that says what there is' grep -q "error: ACCEL: kvm or tcg, not 'xen'" "$tmp/said"
+	echo dead > "$tmp/standin"
+	no 'a guest that KVM does not start any more is an error' in_standin "$boot"
+	yes 'KVM is tried again then' chosen msr "$tcg" 3
+	yes 'a guest works without KVM' in_standin "$boot"
+	yes 'it ran to its end' grep -q 'ZS-GUEST-END 0' "$tmp/q/build/log"
+	rm -f "$tmp/q/build/x86/vmlinux.kvm"
+	yes 'a guest that hangs with KVM is not tried thrice' chosen hang "$tcg" 1
+
+	yes 'run: QEMU that fails' ends dead 'no such machine' 4 "$h/run.sh"
+	export ACCEL=tcg
+	yes 'run: guest that hangs' ends mute 'wrote nothing in 1 seconds' 1 "$h/run.sh"
+	yes 'kunit: QEMU that fails' ends dead 'no such machine' 1 "$h/kunit.sh" x86
+	yes 'soak: QEMU that fails' ends dead 'no such machine' 1 "$h/soak.sh" 1
+	TORTURE_CONFIGS=debug yes 'torture: QEMU that fails' \
+		ends dead 'no such machine' 1 "$h/torture.sh" 1
+	unset ACCEL
+}
+
 step "Self-test of the harness (a few seconds)"
 test_matrix
 test_points
@@ -192,6 +309,7 @@ test_splats
 test_races
 test_config
 test_overlay
+test_qemu
 echo "$passed $failed" > "$BUILD/selftest.count"
 info "self-test: $passed passed, $failed failed"
 ((!failed))
