@@ -59,7 +59,6 @@
 
 #include <kunit/static_stub.h>
 #include <linux/debugfs.h>
-#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -74,6 +73,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 #include "zsmalloc.h"
@@ -287,6 +287,8 @@ static void zs_free_drained(struct zs_drained *drained)
 		struct zpdesc *next = zpdesc->next;
 
 		zpdesc_put(zpdesc);
+		/* zs_wait_stale() looks at the page count. */
+		wake_up_var(zpdesc);
 		zpdesc = next;
 	}
 	kfree(drained->late);
@@ -1708,19 +1710,30 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 	return 0;
 }
 
-/*
- * Callers such as CMA and memory offlining want the memory, not a promise: give
- * readers a short while to let go of a page that was replaced.  The migration
- * mode does not tell who they are; migrate_pages() tries MIGRATE_ASYNC first for
- * everybody.  The references are the core's and, as long as the page is stale,
- * the zspage's.
- */
-static bool zs_wait_stale(struct page *page)
+/* Decompressing takes microseconds; a range of memory has thousands of pages. */
+unsigned long zs_stale_timeout(void)
 {
-	/* Sleeping takes a jiffy where there are no high-resolution timers. */
-	for (int i = 0; i < 50 && page_ref_count(page) > 1; i++) {
+	KUNIT_STATIC_STUB_REDIRECT(zs_stale_timeout);
+
+	return msecs_to_jiffies(2);
+}
+
+/*
+ * Whether readers hold @page, which was replaced.  The references are the core's
+ * and, as long as the page is stale, the zspage's.
+ *
+ * CMA and memory offlining (MIGRATE_SYNC) want the memory, and may sleep: readers
+ * get a short while to close their objects, but only once, before a second page
+ * of their zspage is replaced.  In other modes the core may hold a batch of
+ * unmapped pages, for which page faults wait.
+ */
+static bool zs_wait_stale(struct page *page, enum migrate_mode mode,
+			  unsigned int nr_stale)
+{
+	if (mode == MIGRATE_SYNC && nr_stale == 1) {
 		zs_race("stale_wait");
-		udelay(1);
+		wait_var_event_timeout(page, page_ref_count(page) <= 1,
+				       zs_stale_timeout());
 	}
 	return page_ref_count(page) > 1;
 }
@@ -1737,6 +1750,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	struct size_class *class = zspage->class;
 	const char *name = class->pool->name;
 	struct zs_drained drained = { };
+	unsigned int nr_stale = 0;
 	bool stale = false;
 	int ret;
 
@@ -1747,14 +1761,16 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	zs_race("migrate");
 	spin_lock(&class->lock);
 	ret = zspage_move_page(class, zspage, new, old, &drained);
-	if (!ret)
+	if (!ret) {
+		nr_stale = zspage->nr_stale;
 		zspage_end_isolation(class, zspage);
+	}
 	spin_unlock(&class->lock);
 	zs_race("migrated");
 	zs_free_drained(&drained);
 
-	if (!ret)
-		stale = zs_wait_stale(page);
+	if (nr_stale)
+		stale = zs_wait_stale(page, mode, nr_stale);
 	trace_zs_migrate_page(name, page_to_pfn(page), page_to_pfn(newpage),
 			      ret, stale);
 	return ret;

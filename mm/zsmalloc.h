@@ -414,7 +414,7 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
  * migrate_copy     L: moves odd, before the copy
  * migrate_publish  L: copied, not published
  * migrated         moved, lock dropped, what no reader holds not freed
- * stale_wait       waiting a microsecond for readers of a replaced page
+ * stale_wait       before waiting for readers of a replaced page
  * putback          before the lock
  * frozen           L: frozen, nothing moved
  * guest_moved      L: a guest's copy made, link not changed
@@ -450,6 +450,7 @@ unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old);
+unsigned long zs_stale_timeout(void);
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);

@@ -1014,49 +1014,89 @@ static void failing_to_migrate_leaves_all_as_it_was(struct kunit *test)
 static struct {
 	struct task_struct *migrator;
 	struct zst *t;
-	unsigned int waits;	/* microseconds that migration waited */
-	unsigned int close_at;	/* the object is closed after so many */
+	unsigned int waits;	/* how often migration waited for readers */
+	bool close;		/* the reader closes its object meanwhile */
 } patience;
 
 static void count_waits(const char *point)
 {
 	if (current != patience.migrator || strcmp(point, "stale_wait"))
 		return;
-	if (++patience.waits == patience.close_at)
+	patience.waits++;
+	if (patience.close)
 		zs_obj_read_sg_end(patience.t->pool,
 				   patience.t->objs[0].handle);
 }
 
-/*
- * So that the old page is free most of the time, and not a promise: until the
- * object is closed, but no longer than 50 us.
- */
-static void migration_waits_for_readers_a_short_while(struct kunit *test)
+static unsigned int count_waits_of(struct zst *t, enum migrate_mode mode,
+				   bool close)
 {
-	static const unsigned int close_at[] = { 0, 1, 10, 50, 51 };
-	struct zst *t = test->priv;
-	struct obj *o = obj_alloc(t, PAGE_SIZE);
-	struct scatterlist sg[2];
+	struct target target = { .gfp = GFP_TEST };
 	LIST_HEAD(list);
 
-	needs_migration(test);
 	patience.migrator = current;
 	patience.t = t;
-	for (int i = 0; i < ARRAY_SIZE(close_at); i++) {
-		patience.waits = 0;
-		patience.close_at = close_at[i];
-		if (close_at[i])
-			zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
-		isolate_pool(t->pool, &list);
-		WRITE_ONCE(zs_race_hook, count_waits);
-		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
-		WRITE_ONCE(zs_race_hook, NULL);
-		KUNIT_EXPECT_EQ(test, patience.waits, min(close_at[i], 50));
-		if (close_at[i] > patience.waits)
+	patience.waits = 0;
+	patience.close = close;
+	KUNIT_EXPECT_GT(t->test, isolate_pool(t->pool, &list), 0);
+	WRITE_ONCE(zs_race_hook, count_waits);
+	KUNIT_EXPECT_EQ(t->test, migrate_to(&list, &target, mode), 0);
+	WRITE_ONCE(zs_race_hook, NULL);
+	return patience.waits;
+}
+
+/* Where the core may have unmapped other pages, replaced ones are a promise. */
+static void migration_in_a_batch_waits_for_no_reader(struct kunit *test)
+{
+	static const enum migrate_mode modes[] = { MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT };
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct scatterlist sg[2];
+
+	needs_migration(test);
+	for (int i = 0; i < 32; i++)
+		fill_zspage(t, size);
+	for (int m = 0; m < ARRAY_SIZE(modes); m++) {
+		unsigned int stride = t->nr / 32;
+
+		for (int i = 0; i < 32; i++)
+			zs_obj_read_sg_begin(t->pool, t->objs[i * stride].handle,
+					     sg, size);
+		KUNIT_EXPECT_EQ(test, count_waits_of(t, modes[m], false), 0);
+		for (int i = 0; i < 32; i++) {
+			struct obj *o = &t->objs[i * stride];
+
+			KUNIT_EXPECT_EQ(test, obj_zspage(o)->nr_stale,
+					obj_zspage(o)->class->geo.pages);
 			zs_obj_read_sg_end(t->pool, o->handle);
-		expect_all_intact(t);
+		}
 		expect_quiet(t);
 	}
+	expect_all_intact(t);
+}
+
+/*
+ * CMA and memory offlining want the memory: until the object is closed, but no
+ * longer than a while, and not again for the next page of the same zspage.
+ */
+static void synchronous_migration_waits_for_readers_once(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = fill_zspage(t, long_size(test));
+	struct scatterlist sg[2];
+
+	needs_migration(test);
+	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, false), 0);
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, true), 1);
+	expect_quiet(t);
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, false), 1);
+	KUNIT_EXPECT_EQ(test, obj_zspage(o)->nr_stale,
+			obj_zspage(o)->class->geo.pages);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	expect_quiet(t);
+	expect_all_intact(t);
 }
 
 static void a_poisoned_page_is_not_copied(struct kunit *test)
@@ -2341,7 +2381,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
-	KUNIT_CASE(migration_waits_for_readers_a_short_while),
+	KUNIT_CASE(migration_in_a_batch_waits_for_no_reader),
+	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
 	KUNIT_CASE(a_poisoned_page_is_not_copied),
 	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
 	KUNIT_CASE(emptied_while_isolated_freed_by_migration),

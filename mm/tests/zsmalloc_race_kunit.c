@@ -745,6 +745,44 @@ static void two_readers_of_one_object_in_a_round(struct kunit *test)
 	}
 }
 
+static unsigned long long_timeout(void)
+{
+	return PATIENCE / 2;
+}
+
+static void migrates_patiently(struct actor *a)
+{
+	/* Stubs are those of this thread's test. */
+	current->kunit_test = a->t.test;
+	migrates(a);
+	current->kunit_test = NULL;
+}
+
+/* Migration that waits for a reader goes on when that closes its object. */
+static void the_last_reader_wakes_migration(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = straddler(t);
+	struct actor *migrator = actor(t, "migrator", migrates_patiently);
+	struct actor *reader = reader_of(t, "reader", o);
+	struct page *page = page_of(obj_zspage(o), 0);
+	unsigned long start;
+
+	kunit_activate_static_stub(test, zs_stale_timeout, long_timeout);
+	KUNIT_ASSERT_TRUE(test, isolate(page, &migrator->pages));
+	run_to(reader, "open");
+	run_to(migrator, "stale_wait");
+	expect_waiting(migrator);
+	start = jiffies;
+	finish(reader);
+	finish(migrator);
+	KUNIT_EXPECT_LT(test, jiffies - start, PATIENCE / 4);
+	kunit_deactivate_static_stub(test, zs_stale_timeout);
+	expect_ok(reader);
+	expect_ok(migrator);
+	expect_end(t);
+}
+
 /* One page moves twice, and compaction tries its luck, under one reader. */
 static void held_across_two_moves_and_compaction(struct kunit *test)
 {
@@ -1776,6 +1814,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_round_waits_for_a_reader_that_counted_down),
 	KUNIT_CASE(a_round_ends_before_a_late_pin_is_noted),
 	KUNIT_CASE(two_readers_of_one_object_in_a_round),
+	KUNIT_CASE(the_last_reader_wakes_migration),
 	KUNIT_CASE(held_across_two_moves_and_compaction),
 	KUNIT_CASE(writes_are_not_lost_to_a_move),
 	KUNIT_CASE(a_writer_may_lose_twice),
