@@ -1748,15 +1748,17 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	struct zpdesc *new = page_zpdesc(newpage), *old = page_zpdesc(page);
 	struct zspage *zspage = old->zspage;
 	struct size_class *class = zspage->class;
-	const char *name = class->pool->name;
 	struct zs_drained drained = { };
+	struct zs_pool *pool = class->pool;
 	unsigned int nr_stale = 0;
 	bool stale = false;
 	int ret;
 
 	/* Reading it could be fatal where copies are not machine-check safe. */
-	if (PageHWPoison(page))
+	if (PageHWPoison(page)) {
+		atomic_long_inc(&pool->not_migrated);
 		return -EHWPOISON;
+	}
 
 	zs_race("migrate");
 	spin_lock(&class->lock);
@@ -1771,8 +1773,10 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 
 	if (nr_stale)
 		stale = zs_wait_stale(page, mode, nr_stale);
-	trace_zs_migrate_page(name, page_to_pfn(page), page_to_pfn(newpage),
-			      ret, stale);
+	atomic_long_inc(ret ? &pool->not_migrated :
+			stale ? &pool->migrated_held : &pool->migrated_free);
+	trace_zs_migrate_page(pool->name, page_to_pfn(page),
+			      page_to_pfn(newpage), ret, stale);
 	return ret;
 }
 
@@ -2422,6 +2426,18 @@ static int compaction_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);
 
+/* How page migration ended, since the pool was created. */
+static int migration_show(struct seq_file *m, void *unused)
+{
+	struct zs_pool *pool = m->private;
+
+	seq_printf(m, "free %lu\n", atomic_long_read(&pool->migrated_free));
+	seq_printf(m, "held %lu\n", atomic_long_read(&pool->migrated_held));
+	seq_printf(m, "failed %lu\n", atomic_long_read(&pool->not_migrated));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(migration);
+
 static void zs_pool_add_debugfs(struct zs_pool *pool)
 {
 	pool->debugfs = debugfs_create_dir(pool->name, zs_debugfs);
@@ -2429,6 +2445,8 @@ static void zs_pool_add_debugfs(struct zs_pool *pool)
 			    &classes_fops);
 	debugfs_create_file("compaction", 0444, pool->debugfs, pool,
 			    &compaction_fops);
+	debugfs_create_file("migration", 0444, pool->debugfs, pool,
+			    &migration_fops);
 }
 
 static void __init zs_create_debugfs(void)

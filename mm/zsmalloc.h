@@ -205,6 +205,9 @@ struct size_class {
  * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
  *	   object holds back are not counted.
  * @stats: see struct zs_pool_stats
+ * @migrated_free: migrations after which the replaced page was free
+ * @migrated_held: those after which readers still held it
+ * @not_migrated: those that failed
  * @free_work: frees the pool; its last reference may go in atomic context
  * @shrinker: packs objects together when memory is short
  * @debugfs: its debugfs directory
@@ -215,6 +218,9 @@ struct zs_pool {
 	atomic_long_t		refs;
 	atomic_long_t		pages;
 	struct zs_pool_stats	stats;
+	atomic_long_t		migrated_free;
+	atomic_long_t		migrated_held;
+	atomic_long_t		not_migrated;
 	struct work_struct	free_work;
 	struct shrinker		*shrinker;
 	struct dentry		*debugfs;

@@ -1011,6 +1011,40 @@ static void failing_to_migrate_leaves_all_as_it_was(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static void expect_migrated(struct zst *t, long nr_free, long held, long failed)
+{
+	KUNIT_EXPECT_EQ(t->test, atomic_long_read(&t->pool->migrated_free), nr_free);
+	KUNIT_EXPECT_EQ(t->test, atomic_long_read(&t->pool->migrated_held), held);
+	KUNIT_EXPECT_EQ(t->test, atomic_long_read(&t->pool->not_migrated), failed);
+}
+
+/* Each migration of a page is counted once, by how it ended. */
+static void migrations_are_counted(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = fill_zspage(t, long_size(test));
+	unsigned int pages = obj_zspage(o)->class->geo.pages;
+	struct target target = { .gfp = GFP_TEST };
+	struct scatterlist sg[2];
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	isolate_zspage(obj_zspage(o), &list);
+	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_ASYNC), 0);
+	expect_migrated(t, pages, 0, 0);
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	isolate_zspage(obj_zspage(o), &list);
+	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_ASYNC), 0);
+	expect_migrated(t, pages, pages, 0);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	kunit_activate_static_stub(test, zs_copy_page, cannot_be_read);
+	isolate_zspage(obj_zspage(o), &list);
+	KUNIT_EXPECT_EQ(test, migrate_to(&list, &target, MIGRATE_ASYNC), pages);
+	kunit_deactivate_static_stub(test, zs_copy_page);
+	expect_migrated(t, pages, pages, pages);
+	expect_all_intact(t);
+}
+
 static struct {
 	struct task_struct *migrator;
 	struct zst *t;
@@ -2381,6 +2415,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
+	KUNIT_CASE(migrations_are_counted),
 	KUNIT_CASE(migration_in_a_batch_waits_for_no_reader),
 	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
 	KUNIT_CASE(a_poisoned_page_is_not_copied),
