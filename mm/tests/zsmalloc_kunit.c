@@ -1440,7 +1440,7 @@ static void objects_move_many_times(struct kunit *test)
 	unsigned int guests = 0, natives = 0, homes = 0;
 	unsigned long freed;
 
-	sparse_zspages(t, 128, 3, 2);
+	sparse_zspages(t, 160, 3, 2);
 	for (int round = 0; round < 20; round++) {
 		struct zspage *host = obj_host(&t->objs[0]);
 		unsigned long was = obj_where(&t->objs[0]);
@@ -1471,7 +1471,7 @@ static void objects_move_many_times(struct kunit *test)
 		freed = round % 2 ? compact_and_fail(t, round / 2 + 1) : 0;
 		KUNIT_EXPECT_GT(test, freed + compact(t), 0);
 		KUNIT_EXPECT_NE(test, obj_where(&t->objs[0]), was);
-		sparse_zspages(t, 128, 2, 2);
+		sparse_zspages(t, 160, 2, 2);
 	}
 	KUNIT_EXPECT_GE(test, guests, 2);
 	KUNIT_EXPECT_GT(test, natives, 0);
@@ -1588,12 +1588,12 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
 	struct zst *t = test->priv;
-	unsigned int slots = test_class(t, 512)->geo.slots, kept = 0;
+	unsigned int slots = test_class(t, 384)->geo.slots, kept = 0;
 	struct zspage *locked;
 	struct page *page;
 
 	for (int i = 0; i < ARRAY_SIZE(keep); i++)
-		fill_zspage(t, 512);
+		fill_zspage(t, 384);
 	for (unsigned int i = 0; i < t->nr; i++) {
 		if (i % slots < keep[i / slots])
 			t->objs[kept++] = t->objs[i];
@@ -1606,7 +1606,7 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 	page = zpdesc_page(locked->pages[1]);
 	lock_page(page);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
-	expect_packed(t, 512);
+	expect_packed(t, 384);
 	KUNIT_EXPECT_FALSE(test, locked->stub);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(locked->pages[1]), page);
 	unlock_page(page);
