@@ -459,8 +459,7 @@ static noinline void zspage_unpin_early(struct zspage *zspage)
 /*
  * Close the object in @slot of @zspage.  After the decrement the zspage is touched
  * only if a round waits for this pin.  Such a zspage is not frozen, and not freed
- * either, as the caller's object is in it.  A caller whose object is elsewhere
- * needs RCU.
+ * either, as the caller's object is in it.
  */
 static __always_inline void zspage_unpin(struct zspage *zspage,
 					 unsigned int slot)
@@ -543,8 +542,8 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		 * this look; pairs with the release in zspage_move_guests().
 		 */
 		if (pinned && smp_load_acquire(link) != where) {
-			/* The object is elsewhere, this pin was in vain. */
-			zspage_unpin(host, slot);
+			/* The object is elsewhere: only RCU keeps this host. */
+			zspage_unpin_slow(host, slot);
 			rcu_read_unlock();
 			continue;
 		}

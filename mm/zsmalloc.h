@@ -12,6 +12,7 @@
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/bits.h>
+#include <linux/build_bug.h>
 #include <linux/kasan.h>
 #include <linux/llist.h>
 #include <linux/log2.h>
@@ -391,49 +392,68 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
 }
 
 /*
- * Race points: places between two steps where others may come in.  Tests stop a
- * thread there, or delay it; see mm/tests/.  Without such a test in the kernel
- * nothing is left of them.  L: class->lock is held.  R: in an RCU read-side
- * critical section; (R): if the object was moved.
+ * Race points: places between two steps where other threads may come in.  Tests
+ * stop a thread there, or delay it; see mm/tests/.  Without such a test in the
+ * kernel nothing is left of them.
  *
- * malloc_new       a new zspage, on no list
- * free             zs_free() before the lock
- * free_dead        a dead zspage, not freed yet
- * deferred         the worker, before the page locks
- * deferred_lock    the worker, between two page locks
- * looked_up        home is no stub, not pinned yet
- * pin_late         (R): pinned in a round, before the lock
- * pinned           home pinned, so it is no stub
- * link_read        R: link read, host not pinned
- * link_pinned      R: host pinned, link not looked at again
- * wait_thaw        met a frozen zspage
- * read             pinned, before looking for the page
- * read_half        the first of two pages copied
- * unpin            (R): before the look at pins
- * unpin_looked     (R): no round seen, before counting the pin down
- * unpin_early      (R): counted down, but a round had begun; before the lock
- * write            moves read, nothing written
- * write_half       the first of two pages done
- * written          written, moves not looked at again
- * isolate          page->zspage read, before the lock
- * migrate          before the lock
- * migrate_copy     L: moves odd, before the copy
- * migrate_publish  L: copied, not published
- * migrated         moved, lock dropped, what no reader holds not freed
- * stale_wait       before waiting for readers of a replaced page
- * putback          before the lock
- * frozen           L: frozen, nothing moved
- * guest_moved      L: a guest's copy made, link not changed
- * natives_moved    L: natives copied, no stub yet
- * evacuated        stub made, lock dropped, pages not freed
- * destroy          before the user's reference goes
- * pool_free        last reference gone, pool not freed
+ * The list says of each point in which context it is.  A thread may sleep there
+ * only by this: preemptible() does not know it without CONFIG_PREEMPT_COUNT.
  */
+enum zs_race_context {
+	ZS_RACE_SLEEPS,		/* a thread may sleep, unless its caller may not */
+	ZS_RACE_LOCKED,		/* class->lock is held */
+	ZS_RACE_RCU,		/* in an RCU read-side critical section */
+	ZS_RACE_MOVED_RCU,	/* the same if the object was moved, else SLEEPS */
+};
+
+/* Users of the list define ZS_POINT(), which says what becomes of each line. */
+#define ZS_RACE_POINTS {									\
+	ZS_POINT(malloc_new, SLEEPS)		/* a new zspage, on no list */			\
+	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */			\
+	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */		\
+	ZS_POINT(deferred, SLEEPS)		/* the worker, before the page locks */		\
+	ZS_POINT(deferred_lock, SLEEPS)		/* the worker, between two page locks */	\
+	ZS_POINT(looked_up, SLEEPS)		/* home is no stub, not pinned yet */		\
+	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, before the lock */	\
+	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no stub */		\
+	ZS_POINT(link_read, RCU)		/* link read, host not pinned */		\
+	ZS_POINT(link_pinned, RCU)		/* host pinned, link not looked at again */	\
+	ZS_POINT(wait_thaw, SLEEPS)		/* met a frozen zspage */			\
+	ZS_POINT(read, SLEEPS)			/* pinned, before looking for the page */	\
+	ZS_POINT(read_half, SLEEPS)		/* the first of two pages copied */		\
+	ZS_POINT(unpin, SLEEPS)			/* before the look at pins */			\
+	ZS_POINT(unpin_looked, SLEEPS)		/* no round seen, before counting down */	\
+	ZS_POINT(unpin_early, SLEEPS)		/* counted down in a round, before the lock */	\
+	ZS_POINT(write, SLEEPS)			/* moves read, nothing written */		\
+	ZS_POINT(write_half, SLEEPS)		/* the first of two pages done */		\
+	ZS_POINT(written, SLEEPS)		/* written, moves not looked at again */	\
+	ZS_POINT(isolate, SLEEPS)		/* page->zspage read, before the lock */	\
+	ZS_POINT(migrate, SLEEPS)		/* before the lock */				\
+	ZS_POINT(migrate_copy, LOCKED)		/* moves odd, before the copy */		\
+	ZS_POINT(migrate_publish, LOCKED)	/* copied, not published */			\
+	ZS_POINT(migrated, SLEEPS)		/* lock dropped, replaced page not freed */	\
+	ZS_POINT(stale_wait, SLEEPS)		/* waiting for readers of a replaced page */	\
+	ZS_POINT(putback, SLEEPS)		/* before the lock */				\
+	ZS_POINT(frozen, LOCKED)		/* frozen, nothing moved */			\
+	ZS_POINT(guest_moved, LOCKED)		/* a guest's copy made, link not changed */	\
+	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no stub yet */		\
+	ZS_POINT(evacuated, SLEEPS)		/* stub made, lock dropped, pages not freed */	\
+	ZS_POINT(destroy, SLEEPS)		/* before the user's reference goes */		\
+	ZS_POINT(pool_free, SLEEPS)		/* last reference gone, pool not freed */	\
+}
+
+/* Without preemption to help, may a thread sleep there? */
+static inline bool zs_race_may_sleep(enum zs_race_context context, bool moved)
+{
+	return context == ZS_RACE_SLEEPS ||
+	       (context == ZS_RACE_MOVED_RCU && !moved);
+}
+
 #ifdef CONFIG_ZSMALLOC_RACE_POINTS
 typedef void zs_race_hook_t(const char *point);
 extern zs_race_hook_t *zs_race_hook;
 
-static inline void zs_race(const char *point)
+static inline void zs_race_call(const char *point)
 {
 	zs_race_hook_t *hook = READ_ONCE(zs_race_hook);
 
@@ -441,10 +461,21 @@ static inline void zs_race(const char *point)
 		hook(point);
 }
 #else
-static inline void zs_race(const char *point)
+static inline void zs_race_call(const char *point)
 {
 }
 #endif
+
+/* A @point that is not in the list does not compile. */
+static __always_inline void zs_race(const char *point)
+{
+#define ZS_POINT(name, ...)	-(!__builtin_strcmp(point, #name))
+	const int known[] = ZS_RACE_POINTS;
+#undef ZS_POINT
+
+	BUILD_BUG_ON_MSG(!known[0], "a race point that is not in ZS_RACE_POINTS");
+	zs_race_call(point);
+}
 
 /* For the tests. */
 extern bool zs_migration;

@@ -14,6 +14,11 @@
  *
  * Who does not get where it should within ten seconds fails the test, which
  * then says where everybody is.
+ *
+ * An actor sleeps where it stands if the list of points says that it may.  Where
+ * it may not, it spins, and takes a CPU unless the kernel can preempt it there.
+ * One CPU is the director's: a test is skipped if an actor finds no other one to
+ * spin on.  So with two CPUs one actor at a time can spin, with one CPU none.
  */
 #include <kunit/static_stub.h>
 #include <linux/completion.h>
@@ -35,6 +40,30 @@
 #define MAX_ACTORS	3
 #define PATIENCE	(10 * HZ)
 
+static const struct point {
+	const char *name;
+	enum zs_race_context context;
+} allocators_points[] =
+#define ZS_POINT(name, context)	{ #name, ZS_RACE_##context },
+	ZS_RACE_POINTS;
+#undef ZS_POINT
+
+/* Actors pass these themselves. */
+static const struct point own_points[] = {
+	{ "open", ZS_RACE_SLEEPS },	/* between read_sg_begin and read_sg_end */
+};
+
+static const struct point *find_point(const char *name)
+{
+	for (int i = 0; i < ARRAY_SIZE(allocators_points); i++)
+		if (!strcmp(allocators_points[i].name, name))
+			return &allocators_points[i];
+	for (int i = 0; i < ARRAY_SIZE(own_points); i++)
+		if (!strcmp(own_points[i].name, name))
+			return &own_points[i];
+	return NULL;
+}
+
 struct actor {
 	struct zst t;		/* the test's, with buffers of its own */
 	const char *name;
@@ -44,6 +73,8 @@ struct actor {
 	const char *stop;	/* the point to stop at */
 	const char *at;		/* the point where it stands */
 	const char *passed;	/* the last point it came by */
+	const char *no_room;	/* the point where no CPU was left to stand on */
+	bool moved;		/* it has followed a link to its object */
 	unsigned long until;	/* stands no longer than that, in jiffies */
 	int left, ended;	/* when it left its last stop, and ended */
 	bool done;
@@ -62,6 +93,10 @@ static unsigned int nr_cast;
 static atomic_t now;
 /* Something went wrong: nobody stops any more. */
 static bool curtain;
+/* An actor has spun for so long that it set the curtain. */
+static bool overdue;
+/* Actors that spin, each on a CPU of its own */
+static atomic_t spinning;
 
 static struct actor *actor_of(struct task_struct *task)
 {
@@ -88,21 +123,66 @@ static bool has_ended(struct actor *a)
 	return smp_load_acquire(&a->done);
 }
 
-/* And what the test did meanwhile, after this. */
-static void stand(struct actor *a, const char *point)
+/* All but the one that the director needs */
+static unsigned int spare_cpus(void)
 {
+	return num_online_cpus() - 1;
+}
+
+/* Preemption takes the CPU from an actor that spins there. */
+static bool preempted_at(enum zs_race_context context)
+{
+	/* There class->lock can be held by a thread that does not run. */
+	if (context == ZS_RACE_LOCKED)
+		return IS_ENABLED(CONFIG_PREEMPT_RT);
+	return IS_ENABLED(CONFIG_PREEMPT_RCU) && preempt_model_preemptible();
+}
+
+/* The list has to be right, as far as this kernel is able to tell. */
+static void check_context(struct actor *a, enum zs_race_context context)
+{
+	if (zs_race_may_sleep(context, a->moved))
+		might_sleep();
+	else if (context == ZS_RACE_LOCKED)
+		WARN_ON_ONCE(IS_ENABLED(CONFIG_PREEMPT_COUNT) &&
+			     !IS_ENABLED(CONFIG_PREEMPT_RT) && preemptible());
+	else if (context == ZS_RACE_RCU)
+		RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "no RCU at a race point");
+}
+
+/*
+ * And what the test did meanwhile, after this.  An actor that spins ends the test
+ * after a while, as the director may not get a CPU to do so.
+ */
+static void stand(struct actor *a, const struct point *point)
+{
+	bool sleeps = zs_race_may_sleep(point->context, a->moved);
+	bool takes_cpu = !sleeps && !preempted_at(point->context);
+	unsigned long end = jiffies + PATIENCE;
+
+	if (takes_cpu && !atomic_add_unless(&spinning, 1, spare_cpus())) {
+		WRITE_ONCE(a->no_room, point->name);
+		return;
+	}
 	/* Pairs with stands_at() */
-	smp_store_release(&a->at, point);
+	smp_store_release(&a->at, point->name);
 	while (stands_at(a) && !READ_ONCE(curtain)) {
 		unsigned long until = READ_ONCE(a->until);
 
 		if (until && time_after(jiffies, until))
 			break;
-		if (preemptible() && !rcu_preempt_depth())
+		if (sleeps) {
 			usleep_range(50, 100);
-		else
-			cpu_relax();
+			continue;
+		}
+		if (time_after(jiffies, end)) {
+			WRITE_ONCE(overdue, true);
+			WRITE_ONCE(curtain, true);
+		}
+		cpu_relax();
 	}
+	if (takes_cpu)
+		atomic_dec(&spinning);
 	WRITE_ONCE(a->left, atomic_inc_return(&now));
 }
 
@@ -112,16 +192,24 @@ static void release(struct actor *a)
 	smp_store_release(&a->at, NULL);
 }
 
-static void pass(const char *point)
+static void pass(const char *name)
 {
 	struct actor *a = actor_of(current);
+	const struct point *point;
 	const char *stop;
 
 	if (!a)
 		return;
-	WRITE_ONCE(a->passed, point);
+	WRITE_ONCE(a->passed, name);
+	point = find_point(name);
+	if (WARN_ONCE(!point, "no race point: %s\n", name))
+		return;
+	/* Only a thread that follows a link comes by these. */
+	if (point->context == ZS_RACE_RCU)
+		a->moved = true;
+	check_context(a, point->context);
 	stop = READ_ONCE(a->stop);
-	if (stop && !strcmp(stop, point))
+	if (stop && !strcmp(stop, name))
 		stand(a, point);
 }
 
@@ -158,12 +246,20 @@ static struct actor *actor(struct zst *t, const char *name,
 	return a;
 }
 
+/* @a is to stop at @point, which there must be. */
+static void set_stop(struct actor *a, const char *point)
+{
+	if (!find_point(point))
+		KUNIT_FAIL_AND_ABORT(a->t.test, "no race point: %s", point);
+	WRITE_ONCE(a->stop, point);
+}
+
 /* Whichever thread of a workqueue gets to @point stops there. */
 static struct actor *worker(struct zst *t, const char *point)
 {
 	struct actor *a = actor(t, "worker", NULL);
 
-	a->stop = point;
+	set_stop(a, point);
 	return a;
 }
 
@@ -193,13 +289,36 @@ static void fail_with_scene(struct actor *who, const char *what)
 	KUNIT_FAIL_AND_ABORT(test, "%s %s", who->name, what);
 }
 
+static void skip_without_a_cpu(struct kunit *test, const char *point)
+{
+	/* A skip would replace the failure. */
+	if (test->status == KUNIT_FAILURE)
+		KUNIT_FAIL_AND_ABORT(test, "no CPU left to spin at %s", point);
+	kunit_skip(test, "no CPU left for an actor that spins at %s", point);
+}
+
+/* For tests that have to be skipped before they take references to pages. */
+static void needs_room_at(struct zst *t, const char *point)
+{
+	const struct point *p = find_point(point);
+
+	if (!zs_race_may_sleep(p->context, true) && !preempted_at(p->context) &&
+	    !spare_cpus())
+		skip_without_a_cpu(t->test, point);
+}
+
 /* Wait until @a stands where it is to stop. */
 static void expect_stop(struct actor *a)
 {
 	unsigned long end = jiffies + PATIENCE;
 
 	while (!stands_at(a)) {
-		if (has_ended(a))
+		bool ended = has_ended(a);
+		const char *no_room = READ_ONCE(a->no_room);
+
+		if (no_room)
+			skip_without_a_cpu(a->t.test, no_room);
+		if (ended)
 			fail_with_scene(a, "ended before it got to its stop");
 		if (time_after(jiffies, end))
 			fail_with_scene(a, "did not get to its stop");
@@ -209,12 +328,18 @@ static void expect_stop(struct actor *a)
 
 static void run_to(struct actor *a, const char *point)
 {
-	WRITE_ONCE(a->stop, point);
+	set_stop(a, point);
 	if (a->task)
 		release(a);
 	else
 		start(a);
 	expect_stop(a);
+}
+
+/* Does @a, which stands, hold a class->lock? */
+static bool holds_lock(struct actor *a)
+{
+	return find_point(stands_at(a))->context == ZS_RACE_LOCKED;
 }
 
 /* Let @a go on, from where it stands or from the start. */
@@ -538,15 +663,15 @@ static void two_pages_move_at_once(struct kunit *test)
 	struct zspage *zspage = obj_zspage(o);
 	struct page *old[ZS_MAX_PAGES];
 
+	needs_room_at(t, "migrate_copy");
 	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
-		bool locked = i == 1 || i == 2;
 		struct actor *migrator, *other;
 
 		get_pages(zspage, old);
 		migrator = migrator_of(t, page_of(zspage, 0));
 		other = migrator_of(t, page_of(zspage, 1));
 		run_to(migrator, move_points[i]);
-		if (locked)
+		if (holds_lock(migrator))
 			expect_waits_for(other, migrator);
 		finish(other);
 		finish(migrator);
@@ -952,7 +1077,7 @@ static void the_last_object_goes_as_its_page_moves(struct kunit *test)
 		struct actor *freer = free_of_the_last(t, &migrator->pages);
 
 		run_to(migrator, move_points[i]);
-		if (i < 3)
+		if (holds_lock(migrator))
 			expect_waits_for(freer, migrator);
 		finish(freer);
 		finish(migrator);
@@ -1068,7 +1193,7 @@ static void allocating_from_a_zspage_that_moves(struct kunit *test)
 
 		allocator->result = size;
 		run_to(migrator, move_points[i]);
-		if (i == 1 || i == 2)
+		if (holds_lock(migrator))
 			expect_waits_for(allocator, migrator);
 		finish(allocator);
 		finish(migrator);
@@ -1498,7 +1623,7 @@ static void an_object_is_freed_as_it_moves(struct kunit *test)
 
 		run_to(compactor, points[i]);
 		give_to_free(t, freer, o);
-		if (i < 2)
+		if (holds_lock(compactor))
 			expect_waits_for(freer, compactor);
 		/* The stub goes with it, at once. */
 		finish(freer);
@@ -1529,7 +1654,7 @@ static void an_object_is_freed_as_its_host_is_evacuated(struct kunit *test)
 			finish(compactor);
 		} else {
 			run_to(compactor, points[i]);
-			if (i < 4)
+			if (holds_lock(compactor))
 				expect_waits_for(freer, compactor);
 		}
 		finish(freer);
@@ -1567,6 +1692,7 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	zspage = obj_zspage(o);
 	page = page_of(zspage, 0);
 	compactor = actor(t, "compactor", compacts);
+	needs_room_at(t, evacuation_points[0]);
 	get_page(page);
 	for (int i = 0; i < ARRAY_SIZE(evacuation_points); i++) {
 		run_to(compactor, evacuation_points[i]);
@@ -1590,9 +1716,10 @@ static void compaction_leaves_moving_zspages_alone(struct kunit *test)
 	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
 		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
 		struct actor *compactor = actor(t, "compactor", compacts);
-		bool locked = i == 1 || i == 2;
+		bool locked;
 
 		run_to(migrator, move_points[i]);
+		locked = holds_lock(migrator);
 		if (locked)
 			expect_waits_for(compactor, migrator);
 		finish(compactor);
@@ -1630,7 +1757,7 @@ static void two_compactions_at_once(struct kunit *test)
 		before = zs_get_total_pages(t->pool);
 		counted = pages_compacted(t);
 		run_to(one, points[i]);
-		if (i < 2)
+		if (holds_lock(one))
 			expect_waits_for(two, one);
 		finish(two);
 		finish(one);
@@ -1692,7 +1819,7 @@ static void a_pool_ends_as_its_last_page_moves(struct kunit *test)
 						&mover->pages));
 		obj_free(t, o);
 		run_to(mover, moves ? move_points[i] : "putback");
-		if (i == 1 || i == 2) {
+		if (holds_lock(mover)) {
 			expect_waits_for(destroyer, mover);
 		} else {
 			let_go(destroyer);
@@ -1773,15 +1900,23 @@ static int race_init(struct kunit *test)
 	int ret;
 
 	needs_migration(test);
-	if (num_online_cpus() < 2)
-		kunit_skip(test, "who stands with a lock held needs a CPU");
 	ret = zst_init(test);
 	if (ret)
 		return ret;
 	nr_cast = 0;
 	curtain = false;
+	overdue = false;
+	atomic_set(&spinning, 0);
 	WRITE_ONCE(zs_race_hook, pass);
 	return 0;
+}
+
+/* The test ended early: this is what @a has, or was to do away with. */
+static void give_back(struct actor *a)
+{
+	putback_movable_pages(&a->pages);
+	if (a->act == frees && !a->task)
+		zs_free(a->t.pool, a->handle);
 }
 
 static void race_exit(struct kunit *test)
@@ -1797,10 +1932,14 @@ static void race_exit(struct kunit *test)
 			stuck |= !wait_for_completion_timeout(&cast[i].end,
 							      PATIENCE);
 	WRITE_ONCE(zs_race_hook, NULL);
+	if (READ_ONCE(overdue))
+		KUNIT_FAIL(test, "an actor that spins was not let go in time\n");
 	if (stuck) {
 		KUNIT_FAIL(test, "an actor hangs; its pool is left to it\n");
 		return;
 	}
+	for (unsigned int i = 0; i < nr_cast; i++)
+		give_back(&cast[i]);
 	zst_exit(test);
 }
 

@@ -99,54 +99,16 @@ static const char * const zt_count_names[ZT_NR_COUNTS] = {
 	[ZT_FAULTS]		= "faults",
 };
 
-enum zt_context {
-	ZT_ANY,
-	ZT_ATOMIC,			/* the class is locked, or RCU */
-	ZT_MOVED_ATOMIC,		/* RCU if the object was moved */
-};
-
-#define ZT_LINK_READ	7
-
 /* See mm/zsmalloc.h. */
 static struct zt_point {
 	const char *name;
-	enum zt_context context;
+	enum zs_race_context context;
 	const char *same_name;		/* as the allocator's string, once seen */
 	unsigned long passed_by_others;
-} zt_points[] = {
-	{ "malloc_new" },
-	{ "free" },
-	{ "free_dead" },
-	{ "deferred" },
-	{ "deferred_lock" },
-	{ "looked_up" },
-	{ "pin_late", ZT_MOVED_ATOMIC },
-	{ "pinned" },
-	[ZT_LINK_READ] = { "link_read", ZT_ATOMIC },
-	{ "link_pinned", ZT_ATOMIC },
-	{ "wait_thaw" },
-	{ "read" },
-	{ "read_half" },
-	{ "unpin", ZT_MOVED_ATOMIC },
-	{ "unpin_looked", ZT_MOVED_ATOMIC },
-	{ "unpin_early", ZT_MOVED_ATOMIC },
-	{ "write" },
-	{ "write_half" },
-	{ "written" },
-	{ "isolate" },
-	{ "migrate" },
-	{ "migrate_copy", ZT_ATOMIC },
-	{ "migrate_publish", ZT_ATOMIC },
-	{ "migrated" },
-	{ "stale_wait" },
-	{ "putback" },
-	{ "frozen", ZT_ATOMIC },
-	{ "guest_moved", ZT_ATOMIC },
-	{ "natives_moved", ZT_ATOMIC },
-	{ "evacuated" },
-	{ "destroy" },
-	{ "pool_free" },
-};
+} zt_points[] =
+#define ZS_POINT(name, context)	{ #name, ZS_RACE_##context },
+	ZS_RACE_POINTS;
+#undef ZS_POINT
 
 struct zt_thread {
 	void (*op)(struct zt_thread *t);
@@ -265,8 +227,8 @@ static struct zt_point *zt_find_point(const char *name)
 static void zt_delay(struct zt_thread *t, struct zt_point *point, bool focus)
 {
 	u32 r = prandom_u32_state(&t->delay_rnd);
-	bool may_sleep = !t->atomic && point->context != ZT_ATOMIC &&
-			 (point->context != ZT_MOVED_ATOMIC || !t->forwarded);
+	bool may_sleep = !t->atomic &&
+			 zs_race_may_sleep(point->context, t->forwarded);
 	unsigned int us = r >> 8;
 
 	switch (focus ? 0 : r % 64) {
@@ -315,7 +277,8 @@ static void zt_race(const char *name)
 	WRITE_ONCE(t->passed[point - zt_points],
 		   t->passed[point - zt_points] + 1);
 	zt_at(t, point->name);
-	if (point == &zt_points[ZT_LINK_READ])
+	/* Only a thread that follows a link comes by these. */
+	if (point->context == ZS_RACE_RCU)
 		t->forwarded = true;
 	if (delays && prandom_u32_state(&t->delay_rnd) %
 		      (focus ? ZT_FOCUS : delays) == 0)
