@@ -65,6 +65,7 @@
 #include <linux/module.h>
 #include <linux/page_ref.h>
 #include <linux/pagemap.h>
+#include <linux/ratelimit.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
@@ -233,6 +234,32 @@ static int __init zs_create_caches(void)
 		}
 	}
 	return 0;
+}
+
+/*
+ * Mistakes of users
+ */
+
+/*
+ * The first mistake of each kind is a warning with a trace, as it is a bug of the
+ * pool's user.  It is likely to be repeated for every object, so that the reports
+ * after it are a line each, at a limited rate.
+ */
+static noinline __cold __printf(3, 4)
+void zs_report(struct zs_pool *pool, enum zs_mistake mistake,
+	       const char *format, ...)
+{
+	struct va_format text;
+	va_list args;
+
+	va_start(args, format);
+	text.fmt = format;
+	text.va = &args;
+	if (!test_and_set_bit(mistake, &pool->reported))
+		WARN(1, "zsmalloc: pool %s: %pV\n", pool->name, &text);
+	else if (__ratelimit(&pool->reports))
+		pr_err("zsmalloc: pool %s: %pV\n", pool->name, &text);
+	va_end(args);
 }
 
 /*
@@ -1345,7 +1372,8 @@ static struct zspage *stub_drop_link(struct size_class *class,
  * The caller has closed the object and does not use @handle any more.  Freeing
  * twice is reported, and does nothing else, as long as the object's neighbours
  * keep its zspage and its slot has not been used again, by an allocation or by
- * zs_compact(); beyond that it is a use after free like any other.
+ * zs_compact(); beyond that it is a use after free like any other.  The first
+ * report of a pool is a warning with a trace, further ones are a line each.
  *
  * Context: any but interrupts; takes a spinlock.
  */
@@ -1369,8 +1397,8 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		zspage = stub_drop_link(class, home, handle, &slot, &nodes);
 	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
-		WARN(1, "zsmalloc: double free of handle %#lx in pool %s\n",
-		     handle, pool->name);
+		zs_report(pool, ZS_DOUBLE_FREE, "double free of handle %#lx",
+			  handle);
 		return;
 	}
 	if (zspage->inuse || zspage->isolated) {
@@ -2493,6 +2521,8 @@ struct zs_pool *zs_create_pool(const char *name)
 	pool->name = memcpy((char *)pool + size, name, name_size);
 	atomic_long_set(&pool->refs, 1);
 	INIT_WORK(&pool->free_work, zs_pool_free);
+	ratelimit_state_init(&pool->reports, DEFAULT_RATELIMIT_INTERVAL,
+			     DEFAULT_RATELIMIT_BURST);
 	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
 		struct size_class *class = &pool->classes[i];
 

@@ -17,6 +17,7 @@
 #include <linux/llist.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
+#include <linux/ratelimit_types.h>
 #include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
@@ -197,6 +198,11 @@ struct size_class {
 	unsigned long		guest_nodes __guarded_by(&lock);
 };
 
+/* What the user of a pool can do wrong; see zs_report(). */
+enum zs_mistake {
+	ZS_DOUBLE_FREE,
+};
+
 /**
  * struct zs_pool - one user's objects
  * @name: the user's name for it
@@ -209,6 +215,9 @@ struct size_class {
  * @migrated_free: migrations after which the replaced page was free
  * @migrated_held: those after which readers still held it
  * @not_migrated: those that failed
+ * @reported: a bit for each kind of mistake, enum zs_mistake, that was reported
+ *	      with a trace
+ * @reports: limits the rate of further reports
  * @free_work: frees the pool; its last reference may go in atomic context
  * @shrinker: packs objects together when memory is short
  * @debugfs: its debugfs directory
@@ -222,6 +231,8 @@ struct zs_pool {
 	atomic_long_t		migrated_free;
 	atomic_long_t		migrated_held;
 	atomic_long_t		not_migrated;
+	unsigned long		reported;
+	struct ratelimit_state	reports;
 	struct work_struct	free_work;
 	struct shrinker		*shrinker;
 	struct dentry		*debugfs;

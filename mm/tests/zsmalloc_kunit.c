@@ -22,7 +22,9 @@
 #include <linux/scatterlist.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
+#include <linux/tracepoint.h>
 #include <linux/vmstat.h>
+#include <trace/events/printk.h>
 
 #include "zsmalloc_kunit.h"
 
@@ -91,6 +93,15 @@ static void free_of_nothing_does_nothing(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/* Lines on the console that report a mistake without a trace */
+static atomic_t nr_report_lines;
+
+static void count_report_lines(void *unused, const char *text, size_t len)
+{
+	if (strnstr(text, "zsmalloc: pool kunit: ", len))
+		atomic_inc(&nr_report_lines);
+}
+
 static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -106,12 +117,44 @@ static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 	kunit_warning_suppress(test) {
 		zs_free(t->pool, handle);
 		zs_free(t->pool, handle);
+		/* One trace for both */
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		t->pool->reported = 0;
 		/* A slot that the zspage does not have */
 		zs_free(t->pool, handle + ZS_MAX_SLOTS - 1 -
 				 (handle - ZS_HANDLE_BIAS) % ZS_MAX_SLOTS);
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
 	}
 	KUNIT_EXPECT_EQ(test, obj_zspage(&t->objs[0])->inuse, 2);
+	expect_all_intact(t);
+}
+
+static void many_double_frees_are_a_few_lines(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long handle;
+	struct obj *o;
+	int lines;
+
+	obj_alloc(t, 100);
+	o = obj_alloc(t, 100);
+	handle = o->handle;
+	obj_free(t, o);
+
+	atomic_set(&nr_report_lines, 0);
+	if (register_trace_console(count_report_lines, NULL))
+		kunit_skip(test, "no CONFIG_TRACEPOINTS");
+	kunit_warning_suppress(test) {
+		for (int i = 0; i < 100; i++)
+			zs_free(t->pool, handle);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	unregister_trace_console(count_report_lines, NULL);
+	tracepoint_synchronize_unregister();
+	lines = atomic_read(&nr_report_lines);
+	KUNIT_EXPECT_GT(test, lines, 0);
+	/* It may take longer than the interval of the limit. */
+	KUNIT_EXPECT_LT(test, lines, 50);
 	expect_all_intact(t);
 }
 
@@ -1519,6 +1562,7 @@ static void double_free_through_a_stub_is_reported(struct kunit *test)
 		obj_free(t, &t->objs[i]);
 		kunit_warning_suppress(test) {
 			zs_free(t->pool, handle);
+			t->pool->reported = 0;
 			/* A slot that was free when the zspage was evacuated */
 			zs_free(t->pool, handle + 1);
 			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
@@ -2388,6 +2432,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(every_slot_of_every_class_keeps_its_bytes),
 	KUNIT_CASE(free_of_nothing_does_nothing),
 	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
+	KUNIT_CASE(many_double_frees_are_a_few_lines),
 	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
