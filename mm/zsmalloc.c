@@ -1455,6 +1455,103 @@ static noinline void *zspage_copy_halves(struct zspage *zspage,
 	return to;
 }
 
+/*
+ * Whether @len bytes may be read from or written to a slot of @zspage.  0 wraps to
+ * the largest length there is, so that one compare refuses it, too: no object is
+ * empty, and scatterlists must have no empty entry.
+ */
+static __always_inline bool zspage_can_access(struct zspage *zspage, size_t len)
+{
+	return likely(len - 1 < zspage->class->geo.size);
+}
+
+static noinline __cold void zs_refuse(struct zs_pool *pool, unsigned long handle,
+				      struct zspage *zspage, size_t len)
+{
+	zs_report(pool, ZS_WRONG_LENGTH,
+		  "access to %zu bytes of handle %#lx, in a slot of %u bytes",
+		  len, handle, zspage->class->geo.size);
+}
+
+/*
+ * What a read gets that cannot be served: zeroes, and not another object's bytes.
+ * They are mapped, or copied, in the same cases as an object's bytes would be:
+ * that is what zs_obj_read_end() goes by.  No more than a page is zeroed, as no
+ * buffer for an object is longer, whatever @len says.
+ */
+static noinline __cold void *zs_refuse_read(struct zs_pool *pool,
+					    unsigned long handle,
+					    struct zspage *zspage,
+					    unsigned int slot, size_t len,
+					    void *local_copy)
+{
+	unsigned int offset;
+
+	zs_refuse(pool, handle, zspage, len);
+	zspage_locate(zspage, slot, &offset);
+	if (!zs_straddles(offset, len))
+		return kmap_local_page(ZERO_PAGE(0)) + offset;
+	if (!local_copy)
+		return page_address(ZERO_PAGE(0));
+	return memset(local_copy, 0, min(len, PAGE_SIZE));
+}
+
+/* The same as a scatterlist, of as many bytes as two entries can have */
+static noinline __cold void zs_refuse_sg(struct zs_pool *pool,
+					 unsigned long handle,
+					 struct zspage *zspage,
+					 struct scatterlist *sg, size_t len)
+{
+	size_t first = clamp(len, 1, PAGE_SIZE);
+
+	zs_refuse(pool, handle, zspage, len);
+	sg_init_table(sg, len > PAGE_SIZE ? 2 : 1);
+	sg_set_page(sg, ZERO_PAGE(0), first, 0);
+	if (len > PAGE_SIZE)
+		sg_set_page(sg_next(sg), ZERO_PAGE(0),
+			    min(len - first, PAGE_SIZE), 0);
+}
+
+static noinline __cold void zs_refuse_write(struct zs_pool *pool,
+					    unsigned long handle,
+					    struct zspage *zspage, size_t len)
+{
+	zs_refuse(pool, handle, zspage, len);
+	zs_unpin(handle, zspage);
+}
+
+/* Read the object in @slot of @zspage, which is pinned. */
+static __always_inline void *zs_read_pinned(struct zs_pool *pool,
+					    unsigned long handle,
+					    struct zspage *zspage,
+					    unsigned int slot, size_t mem_len,
+					    void *local_copy)
+{
+	unsigned int index, offset;
+
+	if (unlikely(!zspage_can_access(zspage, mem_len)))
+		return zs_refuse_read(pool, handle, zspage, slot, mem_len,
+				      local_copy);
+	index = zspage_locate(zspage, slot, &offset);
+
+	zs_race("read");
+	if (!zs_straddles(offset, mem_len))
+		return kmap_local_page(zspage_page(zspage, index)) + offset;
+	return zspage_copy_halves(zspage, index, offset, local_copy, mem_len);
+}
+
+/* Apart from the path that calls nothing, which needs no stack frame then */
+static noinline void *zs_read_begin_slow(struct zs_pool *pool,
+					 unsigned long handle, size_t mem_len,
+					 void *local_copy)
+{
+	unsigned int slot;
+	struct zspage *zspage;
+
+	zspage = zs_decode_handle(zs_pin_slow(handle), &slot);
+	return zs_read_pinned(pool, handle, zspage, slot, mem_len, local_copy);
+}
+
 /**
  * zs_obj_read_begin - open an object for reading
  * @pool: where it was allocated
@@ -1472,6 +1569,9 @@ static noinline void *zspage_copy_halves(struct zspage *zspage,
  * many pages of a zspage were replaced as it has, none of them is migrated again
  * before an object that was open all the while is closed.
  *
+ * A @mem_len of 0, or for which the object's slot is too small, is reported, and
+ * zeroes are read: up to a page of them.  The object has to be closed all the same.
+ *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
  * local mapping, see kmap_local_page(): to be ended in reverse order, and by the
  * same task.
@@ -1481,17 +1581,13 @@ static noinline void *zspage_copy_halves(struct zspage *zspage,
 void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 			size_t mem_len, void *local_copy)
 {
-	unsigned int slot, index, offset;
-	struct zspage *zspage;
+	unsigned int slot;
+	struct zspage *home = zs_decode_handle(handle, &slot);
 
-	zspage = zs_pin(handle, &slot);
-	index = zspage_locate(zspage, slot, &offset);
-	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
-
-	zs_race("read");
-	if (!zs_straddles(offset, mem_len))
-		return kmap_local_page(zspage_page(zspage, index)) + offset;
-	return zspage_copy_halves(zspage, index, offset, local_copy, mem_len);
+	zspage_check_magic(home);
+	if (unlikely(!zs_trypin_home(home)))
+		return zs_read_begin_slow(pool, handle, mem_len, local_copy);
+	return zs_read_pinned(pool, handle, home, slot, mem_len, local_copy);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_begin);
 
@@ -1526,7 +1622,8 @@ EXPORT_SYMBOL_GPL(zs_obj_read_end);
  *	two pages
  * @mem_len: the object's size, as given to zs_malloc()
  *
- * As zs_obj_read_begin(), but never copies.
+ * As zs_obj_read_begin(), but never copies.  If @mem_len is not valid, the entries
+ * are of the zero page, and of up to a page each.
  *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.
  */
@@ -1539,7 +1636,10 @@ void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 
 	zspage = zs_pin(handle, &slot);
 	index = zspage_locate(zspage, slot, &offset);
-	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
+	if (unlikely(!zspage_can_access(zspage, mem_len))) {
+		zs_refuse_sg(pool, handle, zspage, sg, mem_len);
+		return;
+	}
 
 	zs_race("read");
 	if (!zs_straddles(offset, mem_len)) {
@@ -1581,7 +1681,8 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
  * @handle_mem: the bytes to store
  * @mem_len: how many, at most the size given to zs_malloc()
  *
- * The object must not be written or read by others meanwhile.
+ * The object must not be written or read by others meanwhile.  A @mem_len of 0, or
+ * for which the object's slot is too small, is reported, and nothing is written.
  *
  * Waits while a page of the object's zspage is copied to its replacement, and
  * like zs_obj_read_begin().
@@ -1597,7 +1698,10 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 
 	zspage = zs_pin(handle, &slot);
 	index = zspage_locate(zspage, slot, &offset);
-	VM_WARN_ON_ONCE(mem_len > zspage->class->geo.size);
+	if (unlikely(!zspage_can_access(zspage, mem_len))) {
+		zs_refuse_write(pool, handle, zspage, mem_len);
+		return;
+	}
 	head = min(mem_len, PAGE_SIZE - offset);
 
 	/*

@@ -201,6 +201,7 @@ struct size_class {
 /* What the user of a pool can do wrong; see zs_report(). */
 enum zs_mistake {
 	ZS_DOUBLE_FREE,
+	ZS_WRONG_LENGTH,
 };
 
 /**

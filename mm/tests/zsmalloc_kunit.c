@@ -158,6 +158,121 @@ static void many_double_frees_are_a_few_lines(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static bool all_zero(const void *mem, size_t len)
+{
+	return !memchr_inv(mem, 0, len);
+}
+
+/* Reads @len bytes of an object, which cannot be served, both ways. */
+static void expect_zeroes(struct zst *t, const struct obj *o, size_t len)
+{
+	size_t some = min(len, PAGE_SIZE);
+	struct scatterlist sg[2];
+	u8 *mem;
+
+	memset(t->copy, 0xaa, PAGE_SIZE);
+	mem = zs_obj_read_begin(t->pool, o->handle, len, t->copy);
+	if (mem != t->copy)
+		some = min(some, PAGE_SIZE - offset_in_page(mem));
+	KUNIT_EXPECT_TRUE(t->test, all_zero(mem, some));
+	zs_obj_read_end(t->pool, o->handle, len, mem);
+
+	some = clamp(len, 1, 2 * PAGE_SIZE);
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, len);
+	KUNIT_ASSERT_EQ(t->test, sg_nents(sg), DIV_ROUND_UP(some, PAGE_SIZE));
+	KUNIT_EXPECT_EQ(t->test, sg_nents_for_len(sg, some), sg_nents(sg));
+	for (int i = 0; i < sg_nents(sg); i++) {
+		KUNIT_EXPECT_GT(t->test, sg[i].length, 0);
+		KUNIT_EXPECT_TRUE(t->test, all_zero(sg_virt(&sg[i]), sg[i].length));
+	}
+	zs_obj_read_sg_end(t->pool, o->handle);
+}
+
+static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
+{
+	const size_t lengths[] = {
+		0, size + 1, min(2 * size, PAGE_SIZE), PAGE_SIZE, PAGE_SIZE + 1,
+		3 * PAGE_SIZE, (size_t)UINT_MAX + 1, SIZE_MAX,
+	};
+	struct kunit *test = t->test;
+
+	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
+		if (lengths[i] && lengths[i] <= size)
+			continue;
+		kunit_warning_suppress(test) {
+			for (int n = 0; n < 3; n++) {
+				t->pool->reported = 0;
+				if (n == 0)
+					zs_obj_write(t->pool, o->handle,
+						     t->want, lengths[i]);
+				else
+					expect_zeroes(t, o, lengths[i]);
+				/* Two reads, and one trace */
+				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, n + 1);
+			}
+		}
+		KUNIT_EXPECT_EQ(test, atomic_read(&obj_host(o)->pins), 0);
+	}
+}
+
+/* Neighbours, and what is next to a zspage's pages, are neither read nor written. */
+static void lengths_out_of_range_are_refused(struct kunit *test)
+{
+	const size_t sizes[] = { 32, long_size(test), PAGE_SIZE };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t size = test_class(t, sizes[i])->geo.size;
+
+		fill_zspage(t, size);
+		for (unsigned int n = 0; n < t->nr; n++) {
+			/* Those in the middle of long lists are like the others. */
+			if (n > 8 && n < t->nr - 8)
+				continue;
+			memset(t->want, 0xff, PAGE_SIZE);
+			refuse_lengths(t, &t->objs[n], size);
+		}
+		expect_all_intact(t);
+		free_all(t);
+	}
+}
+
+static void a_refused_read_needs_no_buffer(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int copied = 0;
+
+	fill_zspage(t, size);
+	kunit_warning_suppress(test) {
+		for (unsigned int i = 0; i < t->nr; i++) {
+			u8 *mem = zs_obj_read_begin(t->pool, t->objs[i].handle,
+						    PAGE_SIZE, NULL);
+
+			KUNIT_ASSERT_NOT_NULL(test, mem);
+			KUNIT_EXPECT_TRUE(test, all_zero(mem, PAGE_SIZE));
+			copied += offset_in_page(i * size) != 0;
+			zs_obj_read_end(t->pool, t->objs[i].handle, PAGE_SIZE, mem);
+		}
+	}
+	KUNIT_EXPECT_GT(test, copied, 0);
+	expect_all_intact(t);
+}
+
+static void moved_objects_refuse_lengths_too(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+
+	sparse_zspages(t, size, 10, 2);
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+	memset(t->want, 0xff, PAGE_SIZE);
+	for (unsigned int i = 0; i < t->nr; i++)
+		if (obj_is_forwarded(&t->objs[i]))
+			refuse_lengths(t, &t->objs[i], size);
+	expect_all_intact(t);
+}
+
 static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2433,6 +2548,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(free_of_nothing_does_nothing),
 	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
 	KUNIT_CASE(many_double_frees_are_a_few_lines),
+	KUNIT_CASE(lengths_out_of_range_are_refused),
+	KUNIT_CASE(a_refused_read_needs_no_buffer),
+	KUNIT_CASE(moved_objects_refuse_lengths_too),
 	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
