@@ -543,15 +543,43 @@ static unsigned long *stub_link(struct zspage *home, unsigned int slot)
 }
 
 /*
+ * Stands in for the host of an object that was freed before: no length fits into
+ * its slots, so that nothing is read or written.  It is unpinned, but never pinned:
+ * its count is high enough for that.
+ */
+static struct size_class zs_no_class;
+static struct zspage zs_no_host = {
+	.pins = ATOMIC_INIT(ZS_PIN_COUNT),
+	.class = &zs_no_class,
+};
+
+/*
+ * The zspage and the slot that the link of @slot of @home, a stub, leads to.
+ * @where is 0 if the object was freed before, or if there never was one.
+ */
+static struct zspage *zs_follow(struct zspage *home, unsigned int *slot,
+				unsigned long where)
+{
+	if (unlikely(!where)) {
+		zs_report(home->class->pool, ZS_USE_AFTER_FREE,
+			  "use after free of handle %#lx",
+			  zs_encode_handle(home, *slot));
+		return &zs_no_host;
+	}
+	return zs_decode_handle(where, slot);
+}
+
+/*
  * Pin the host of an object that was moved; returns where it is.  RCU keeps the
  * host that the link names, until the pin and the second look at the link have
  * shown that the object is in there: then it is the object that keeps the host.
+ * 0 if the object was freed before.
  */
 static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 {
 	unsigned long *link = stub_link(home, slot);
 
-	for (;;) {
+	while (link) {
 		struct zspage *host;
 		unsigned long where;
 		bool pinned;
@@ -559,6 +587,10 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		rcu_read_lock();
 		/* Once: it changes as the object moves.  Its pages come with it. */
 		where = READ_ONCE(*link);
+		if (unlikely(!where)) {
+			rcu_read_unlock();
+			break;
+		}
 		host = zs_decode_handle(where, &slot);
 		zs_race("link_read");
 		pinned = zspage_trypin(host, slot);
@@ -579,11 +611,13 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 			return where;
 		class_wait_thaw(home->class);
 	}
+	return 0;
 }
 
 /*
  * The object is being moved, or has been, or its home is in a round.  @pins is what
- * a pin of the home was added to.  Returns where the object is, as a handle.
+ * a pin of the home was added to.  Returns where the object is, as a handle; 0 if it
+ * was freed before, see zs_follow().
  */
 static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 {
@@ -603,6 +637,26 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 }
 
 /*
+ * Pin the zspage that a handle names.  Returns what the pin was added to: negative
+ * if there is more to do, by zs_pin_slow().  A stub stays frozen, so looking at it
+ * first only keeps its pins bounded.
+ */
+static __always_inline int zs_pin_home(struct zspage *home)
+{
+	int pins = ZS_FROZEN;
+
+	zspage_check_magic(home);
+	if (likely(!READ_ONCE(home->stub))) {
+		zs_race("looked_up");
+		/* As zspage_trypin() does */
+		pins = atomic_fetch_inc(&home->pins);
+		if (likely(pins >= 0))
+			zs_race("pinned");
+	}
+	return pins;
+}
+
+/*
  * Look @handle up and hold its object open.  The caller owns the object, which
  * keeps the descriptor that the handle names.  Returns the zspage and the slot
  * that the object is in; it stays there until zspage_unpin().
@@ -611,30 +665,23 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 					     unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
-	int pins = ZS_FROZEN;
+	int pins = zs_pin_home(home);
 
-	zspage_check_magic(home);
-	/* A stub stays frozen, so this only keeps its pins bounded. */
-	if (likely(!READ_ONCE(home->stub))) {
-		zs_race("looked_up");
-		/* As zspage_trypin() does */
-		pins = atomic_fetch_inc(&home->pins);
-		if (likely(pins >= 0)) {
-			zs_race("pinned");
-			return home;
-		}
-	}
-	return zs_decode_handle(zs_pin_slow(handle, pins), slot);
+	if (likely(pins >= 0))
+		return home;
+	return zs_follow(home, slot, zs_pin_slow(handle, pins));
 }
 
 /* What zs_pin() returned: nothing of this changes while the object is pinned. */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
+	unsigned long *link;
 
 	if (likely(!home->stub))
 		return home;
-	return zs_decode_handle(*stub_link(home, *slot), slot);
+	link = stub_link(home, *slot);
+	return zs_follow(home, slot, link ? READ_ONCE(*link) : 0);
 }
 
 /*
@@ -1456,21 +1503,50 @@ static noinline void *zspage_copy_halves(struct zspage *zspage,
 }
 
 /*
- * Whether @len bytes may be read from or written to a slot of @zspage.  0 wraps to
- * the largest length there is, so that one compare refuses it, too: no object is
- * empty, and scatterlists must have no empty entry.
+ * Whether a slot of @zspage has @len bytes.  0 wraps to the largest length there
+ * is, so that one compare refuses it, too: no object is empty, and scatterlists
+ * must have no empty entry.
  */
-static __always_inline bool zspage_can_access(struct zspage *zspage, size_t len)
+static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len)
 {
 	return likely(len - 1 < zspage->class->geo.size);
+}
+
+/*
+ * Whether there is an object that has @handle.  Whoever has allocated it need not
+ * lock anything to see its bit.
+ */
+static bool zs_handle_is_live(unsigned long handle)
+{
+	unsigned int slot;
+	struct zspage *home = zs_decode_handle(handle, &slot);
+
+	return slot < home->class->geo.slots &&
+	       test_bit(slot, zspage_bitmap(home));
+}
+
+/*
+ * Whether @len bytes of an object that is pinned in @zspage may be read or written.
+ * Debug builds also catch the use of an object that was freed, as neither KASAN nor
+ * the slab allocator know of objects.
+ */
+static __always_inline bool zs_may_access(unsigned long handle,
+					  struct zspage *zspage, size_t len)
+{
+	return zspage_length_fits(zspage, len) &&
+	       (!IS_ENABLED(CONFIG_DEBUG_VM) || zs_handle_is_live(handle));
 }
 
 static noinline __cold void zs_refuse(struct zs_pool *pool, unsigned long handle,
 				      struct zspage *zspage, size_t len)
 {
-	zs_report(pool, ZS_WRONG_LENGTH,
-		  "access to %zu bytes of handle %#lx, in a slot of %u bytes",
-		  len, handle, zspage->class->geo.size);
+	if (zspage_length_fits(zspage, len))
+		zs_report(pool, ZS_USE_AFTER_FREE,
+			  "use after free of handle %#lx", handle);
+	else if (zspage != &zs_no_host)	/* which zs_follow() has reported */
+		zs_report(pool, ZS_WRONG_LENGTH,
+			  "access to %zu bytes of handle %#lx, in a slot of %u bytes",
+			  len, handle, zspage->class->geo.size);
 }
 
 /*
@@ -1512,14 +1588,6 @@ static noinline __cold void zs_refuse_sg(struct zs_pool *pool,
 			    min(len - first, PAGE_SIZE), 0);
 }
 
-static noinline __cold void zs_refuse_write(struct zs_pool *pool,
-					    unsigned long handle,
-					    struct zspage *zspage, size_t len)
-{
-	zs_refuse(pool, handle, zspage, len);
-	zs_unpin(handle, zspage);
-}
-
 /* Read the object in @slot of @zspage, which is pinned. */
 static __always_inline void *zs_read_pinned(struct zs_pool *pool,
 					    unsigned long handle,
@@ -1529,7 +1597,7 @@ static __always_inline void *zs_read_pinned(struct zs_pool *pool,
 {
 	unsigned int index, offset;
 
-	if (unlikely(!zspage_can_access(zspage, mem_len)))
+	if (unlikely(!zs_may_access(handle, zspage, mem_len)))
 		return zs_refuse_read(pool, handle, zspage, slot, mem_len,
 				      local_copy);
 	index = zspage_locate(zspage, slot, &offset);
@@ -1543,12 +1611,12 @@ static __always_inline void *zs_read_pinned(struct zs_pool *pool,
 /* Apart from the path that calls nothing, which needs no stack frame then */
 static noinline void *zs_read_begin_slow(struct zs_pool *pool,
 					 unsigned long handle, size_t mem_len,
-					 void *local_copy)
+					 void *local_copy, int pins)
 {
 	unsigned int slot;
-	struct zspage *zspage;
+	struct zspage *zspage, *home = zs_decode_handle(handle, &slot);
 
-	zspage = zs_decode_handle(zs_pin_slow(handle), &slot);
+	zspage = zs_follow(home, &slot, zs_pin_slow(handle, pins));
 	return zs_read_pinned(pool, handle, zspage, slot, mem_len, local_copy);
 }
 
@@ -1571,6 +1639,8 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
  *
  * A @mem_len of 0, or for which the object's slot is too small, is reported, and
  * zeroes are read: up to a page of them.  The object has to be closed all the same.
+ * So is an object that was freed before, if CONFIG_DEBUG_VM is set or zs_compact()
+ * had moved it, and as long as its neighbours keep the zspage.
  *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
  * local mapping, see kmap_local_page(): to be ended in reverse order, and by the
@@ -1583,10 +1653,11 @@ void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 {
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
+	int pins = zs_pin_home(home);
 
-	zspage_check_magic(home);
-	if (unlikely(!zs_trypin_home(home)))
-		return zs_read_begin_slow(pool, handle, mem_len, local_copy);
+	if (unlikely(pins < 0))
+		return zs_read_begin_slow(pool, handle, mem_len, local_copy,
+					  pins);
 	return zs_read_pinned(pool, handle, home, slot, mem_len, local_copy);
 }
 EXPORT_SYMBOL_GPL(zs_obj_read_begin);
@@ -1636,7 +1707,7 @@ void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 
 	zspage = zs_pin(handle, &slot);
 	index = zspage_locate(zspage, slot, &offset);
-	if (unlikely(!zspage_can_access(zspage, mem_len))) {
+	if (unlikely(!zs_may_access(handle, zspage, mem_len))) {
 		zs_refuse_sg(pool, handle, zspage, sg, mem_len);
 		return;
 	}
@@ -1698,8 +1769,9 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 
 	zspage = zs_pin(handle, &slot);
 	index = zspage_locate(zspage, slot, &offset);
-	if (unlikely(!zspage_can_access(zspage, mem_len))) {
-		zs_refuse_write(pool, handle, zspage, mem_len);
+	if (unlikely(!zs_may_access(handle, zspage, mem_len))) {
+		zs_refuse(pool, handle, zspage, mem_len);
+		zspage_unpin(zspage, slot);
 		return;
 	}
 	head = min(mem_len, PAGE_SIZE - offset);

@@ -202,6 +202,7 @@ struct size_class {
 enum zs_mistake {
 	ZS_DOUBLE_FREE,
 	ZS_WRONG_LENGTH,
+	ZS_USE_AFTER_FREE,
 };
 
 /**

@@ -273,6 +273,65 @@ static void moved_objects_refuse_lengths_too(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/* Reads and writes an object that was freed. */
+static void expect_stale(struct zst *t, const struct obj *o)
+{
+	struct kunit *test = t->test;
+
+	kunit_warning_suppress(test) {
+		t->pool->reported = 0;
+		expect_zeroes(t, o, o->size);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		t->pool->reported = 0;
+		memset(t->want, 0xff, o->size);
+		zs_obj_write(t->pool, o->handle, t->want, o->size);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+	}
+	expect_all_intact(t);
+	expect_quiet(t);
+}
+
+static void moved_objects_are_not_used_after_free(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+
+	sparse_zspages(t, size, 10, 2);
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct obj stale = t->objs[i];
+
+		if (!obj_is_forwarded(&stale) || obj_zspage(&stale)->nr_links < 2)
+			continue;
+		obj_free(t, &t->objs[i]);
+		expect_stale(t, &stale);
+		/* A slot that was free when the zspage was evacuated */
+		stale.handle++;
+		expect_stale(t, &stale);
+		return;
+	}
+	KUNIT_FAIL(test, "no stub with two objects\n");
+}
+
+static void objects_are_not_used_after_free(struct kunit *test)
+{
+	const size_t sizes[] = { 32, long_size(test) };
+	struct zst *t = test->priv;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_VM))
+		kunit_skip(test, "no CONFIG_DEBUG_VM");
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t size = test_class(t, sizes[i])->geo.size;
+		struct obj *first = fill_zspage(t, size), stale = first[1];
+
+		obj_free(t, &first[1]);
+		expect_stale(t, &stale);
+		/* A slot that the zspage does not have */
+		stale.handle += test_class(t, size)->geo.slots - 1;
+		expect_stale(t, &stale);
+	}
+}
+
 static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2551,6 +2610,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(lengths_out_of_range_are_refused),
 	KUNIT_CASE(a_refused_read_needs_no_buffer),
 	KUNIT_CASE(moved_objects_refuse_lengths_too),
+	KUNIT_CASE(moved_objects_are_not_used_after_free),
+	KUNIT_CASE(objects_are_not_used_after_free),
 	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
