@@ -715,6 +715,14 @@ struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 	return kmem_cache_alloc_node(class->cache, gfp | __GFP_ZERO, nid);
 }
 
+/* The descriptor was not used. */
+void zs_discard_descriptor(struct size_class *class, struct zspage *zspage)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_discard_descriptor, class, zspage);
+
+	kmem_cache_free(class->cache, zspage);
+}
+
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages)
 {
@@ -756,6 +764,21 @@ static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 }
 
 /*
+ * Whether handles lead back to @zspage.  If not, its memory is not in the linear
+ * map: KFENCE has a pool elsewhere on some architectures, and the skip_kfence file
+ * of a slab cache can be written.  This is a check for all builds, as every object
+ * of such a zspage would be some other memory.
+ */
+static bool zspage_is_reachable(struct zspage *zspage)
+{
+	unsigned long last = zs_encode_handle(zspage, ZS_MAX_SLOTS - 1);
+	unsigned int slot;
+
+	return !IS_ERR_OR_NULL((void *)last) &&
+	       zs_decode_handle(last, &slot) == zspage;
+}
+
+/*
  * A zspage that nobody can see yet, of the size of @class.  It belongs to the
  * node where its first page was found.
  */
@@ -763,15 +786,20 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 {
 	struct zs_pool *pool = class->pool;
 	struct zspage *zspage;
-	unsigned int nr, slot;
+	unsigned int nr;
 
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
 		return NULL;
 	/* Handles carry no tag, and lists compare pointers from either source. */
 	zspage = kasan_reset_tag(zspage);
-	VM_WARN_ON_ONCE(zs_decode_handle(zs_encode_handle(zspage, 0), &slot) !=
-			zspage);
+	if (unlikely(!zspage_is_reachable(zspage))) {
+		if (!test_and_set_bit(ZS_UNREACHABLE, &pool->reported))
+			pr_err("zsmalloc: pool %s: a descriptor is not in the linear map, so it can have no handles; is skip_kfence of its slab cache 0?\n",
+			       pool->name);
+		zs_discard_descriptor(class, zspage);
+		return NULL;
+	}
 
 	if (!zs_migration)
 		gfp &= ~__GFP_MOVABLE;
@@ -797,7 +825,7 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 fail:
 	while (nr--)
 		zpdesc_put(zspage->pages[nr]);
-	kmem_cache_free(class->cache, zspage);
+	zs_discard_descriptor(class, zspage);
 	return NULL;
 }
 

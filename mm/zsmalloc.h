@@ -198,11 +198,12 @@ struct size_class {
 	unsigned long		guest_nodes __guarded_by(&lock);
 };
 
-/* What the user of a pool can do wrong; see zs_report(). */
+/* What is reported of a pool; see zs_report(). */
 enum zs_mistake {
 	ZS_DOUBLE_FREE,
 	ZS_WRONG_LENGTH,
 	ZS_USE_AFTER_FREE,
+	ZS_UNREACHABLE,		/* not a mistake of the user */
 };
 
 /**
@@ -496,6 +497,7 @@ unsigned int zs_nr_classes(void);
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid);
+void zs_discard_descriptor(struct size_class *class, struct zspage *zspage);
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);

@@ -736,6 +736,60 @@ static void no_memory_for_an_object_leaks_nothing(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/* A descriptor that no handle can name */
+static void *unreachable;
+static unsigned int nr_unreachable;
+
+static struct zspage *unreachable_descriptor(struct size_class *class, gfp_t gfp,
+					     int nid)
+{
+	nr_unreachable++;
+	return unreachable;
+}
+
+static void discard_unreachable(struct size_class *class, struct zspage *zspage)
+{
+	nr_unreachable -= zspage == unreachable;
+}
+
+static void unreachable_descriptors_are_refused(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	void *descriptors[] = {
+		/* In the linear map, but between two that are aligned */
+		t->want + ZSPAGE_ALIGN / 2,
+		/* Below the linear map */
+		(void *)(PAGE_OFFSET - ZSPAGE_ALIGN),
+#ifdef CONFIG_64BIT
+		/* Far above it, as KFENCE's pool may be */
+		(void *)(PAGE_OFFSET + (1UL << 55)),
+#endif
+	};
+	bool traced;
+
+	atomic_set(&nr_report_lines, 0);
+	traced = !register_trace_console(count_report_lines, NULL);
+	kunit_activate_static_stub(test, zs_alloc_descriptor,
+				   unreachable_descriptor);
+	kunit_activate_static_stub(test, zs_discard_descriptor,
+				   discard_unreachable);
+	for (int i = 0; i < ARRAY_SIZE(descriptors); i++) {
+		unreachable = descriptors[i];
+		expect_enomem(t, long_size(test));
+		KUNIT_EXPECT_EQ(test, nr_unreachable, 0);
+	}
+	kunit_deactivate_static_stub(test, zs_discard_descriptor);
+	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
+	if (traced) {
+		unregister_trace_console(count_report_lines, NULL);
+		tracepoint_synchronize_unregister();
+		KUNIT_EXPECT_EQ(test, atomic_read(&nr_report_lines), 1);
+	}
+
+	fill_zspage(t, long_size(test));
+	expect_all_intact(t);
+}
+
 static void a_short_bulk_is_completed_singly(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2625,6 +2679,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(random_use_agrees_with_a_model),
 	KUNIT_CASE(no_memory_for_a_pool_is_reported),
 	KUNIT_CASE(no_memory_for_an_object_leaks_nothing),
+	KUNIT_CASE(unreachable_descriptors_are_refused),
 	KUNIT_CASE(a_short_bulk_is_completed_singly),
 	KUNIT_CASE(pages_come_from_the_node_asked_for),
 	KUNIT_CASE(free_slots_on_the_node_go_first),
