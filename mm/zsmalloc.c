@@ -2473,17 +2473,26 @@ static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 	       SHRINK_STOP;
 }
 
-static bool zs_pool_add_shrinker(struct zs_pool *pool)
+struct shrinker *zs_alloc_shrinker(struct zs_pool *pool)
 {
-	pool->shrinker = shrinker_alloc(SHRINKER_NUMA_AWARE, "mm-zspool:%s",
-					pool->name);
-	if (!pool->shrinker)
-		return false;
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_shrinker, pool);
+
+	return shrinker_alloc(SHRINKER_NUMA_AWARE, "mm-zspool:%s", pool->name);
+}
+
+/* A pool can do without: then it is packed by zs_compact() only. */
+static void zs_pool_add_shrinker(struct zs_pool *pool)
+{
+	pool->shrinker = zs_alloc_shrinker(pool);
+	if (!pool->shrinker) {
+		pr_warn("zsmalloc: pool %s: no memory for a shrinker, going on without\n",
+			pool->name);
+		return;
+	}
 	pool->shrinker->count_objects = zs_shrinker_count;
 	pool->shrinker->scan_objects = zs_shrinker_scan;
 	pool->shrinker->private_data = pool;
 	shrinker_register(pool->shrinker);
-	return true;
 }
 
 /*
@@ -2705,6 +2714,8 @@ static void __init zs_create_debugfs(void)
  * zs_create_pool - create a pool
  * @name: what to call it in debugfs, traces and messages; copied
  *
+ * If there is no memory for the pool's shrinker, the pool goes without.
+ *
  * Context: process context, may sleep.
  * Return: the pool, or NULL if there is no memory for it or no @name.
  */
@@ -2739,10 +2750,7 @@ struct zs_pool *zs_create_pool(const char *name)
 			INIT_LIST_HEAD(&class->zspages[f]);
 		INIT_LIST_HEAD(&class->stubs);
 	}
-	if (!zs_pool_add_shrinker(pool)) {
-		kvfree(pool);
-		return NULL;
-	}
+	zs_pool_add_shrinker(pool);
 	__module_get(THIS_MODULE);
 	zs_pool_add_debugfs(pool);
 	return pool;

@@ -222,7 +222,8 @@ enum zs_mistake {
  *	      with a trace
  * @reports: limits the rate of further reports
  * @free_work: frees the pool; its last reference may go in atomic context
- * @shrinker: packs objects together when memory is short
+ * @shrinker: packs objects together when memory is short; NULL if there was no
+ *	      memory for it
  * @debugfs: its debugfs directory
  * @classes: by slot size, ascending, and for each size by node
  */
@@ -507,6 +508,7 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
 void *zs_alloc_spare(size_t size);
+struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
 bool zs_check_pool(struct zs_pool *pool);
 void zs_flush_deferred(void);

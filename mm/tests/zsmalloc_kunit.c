@@ -706,6 +706,28 @@ static void no_memory_for_a_pool_is_reported(struct kunit *test)
 	zs_destroy_pool(NULL);
 }
 
+static struct shrinker *no_shrinker(struct zs_pool *pool)
+{
+	return NULL;
+}
+
+static void a_pool_works_without_a_shrinker(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	destroy(t);
+	kunit_activate_static_stub(test, zs_alloc_shrinker, no_shrinker);
+	t->pool = zs_create_pool("kunit");
+	kunit_deactivate_static_stub(test, zs_alloc_shrinker);
+	KUNIT_ASSERT_NOT_NULL(test, t->pool);
+	KUNIT_EXPECT_NULL(test, t->pool->shrinker);
+
+	sparse_zspages(t, long_size(test), 10, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	free_all(t);
+	destroy(t);
+}
+
 static void no_memory_for_an_object_leaks_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2678,6 +2700,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(the_fullest_zspage_is_used_first),
 	KUNIT_CASE(random_use_agrees_with_a_model),
 	KUNIT_CASE(no_memory_for_a_pool_is_reported),
+	KUNIT_CASE(a_pool_works_without_a_shrinker),
 	KUNIT_CASE(no_memory_for_an_object_leaks_nothing),
 	KUNIT_CASE(unreachable_descriptors_are_refused),
 	KUNIT_CASE(a_short_bulk_is_completed_singly),
