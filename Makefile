@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # zsmalloc, rebuilt around migration: the commands of this project.
 # Everything is made in build/, what was downloaded is kept in the cache.
 

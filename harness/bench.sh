@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make bench: the base kernel's zsmalloc and this project's side by side, with
 # the same benchmark (bench/zs_bench.c) built into the same kernel.
 #   BENCH_PLATFORMS  "x86 uml" (default), or others:

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make check: checkpatch --strict on our kernel files, sparse on the objects
 # made from them, shellcheck on the harness.  Any finding fails.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Makes build/data.img, the real data the guest swaps: kernel sources and this
 # machine's own programs and libraries, half and half.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

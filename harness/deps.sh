@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
 #   check model arm64 profile)
 # Missing ones are installed with apt when that is possible without asking

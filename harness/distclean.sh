@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make distclean: removes what this project keeps in its cache directory, and
 # the directory if nothing else is in it.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Provides the pristine base tree as build/base, from the first of:
 #   KSRC=dir            a clean Linux tree of the caller's
 #   apt                 Debian's package linux-source-X.Y, from the mirror this

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Makes build/initramfs.gz: busybox, the guest's jobs and its test programs.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

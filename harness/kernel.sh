@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug|torture-...
 #   uml        user-mode Linux with KASAN and lockdep, for KUnit
 #   x86        lean QEMU guest, for make run and make shell

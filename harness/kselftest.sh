@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make selftest: zsmalloc's kselftests with its real users, on this project's
 # kernel and on the base kernel; then those of the kernel's own kselftests that
 # have to do with it, on both.  Ends with a table of what was measured on both.

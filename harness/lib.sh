@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # used by those who source it
 # Shared by every harness script: places, messages, progress.
 # Source it first; it changes to the top of the repository.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make model: the models of the protocol in harness/models/, with spin.
 #   model.sh [PATTERN]      only rows whose line matches
 # "all" looks at every state: no assertion fails, nobody is stuck.  "waits" looks

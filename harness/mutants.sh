@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make mutants: do the tests notice?  Each patch of harness/mutants/ brings one
 # bug back, into a copy of build/tree; the KUnit suites have to fail on it.
 #   mutants.sh           all of them, about 12 s each

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make run: the main job on real data, with zsmalloc page migration off and on.
 # Ends with a table of both and fails when data was damaged, the kernel
 # complained, or migration made no difference.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Tests of the harness itself, a few seconds.  Writes "passed failed" to
 # build/selftest.count.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make series: the whole project as one patch for `git am` or `patch -p1`.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

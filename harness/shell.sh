@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make shell: a busybox shell in the guest, with zram swap set up.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$HARNESS/qemu.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make soak MINUTES=n: zram and zswap swap real data in and out, with every
 # byte verified, while memory is compacted without pause, on a debug kernel.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Searches the console log of a guest for anything a kernel says when
 # something is wrong, and for the mark that shows the guest reached its end.
 #   splat.sh LOG [END-MARK]

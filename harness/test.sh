@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make test: everything that is tested, in one go.
 #   self-test of the harness, KUnit on user-mode Linux and on x86-64, a short
 #   make run and a short make selftest.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make torture MINUTES=n: mm/tests/zsmalloc_torture.c for n minutes (default 5)
 # on each of four kernels, two CPUs each:
 #   uml    user-mode Linux at native speed: KASAN, lockdep, failing allocations

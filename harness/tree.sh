@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # Makes build/tree: the base plus this project.  Only files whose content
 # differs are touched, so kernel builds stay incremental.
 #

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
  * zsmalloc: an allocator for compressed pages whose memory can be migrated
  *
@@ -2837,4 +2837,4 @@ module_init(zs_init);
 module_exit(zs_exit);
 
 MODULE_DESCRIPTION("Allocator for compressed pages whose memory can be migrated");
-MODULE_LICENSE("GPL");
+MODULE_LICENSE("Dual BSD/GPL");

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Makes a plot (SVG) of bench.csv:  awk -F, -v names="PLATFORM=TITLE\n..." -f plot.awk
 # A bar for each figure, as long as ours is better (to the right) or worse, on a
 # logarithmic scale; below that the cost of operations by the size of the pool.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # What instructions were spent on: from QEMU's log (-d in_asm,exec,nochain), the
 # instructions per operation of each function, as PHASE FUNCTION INSTRUCTIONS.
 #   awk -v phases='FIRST=OPERATION=NAME ...' -f profile.awk LOG

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # Shared by the guest's jobs.
 
 RESULTS=/dev/ttyS1

@@ -1,6 +1,19 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * zsmalloc: an allocator for compressed pages whose memory can be migrated.
+ * zsmalloc memory allocator
+ *
+ * Copyright (C) 2011  Nitin Gupta
+ * Copyright (C) 2012, 2013 Minchan Kim
+ *
+ * This code is released using a dual license strategy: BSD/GPL
+ * You can choose the license that better fits your requirements.
+ *
+ * Released under the terms of 3-clause BSD License
+ * Released under the terms of GNU General Public License Version 2.0
+ */
+/*
+ * The interface of zsmalloc, an allocator for compressed pages whose memory can be
+ * migrated; the one that its users have known since the authors above.
  *
  * See Documentation/mm/zsmalloc.rst; every function is documented at its
  * definition in mm/zsmalloc.c.
