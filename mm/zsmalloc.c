@@ -1356,6 +1356,18 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 	return class_malloc(new->class, new);
 }
 
+static bool zs_node_is_online(int nid)
+{
+	return (unsigned int)nid < nr_node_ids && node_online(nid);
+}
+
+/* NUMA_NO_NODE, or a node that this machine can have */
+static bool zs_hint_is_valid(int nid)
+{
+	return nid == NUMA_NO_NODE ||
+	       ((unsigned int)nid < nr_node_ids && node_possible(nid));
+}
+
 /**
  * zs_malloc - allocate an object
  * @pool: where from
@@ -1366,25 +1378,31 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
  *
  * A free slot on @nid is used first, then memory that is free there; then a slot
  * on any other node, and only then is memory reclaimed.  NUMA_NO_NODE stands for
- * the CPU's node, but any free slot goes before new memory.
+ * the CPU's node, but any free slot goes before new memory; so does a @nid that is
+ * offline, as a user may have read it before the node went.
  *
  * The object's contents are undefined until zs_obj_write().
  *
  * Context: any in which @gfp may be used; takes a spinlock (not from
  * interrupts).
  * Return: a handle, which is neither 0 nor an error value; or, to be tested
- * with IS_ERR_VALUE(), -EINVAL for @size 0 or if there is no node @nid, -ENOSPC
+ * with IS_ERR_VALUE(), -EINVAL for @size 0 or if there can be no node @nid, -ENOSPC
  * for a @size above PAGE_SIZE, -ENOMEM.
  */
 unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 			const int nid)
 {
-	int node = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
+	int hint = nid, node = nid;
 	struct size_class *class;
 	unsigned long handle;
 
-	if (unlikely(!size || (unsigned int)node >= nr_node_ids ||
-		     !node_online(node)))
+	if (unlikely(!zs_node_is_online(nid))) {
+		if (!zs_hint_is_valid(nid))
+			return (unsigned long)-EINVAL;
+		hint = NUMA_NO_NODE;
+		node = numa_mem_id();
+	}
+	if (unlikely(!size))
 		return (unsigned long)-EINVAL;
 	if (unlikely(size > PAGE_SIZE))
 		return (unsigned long)-ENOSPC;
@@ -1392,7 +1410,7 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 	class = zs_class(pool, size, node);
 	handle = class_malloc(class, NULL);
 	if (unlikely(!handle))
-		handle = class_malloc_slow(class, gfp, nid);
+		handle = class_malloc_slow(class, gfp, hint);
 	return handle;
 }
 EXPORT_SYMBOL_GPL(zs_malloc);

@@ -886,6 +886,42 @@ static void free_slots_on_the_node_go_first(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/*
+ * The node stays what it is but for its mark, which is taken away for a moment:
+ * of a node that is offline there is no more to be seen by who asks for it.
+ */
+static void an_offline_node_is_no_obstacle(struct kunit *test)
+{
+	const size_t sizes[] = { 32, long_size(test), PAGE_SIZE };
+	struct zst *t = test->priv;
+	unsigned long handles[ARRAY_SIZE(sizes)];
+	bool was_online;
+	int nid;
+
+	if (nr_node_ids < 2)
+		kunit_skip(test, "one node only");
+	nid = nr_node_ids - 1;
+	was_online = node_online(nid);
+	if (was_online)
+		node_set_offline(nid);
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
+		handles[i] = zs_malloc(t->pool, sizes[i], GFP_TEST, nid);
+	if (was_online)
+		node_set_online(nid);
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handles[i]));
+		zs_free(t->pool, handles[i]);
+	}
+
+	/* Not even possible: none of the hints below is. */
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, MAX_NUMNODES),
+			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, INT_MAX),
+			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, INT_MIN),
+			(unsigned long)-EINVAL);
+}
+
 /* Memory of one node, and all the caller may do to get some, is used up. */
 static int empty_node;
 static gfp_t gfp_of_last_page;
@@ -2705,6 +2741,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(unreachable_descriptors_are_refused),
 	KUNIT_CASE(a_short_bulk_is_completed_singly),
 	KUNIT_CASE(pages_come_from_the_node_asked_for),
+	KUNIT_CASE(an_offline_node_is_no_obstacle),
 	KUNIT_CASE(free_slots_on_the_node_go_first),
 	KUNIT_CASE(slots_of_other_nodes_go_before_reclaim),
 	KUNIT_CASE(compaction_stays_within_a_node),
