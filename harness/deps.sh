@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
-#   check model arm64 profile)
+#   check model arm64 profile sid)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -16,6 +16,8 @@ have_static_busybox() {
 	# A dynamic one would not start in the guest: it has an interpreter.
 	have_cmd readelf && ! LC_ALL=C readelf -l "$bb" | grep -q INTERP
 }
+# It is for root only, and a user's PATH may not lead there.
+have_debootstrap() { PATH=$PATH:/usr/sbin:/sbin have_cmd debootstrap; }
 
 missing=()
 want() { # want PACKAGE TEST...
@@ -76,6 +78,11 @@ for group; do
 		want gcc have_cmd gcc
 		want libc6-dev have_header stdio.h
 		;;
+	sid)
+		want debootstrap have_debootstrap
+		want debian-archive-keyring \
+			test -f /usr/share/keyrings/debian-archive-keyring.gpg
+		;;
 	check)
 		want sparse have_cmd sparse
 		want perl have_cmd perl
@@ -94,11 +101,7 @@ if ! have_cmd apt-get; then
 	die "missing tools; install what these Debian packages hold: ${missing[*]}"
 fi
 
-if [[ $(id -u) -eq 0 ]]; then
-	as_root=()
-elif have_cmd sudo && sudo -n true 2> /dev/null; then
-	as_root=(sudo -n)
-else
+if ! find_root; then
 	die "missing tools; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
 fi
 

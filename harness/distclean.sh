@@ -5,5 +5,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 rm -rf "$CACHE/ccache" "$CACHE"/linux-* "$CACHE"/fetch.* "$CACHE/lock"
+# What is in the root of Debian sid belongs to root.
+if [[ -e $CACHE/sid || -e $CACHE/sid.new ]]; then
+	find_root || die "removing $CACHE/sid takes root; run:  sudo rm -rf '$CACHE/sid' '$CACHE/sid.new'"
+	"${as_root[@]}" rm -rf --one-file-system "$CACHE/sid" "$CACHE/sid.new"
+fi
+rm -f "$CACHE/sid.ok" "$CACHE/sid.lock"
 [[ ! -d $CACHE ]] || rmdir "$CACHE" 2> /dev/null ||
 	warn "$CACHE holds other files and was kept"

@@ -54,16 +54,6 @@ from_ksrc() {
 	use_tree "$dir" "ksrc $dir $version"
 }
 
-# The Debian mirrors this machine's own apt configuration names, best first.
-debian_sites() {
-	# shellcheck disable=SC2016 # apt expands these
-	apt-get indextargets --format '$(ORIGIN)|$(SITE)' 'Created-By: Packages' |
-		awk -F'|' '$2 !~ /security/ && $2 != "" {
-			rank = $1 == "Debian" ? 1 : ($1 == "" ? 2 : 3)
-			print rank, $2
-		}' | sort -s -k1,1n | awk '$1 < 3 && !seen[$2]++ { print $2 }'
-}
-
 # An empty $work in the cache, with the folders named, gone when this ends.  The
 # caller has $work local.
 start_work() {

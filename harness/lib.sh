@@ -69,7 +69,7 @@ with_progress() {
 	shift 3
 	mkdir -p "$(dirname "$log")"
 	: > "$log"
-	progress_loop "$label" "$expected" "$log" $$ 9>&- &
+	progress_loop "$label" "$expected" "$log" $$ 7>&- 8>&- 9>&- &
 	watcher=$!
 	"$@" >> "$log" 2>&1 < /dev/null || status=$?
 	kill "$watcher" 2> /dev/null || true
@@ -101,6 +101,24 @@ progress_loop() {
 			info "$label: $text"
 		fi
 	done
+}
+
+# Sets as_root to what runs a command as root; fails if a password is needed.
+find_root() {
+	as_root=()
+	[[ $(id -u) -ne 0 ]] || return 0
+	as_root=(sudo -n)
+	command -v sudo > /dev/null && sudo -n true 2> /dev/null
+}
+
+# The Debian mirrors this machine's own apt configuration names, best first.
+debian_sites() {
+	# shellcheck disable=SC2016 # apt expands these
+	apt-get indextargets --format '$(ORIGIN)|$(SITE)' 'Created-By: Packages' |
+		awk -F'|' '$2 !~ /security/ && $2 != "" {
+			rank = $1 == "Debian" ? 1 : ($1 == "" ? 2 : 3)
+			print rank, $2
+		}' | sort -s -k1,1n | awk '$1 < 3 && !seen[$2]++ { print $2 }'
 }
 
 # One at a time: a second command in the same build/ waits for the first.
