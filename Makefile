@@ -6,7 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .PHONY: help tree series run test soak torture shell check model mutants bench
-.PHONY: selftest clean distclean
+.PHONY: litmus selftest clean distclean
 
 export KSRC ZS_CACHE
 
@@ -35,6 +35,10 @@ help:
 	@echo '  make check           checkpatch, sparse and shellcheck on our files'
 	@echo '  make model           models of the locking protocol in spin: all states,'
 	@echo '                       and bugs that have to be found'
+	@echo '  make litmus          the memory ordering in the kernel'"'"'s memory model: each'
+	@echo '                       pair of accesses without a lock, and each barrier'
+	@echo '                       left out; herd7 comes from a private root of Debian'
+	@echo '                       sid, HERD7=command names another'
 	@echo '  make mutants         bring known bugs back, one by one: the tests must fail'
 	@echo '  make clean           remove build/;  make distclean: the cache too'
 	@echo
@@ -47,7 +51,7 @@ help:
 	@echo '               (default: KVM if a trial boot with it succeeds)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check model mutants shell bench:
+tree series run test check model litmus mutants shell bench:
 	@harness/$@.sh
 
 selftest:

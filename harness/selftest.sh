@@ -78,6 +78,89 @@ test_config() {
 	no 'option on' check_config "$tmp/want" "$tmp/config"
 }
 
+# litmus_case RESULT OBSERVATION [COMMAND]: a litmus test that says RESULT, and a
+# stand-in for herd7 that runs COMMAND and has OBSERVATION for it
+litmus_case() {
+	local dir=$tmp/litmus
+	rm -rf "$dir"
+	mkdir -p "$dir/tests" "$dir/model"
+	touch "$dir/model/lock.cat" "$dir/model/linux-kernel.cfg"
+	printf 'C a\n\n(*\n * Result: %s\n *)\n' "$1" > "$dir/tests/a.litmus"
+	[[ -n $1 ]] || echo 'C a' > "$dir/tests/a.litmus"
+	printf '#!/bin/sh\necho "%b"\n%s\n' "$2" "${3:-}" > "$dir/herd7"
+	chmod +x "$dir/herd7"
+}
+
+litmus_verdict() { # with what litmus_case left: litmus_verdict [PATTERN]
+	. "$HARNESS/litmus.sh"
+	in_there() { here "$@"; }
+	LITMUS_TESTS=$tmp/litmus/tests LIMIT=1
+	litmus_prepare "$tmp/litmus/run" "$tmp/litmus/model" "${1:-.}"
+	litmus_all "$tmp/litmus/run" "$tmp/litmus/herd7"
+}
+
+test_litmus() {
+	litmus_case Never 'Observation a Never 0 3'
+	yes 'the result that a litmus test says passes' litmus_verdict
+	no 'no litmus test at all fails' litmus_verdict none
+	litmus_case 'Sometimes DATARACE' 'Flag data-race\nObservation a Sometimes 1 3'
+	yes 'so does a race that it says' litmus_verdict
+	litmus_case Never 'Observation a Sometimes 1 3'
+	no 'another result fails' litmus_verdict
+	litmus_case Sometimes 'Observation a Never 0 3'
+	no 'a weakened test that is not reached fails' litmus_verdict
+	litmus_case Sometimes 'Observation a Always 3 0'
+	no 'Always is not Sometimes' litmus_verdict
+	litmus_case Never 'Observation b Never 0 3'
+	no 'the result of another test fails' litmus_verdict
+	litmus_case Never 'Observation a Never 0 0'
+	no 'a test without any execution fails' litmus_verdict
+	litmus_case Never 'Flag data-race\nObservation a Never 0 3'
+	no 'a race that it does not say fails' litmus_verdict
+	litmus_case 'Never DATARACE' 'Observation a Never 0 3'
+	no 'a race that is not there fails' litmus_verdict
+	litmus_case Never 'Flag unmatched-rcu-lock\nObservation a Never 0 3'
+	no 'a warning of the model fails' litmus_verdict
+	litmus_case '' 'Observation a Never 0 3'
+	no 'a test that says no result fails' litmus_verdict
+	litmus_case Perhaps 'Observation a Never 0 3'
+	no 'a test that says an unknown result fails' litmus_verdict
+	litmus_case Never 'Observation a Never 0 3' 'exit 2'
+	no 'herd7 that fails fails' litmus_verdict
+	# shellcheck disable=SC2016 # expanded by the stand-in
+	litmus_case Never 'Observation a Never 0 3' 'kill -9 $$'
+	no 'herd7 that is killed fails' litmus_verdict
+	litmus_case Never ''
+	no 'herd7 without a result fails' litmus_verdict
+	litmus_case Never 'Observation a Never 0 3' 'exec sleep 20'
+	no 'herd7 that takes too long fails' litmus_verdict
+	rm "$tmp/litmus/herd7"
+	no 'no herd7 fails' litmus_verdict
+}
+
+# The litmus tests, their table, and the functions that they stand for
+test_litmus_table() {
+	local dir=Documentation/litmus-tests/zsmalloc file
+	. "$HARNESS/litmus.sh"
+	for file in "$dir"/*.litmus; do
+		echo "${file##*/} $(litmus_expected "$file")"
+		[[ $(head -n 1 "$file") == "C $(basename "$file" .litmus)" ]] ||
+			echo "$file has another name inside"
+	done | sort > "$tmp/tests"
+	grep -E '^[^ ]+\.litmus ' "$dir/README" | tr -s ' ' | sort > "$tmp/table"
+	yes 'there are litmus tests' test -s "$tmp/tests"
+	yes 'their README has each with its result, and no other' \
+		cmp "$tmp/tests" "$tmp/table"
+	grep -h -o -E '\b(zs|zspage|class|stub)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
+	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|stub)_[a-z_]+)\(.*/\1()/p' \
+		mm/zsmalloc.[ch] | sort -u > "$tmp/functions"
+	yes 'every function that a litmus test names exists' \
+		diff /dev/null <(comm -23 "$tmp/named" "$tmp/functions")
+	grep -h -o -E '[a-z][a-z+-]*\.litmus' mm/zsmalloc.[ch] "$dir"/* | sort -u > "$tmp/named"
+	yes 'every litmus test that is named exists' \
+		diff /dev/null <(comm -23 "$tmp/named" <(cut -d ' ' -f 1 "$tmp/tests" | sort))
+}
+
 # The overlay, in a small copy of the project over a small base
 overlay() { bash "$tmp/p/harness/tree.sh"; }
 
@@ -307,6 +390,8 @@ test_matrix
 test_points
 yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 test_splats
+test_litmus
+test_litmus_table
 test_races
 test_config
 test_overlay
