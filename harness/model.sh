@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # make model: the models of the protocol in harness/models/, with spin.
 #   model.sh [PATTERN]      only rows whose line matches
-# "all" looks at every state: no assertion fails, nobody is stuck.  "waits" looks
-# for a cycle: somebody who tries again and again and never gets on.  "bug" brings
-# in a bug, which has to be found as the text given (a cycle: look as "waits").
+# "all" looks at every state: no assertion fails, no task is stuck.  "waits" looks
+# for a cycle: a task that tries again and again and never gets on.  "bug" brings in
+# a bug, or leaves out what a promise rests on: that has to be found as the text
+# given (a cycle: look as "waits").
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 DIR=$BUILD/models
@@ -19,6 +20,27 @@ bug;   write;   START_ODD;                        word
 bug;   write;   NO_SECOND_LOOK;                   word
 bug;   write;   REPEAT_ONCE;                      word
 bug;   write;   NO_MOVES;                         word
+all;   pin;     READS=2 MOVES=3
+all;   pin;     READERS=3 OBJECTS=2 MOVES=3 FREEZES=1
+all;   pin;     READERS=3 OBJECTS=1 READS=2 LATE_MAX=1
+waits; pin;     READERS=3 OBJECTS=2 FREEZES=1
+waits; pin;     RELAY=2 MEMORY=1 MOVES=4
+waits; pin;     RELAY=2 FAILS=2 MOVES=4
+bug;   pin;     RELAY=2 MEMORY=0;                 cycle
+bug;   pin;     RELAY=1 MEMORY=1;                 cycle
+bug;   pin;     RELAY=2 MEMORY=1 ALL_EARLY;       cycle
+bug;   pin;     LOOK_FIRST;                       freed
+bug;   pin;     NO_ROUND;                         freed
+bug;   pin;     FREE_LATER;                       freed
+bug;   pin;     NO_PARITY;                        !(early)
+bug;   pin;     LATE_UNCOUNTED;                   early>=0
+bug;   pin;     KEEP_LATE;                        !(early)
+bug;   pin;     ONE_ROUND;                        !(stale)
+bug;   pin;     PLAIN_STORE;                      count>=0
+bug;   pin;     ONE_LOOK;                         !(early)
+bug;   pin;     STALE_LOOK;                       early>=0
+bug;   pin;     FREEZE_COUNT FREEZES=1;           slow
+bug;   pin;     THAW_KEEPS FREEZES=1;             !(count)
 all;   zspage;  CORES=1
 all;   zspage;  COMPACTS=0
 all;   zspage;  USERS=1
