@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * One zspage from zs_malloc() to the end of its pool: who keeps its pages and
- * its descriptor, and who frees them.
+ * One zspage from zs_malloc() to the end of its pool: what keeps its pages and
+ * its descriptor, and which task frees them.
  *
  * The zspage has two pages, and its objects lie in both of them; with PAGES=3 there
  * is one more, so that three are moved at once.
  *
  *	init		zs_malloc() of a new zspage; in the end zs_destroy_pool()
  *	user		the owner of an object: zs_pin(), zspage_page() twice,
- *			zs_unpin(), zs_free(); perhaps zs_malloc() again, zs_free()
+ *			zspage_unpin(), zs_free(); perhaps zs_malloc() again, zs_free()
+ *	visitor		the owner of an object that was a guest here and has gone
+ *			elsewhere, after the first look at the link: the pin and the
+ *			unpin that zs_pin_forwarded() does in vain
  *	core		the migration core with one page: zs_isolate_page(), then
  *			zs_migrate_page(), which may fail, or zs_putback_page()
  *	compact		class_evacuate(), which may fail, and what class_compact()
@@ -18,19 +21,19 @@
  * Left out: what is in the pages (write.pml); where objects went that were
  * evacuated (compact.pml), here that is elsewhere, and reading them ends at once;
  * the core's own look at a page before it is locked, but for the reference that
- * it takes.  Freed memory is not used again, so whoever touches it is caught.
- * Memory is sequentially consistent here: the barriers are not modelled.
+ * it takes.  More about pins and rounds is in pin.pml.  Freed memory is not used
+ * again, so a task that touches it is caught.  Memory is sequentially consistent
+ * here: the barriers are not modelled.
  *
- * -D flags: USERS, READS (each), AGAIN (who allocates again), CORES, ROUNDS (of
- * each core), COMPACTS, PAGES (2 or 3), ALL_MOVE (no page is put back, and no copy
- * fails).  These bring in a bug, which has to be found:
- * PINS_FIRST		zspage_unpin() looks at the pins, then takes the list
- * KEEP_LIST		... does not look at the pins at all
- * PIN_ALONE		... pins again even if nobody has a pin any more
- * BLIND_PIN		... or even if it is frozen
- * MIGRATE_PINS_FIRST	migration looks at the pins before it publishes the page
- * MIGRATE_PIN_LATE	migration pins only after class->lock
+ * -D flags: USERS, READS (each), AGAIN (which user allocates again), VISITORS (0 or
+ * 1), CORES, ROUNDS (of each core), COMPACTS, PAGES (2 or 3), ALL_MOVE (no page is
+ * put back, and no copy fails).  These bring in a bug, which has to be found:
+ * LOOK_FIRST		migration looks at the pins before it publishes the page
+ * NO_ROUND		... and frees the replaced page at once
+ * FREEZE_COUNT		freezing looks at the count of pins, not at rounds
  * THAW_STUB		a stub is thawed, so it can be pinned
+ * VAIN_NO_RCU		the visitor unpins without RCU
+ * FREE_STALE		zspage_free() frees replaced pages that a round will free
  * NO_STALE_BOUND	zs_isolate_page() does not count pages that are held back
  * FREE_ISOLATED	zs_free() does not look whether pages are isolated
  * FREE_UNLOCKED	zs_free() does not take the page locks
@@ -50,6 +53,9 @@
 #ifndef AGAIN
 #define AGAIN 0
 #endif
+#ifndef VISITORS
+#define VISITORS 0
+#endif
 #ifndef CORES
 #define CORES 2
 #endif
@@ -63,16 +69,25 @@
 #define PAGES 2
 #endif
 #define NR_PAGES	(PAGES + CORES * ROUNDS)
-#define FROZEN		(-100)
+#define STALE(p)	(stale >> (p) & 1)
+#define NR_STALE	(STALE(0) + STALE(1) + STALE(2) + STALE(3) + STALE(4) + STALE(5))
 
 /* The zspage */
-short pins;
+short count;			/* zspage->pins, of which slow: a round is under way */
+bool slow, frozen;
+bit parity;
 byte pages[PAGES];
 byte stale;			/* pages that are on the list, a bit each */
-byte nr_stale;
+byte draining;			/* those of them that the round frees */
+short early;
+short late[USERS];		/* by slot */
+bool memory;			/* for late[] */
+bit round;			/* parity of the last round */
 byte inuse, isolated, nr_links;
 bool listed;			/* on a list of its class: not ZS_DEAD */
 bool stub, deferred, freed;
+bool visited;			/* RCU: the visitor is in a read-side critical section */
+bool waits;			/* ... for the end of which a freed zspage waits */
 
 /* Pages; bits */
 byte refs[NR_PAGES];
@@ -84,7 +99,7 @@ bool lock;			/* class->lock */
 byte pool_refs = 1;
 bool pool_freed;
 byte unused = PAGES;		/* next page to move to */
-byte users_left = USERS, compacts_left = COMPACTS;
+byte users_left = USERS + VISITORS, compacts_left = COMPACTS;
 
 #define ALIVE()		assert(!freed)	/* the descriptor */
 
@@ -114,13 +129,13 @@ inline put_pool()
 	}
 }
 
-/* zspage_put_stale(), of a list that nobody else has */
-inline put_stale(list)
+/* zs_free_drained() */
+inline put_pages(list)
 {
 	atomic {
 		for (i : 0 .. NR_PAGES - 1) {
 			if
-			:: list >> i & 1 -> put_page(i); nr_stale--
+			:: list >> i & 1 -> put_page(i)
 			:: else
 			fi
 		}
@@ -128,65 +143,123 @@ inline put_stale(list)
 	}
 }
 
-/* Counts in vain if it is frozen, here at most twice; thawing forgets that. */
-inline trypin()
+/*
+ * zspage_next_round(), begun by a migration: pages that are freed without a round
+ * are in list.  This and leave_round() have the lock, but pins are counted without.
+ */
+inline begin_round()
+{
+	do
+	:: a = count;
+	   atomic {
+		ALIVE();
+		if
+		:: count == a && !a ->
+		   slow = 0; parity = 0;
+		   list = list | stale; stale = 0; draining = 0;
+		   break
+		:: count == a && a ->
+		   slow = 1; round = !round; parity = round;
+		   early = a; draining = stale;
+		   break
+		:: else
+		fi
+	   }
+	od;
+	a = 0
+}
+
+/* An early pin has gone; pages to free are in list. */
+inline leave_round()
+{
+	atomic { ALIVE(); early--; assert(early >= 0 && slow) };
+	if
+	:: early == 0 ->
+	   atomic {
+		list = draining; stale = stale & ~draining;
+		draining = 0; memory = 0;
+		late[0] = 0; late[USERS - 1] = 0
+	   };
+	   if
+	   :: stale -> begin_round()
+	   :: else -> atomic { slow = 0; parity = 0 }
+	   fi
+	:: else
+	fi
+}
+
+/* ok if pinned.  In vain if it is frozen, here at most twice: see the thaw. */
+inline trypin(slot)
 {
 	atomic {
 		ALIVE();
-		ok = pins >= 0;
-		if :: ok || pins < FROZEN + 2 -> pins++ :: else fi
+		v_slow = slow; v_parity = parity;
+		ok = !frozen;
+		if :: ok || count < 2 -> count++ :: else fi
 	}
+	if
+	:: ok && v_slow ->
+	   class_lock();
+	   ALIVE();
+	   if
+	   :: slow && parity == v_parity ->
+	      if
+	      :: memory
+	      :: !memory -> memory = 1
+	      :: !memory
+	      fi;
+	      if
+	      :: memory -> late[slot]++
+	      :: else -> early++
+	      fi
+	   :: else
+	   fi;
+	   class_unlock()
+	:: else
+	fi;
+	v_slow = 0; v_parity = 0
 }
 
-inline unpin()
+/* Without a round nothing of the zspage is touched after the count is down. */
+inline unpin(slot)
 {
-	do
-	:: atomic { ALIVE(); pins--; assert(pins >= 0); ok = pins == 0 };
+	atomic { ALIVE(); ok = slow || frozen };
+	if
+	:: ok ->
+	   class_lock();
+	   atomic { ALIVE(); count--; assert(count >= 0 && !frozen) };
 	   if
-	   :: !ok -> break
+	   :: slow ->
+	      if
+	      :: late[slot] > 0 -> late[slot]--
+	      :: else -> leave_round()
+	      fi
 	   :: else
 	   fi;
-	   ALIVE();
+	   class_unlock();
+	   put_pages(list)
+	:: else ->
+	   atomic { ALIVE(); count--; assert(count >= 0 && !frozen); ok = slow };
 	   if
-	   :: !stale -> break
+	   :: ok ->
+	      class_lock();
+	      leave_round();
+	      class_unlock();
+	      put_pages(list)
 	   :: else
-	   fi;
-#ifdef PINS_FIRST
-	   ok = pins > 0;
-#endif
-	   atomic { ALIVE(); list = stale; stale = 0 };
-	   if
-	   :: !list -> break
-	   :: else
-	   fi;
-	   ALIVE();
-#if defined(KEEP_LIST)
-	   ok = 0;
-#elif defined(BLIND_PIN)
-	   ok = pins > 0;
-	   if :: ok -> pins++ :: else fi;
-#elif defined(PIN_ALONE)
-	   ok = pins > 0;
-	   atomic { if :: ok && pins >= 0 -> pins++ :: else -> ok = 0 fi };
-#elif defined(PINS_FIRST)
-	   atomic { if :: ok && pins >= 0 -> pins++ :: else -> ok = 0 fi };
-#else
-	   atomic {
-		ok = pins > 0;
-		if :: ok -> pins++ :: else fi
-	   }
-#endif
-	   if
-	   :: !ok -> put_stale(list); ALIVE(); break
-	   :: else -> atomic { ALIVE(); stale = stale | list; list = 0 }
 	   fi
-	od;
+	fi;
 	ok = 0
+}
+
+inline thaw()
+{
+	atomic { assert(frozen); frozen = 0; count = 0 }
 }
 
 inline free_descriptor()
 {
-	atomic { ALIVE(); freed = 1 };
+	atomic { ALIVE(); assert(!waits); waits = visited; freed = !visited };
 #ifndef NO_POOL_REF
 	put_pool()
 #endif
@@ -195,7 +268,16 @@ inline free_descriptor()
 /* zspage_free(), zs_release_pages(): all pages are locked */
 inline free_zspage()
 {
-	atomic { ALIVE(); assert(!listed && !stub && !pins && !nr_stale && !isolated) };
+	atomic {
+		ALIVE();
+		assert(!listed && !stub && !isolated);
+		/* Its users have unpinned, so a round waits for the visitor. */
+		assert(VISITORS || !count && !slow && !stale)
+	}
+#ifdef FREE_STALE
+	list = stale;
+	put_pages(list);
+#endif
 	atomic { a = pages[0]; owned[a] = 0 };
 	unlock_page(a);
 	put_page(a);
@@ -281,10 +363,11 @@ inline free_object()
 	ok = 0
 }
 
-proctype user()
+proctype user(byte slot)
 {
 	byte n, i, a, b, list;
-	bool ok;
+	bool ok, v_slow;
+	bit v_parity;
 
 	for (n : 1 .. READS) {
 		/* zs_pin() */
@@ -294,7 +377,7 @@ proctype user()
 		   :: stub -> break
 		   :: else
 		   fi;
-		   trypin();
+		   trypin(slot);
 		   if
 		   :: !ok -> class_lock(); class_unlock()
 		   :: else -> break
@@ -307,7 +390,7 @@ proctype user()
 		   atomic { b = pages[1]; assert(refs[a] && refs[b]) };
 		   atomic { assert(refs[a] && refs[b]); a = 0; b = 0 };
 		   assert(!stub);
-		   unpin()
+		   unpin(slot)
 		:: else
 		fi
 	}
@@ -329,6 +412,27 @@ proctype user()
 	users_left--
 }
 
+#if VISITORS
+/* Another object has the slot that the visitor's object had. */
+proctype visitor()
+{
+	byte i, a, list;
+	bool ok, v_slow;
+	bit v_parity;
+
+	trypin(0);
+#ifdef VAIN_NO_RCU
+	atomic { visited = 0; freed = freed || waits; waits = 0 };
+#endif
+	if
+	:: ok -> unpin(0)
+	:: else
+	fi;
+	atomic { visited = 0; freed = freed || waits; waits = 0 };
+	users_left--
+}
+#endif
+
 /* zspage_end_isolation(), class->lock held */
 inline end_isolation()
 {
@@ -346,10 +450,10 @@ inline end_isolation()
 /* @which: of the pages of the zspage */
 proctype core(byte which)
 {
-	byte n, i, page = which, new, list;
+	byte n, i, a, page = which, new, list;
 	bool ok;
-#ifdef MIGRATE_PINS_FIRST
-	bool early;
+#ifdef LOOK_FIRST
+	bool look;
 #endif
 
 	for (n : 1 .. ROUNDS) {
@@ -372,7 +476,7 @@ proctype core(byte which)
 		      ok = ok && listed;
 #endif
 #ifndef NO_STALE_BOUND
-		      ok = ok && isolated + nr_stale < PAGES;
+		      ok = ok && isolated + NR_STALE < PAGES;
 #endif
 		      if :: ok -> isolated++ :: else fi;
 		      class_unlock()
@@ -400,11 +504,9 @@ proctype core(byte which)
 		   }
 		   class_lock();
 		   ALIVE();
-#ifdef MIGRATE_PINS_FIRST
-		   early = pins == 0;
-#endif
-#ifndef MIGRATE_PIN_LATE
-		   atomic { assert(pins >= 0); pins++ };
+		   assert(!frozen);
+#ifdef LOOK_FIRST
+		   look = !slow && !count;
 #endif
 		   if
 		   :: /* zspage_move_page() */
@@ -413,28 +515,31 @@ proctype core(byte which)
 		      atomic { owned[new] = 1; movable[new] = 1; refs[new]++ };
 		      pages[which] = new;
 		      owned[page] = 0;
-		      atomic { nr_stale++; assert(nr_stale <= PAGES) };
-#ifdef MIGRATE_PINS_FIRST
+		      stale = stale | 1 << page;
+		      assert(NR_STALE <= PAGES);
+#if defined(NO_ROUND)
+		      list = stale; stale = 0;
+#elif defined(LOOK_FIRST)
 		      if
-		      :: early -> put_page(page); nr_stale--
-		      :: else -> stale = stale | 1 << page
+		      :: look -> list = stale; stale = 0
+		      :: !look && !slow -> begin_round()
+		      :: else
 		      fi;
 #else
-		      stale = stale | 1 << page;
+		      if
+		      :: !slow -> begin_round()
+		      :: else
+		      fi;
 #endif
+		      /* Without a round no page is held. */
+		      assert(slow || !stale);
 		      end_isolation()
 #ifndef ALL_MOVE
 		   :: skip		/* it could not be read */
 #endif
 		   fi;
 		   class_unlock();
-#ifdef MIGRATE_PIN_LATE
-		   pins++;
-#endif
-		   if
-		   :: ok -> unpin(); ok = 1
-		   :: else -> unpin()
-		   fi;
+		   put_pages(list);
 		   unlock_page(new);
 		   put_page(new)
 		fi;
@@ -459,7 +564,7 @@ proctype core(byte which)
 
 proctype worker()
 {
-	byte a, i;
+	byte a, i, list;
 
 end:	atomic { deferred -> ALIVE() };
 	lock_page(pages[0]);
@@ -487,8 +592,12 @@ proctype compact()
 		if
 		:: ok -> atomic {
 			ALIVE();
-			ok = pins == 0;
-			if :: ok -> pins = FROZEN :: else fi
+#ifdef FREEZE_COUNT
+			ok = !count;
+#else
+			ok = !count && !slow;
+#endif
+			frozen = ok
 		   }
 		:: else
 		fi;
@@ -497,7 +606,7 @@ proctype compact()
 #ifndef COMPACT_UNLOCKED
 		   trylock_pages();
 		   if
-		   :: !ok -> atomic { assert(pins < 0); pins = 0 }
+		   :: !ok -> thaw()
 		   :: else
 		   fi
 #endif
@@ -507,6 +616,7 @@ proctype compact()
 		:: !ok -> class_unlock()
 		:: else ->
 		   listed = 0;
+		   assert(!slow && !stale && !early && !late[0] && !late[USERS - 1]);
 		   if
 		   :: /* No memory, or an object could not be read */
 		      listed = 1;
@@ -518,15 +628,15 @@ proctype compact()
 #endif
 #endif
 #ifndef STAY_FROZEN
-		      atomic { assert(pins < 0); pins = 0 };
+		      thaw();
 #endif
 		      class_unlock()
 		   :: atomic { nr_links = inuse; inuse = 0 };
 		      atomic { old[0] = pages[0]; old[1] = pages[1]; old[PAGES - 1] = pages[PAGES - 1] };
 		      stub = 1;
-		      assert(pins < 0);
+		      assert(frozen);
 #ifdef THAW_STUB
-		      pins = 0;
+		      thaw();
 #endif
 		      class_unlock();
 		      /* From here on the stub may go. */
@@ -584,18 +694,26 @@ init {
 	class_unlock();
 	atomic {
 		for (i : 1 .. USERS) {
-			run user()
+			run user(i - 1)
 		}
 		i = 0;
+#if VISITORS
+		visited = 1;
+		run visitor();
+#endif
 #if COMPACTS
 		run compact()
 #endif
 	}
-	/* zs_destroy_pool(): whoever uses the pool is through with it */
+	/* zs_destroy_pool(): all users of the pool are done with it */
 	!users_left && !compacts_left;
 	put_pool();
 	(timeout) ->
-	assert(pool_freed && freed && !stale && (!pins || pins < 0 && stub));
+	assert(pool_freed && freed && !waits);
+	assert(!early);
+	assert(!stale && !draining);
+	assert(!slow && !memory);
+	assert(frozen -> stub : !count);
 	for (i : 0 .. NR_PAGES - 1) {
 		assert(!refs[i])
 	}
