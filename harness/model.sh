@@ -46,17 +46,17 @@ all;   zspage;  COMPACTS=0
 all;   zspage;  USERS=1
 all;   zspage;  USERS=1 COMPACTS=0 AGAIN=1
 all;   zspage;  USERS=1 CORES=1 COMPACTS=2 READS=2
+all;   zspage;  USERS=1 CORES=1 VISITORS=1
+all;   zspage;  USERS=1 COMPACTS=0 VISITORS=1
 all;   zspage;  PAGES=3 CORES=3 ALL_MOVE USERS=1 COMPACTS=0
 waits; zspage;  CORES=1
-bug;   zspage;  PINS_FIRST COMPACTS=0;            refs
-bug;   zspage;  KEEP_LIST COMPACTS=0;             refs
-bug;   zspage;  KEEP_LIST PAGES=3 CORES=3 ALL_MOVE USERS=1 COMPACTS=0; refs
-bug;   zspage;  PIN_ALONE CORES=1;                cycle
-bug;   zspage;  BLIND_PIN CORES=1;                pins
-bug;   zspage;  MIGRATE_PINS_FIRST COMPACTS=0;    refs
-bug;   zspage;  MIGRATE_PIN_LATE CORES=1;         pins
+bug;   zspage;  LOOK_FIRST COMPACTS=0;            refs
+bug;   zspage;  NO_ROUND CORES=1;                 refs
+bug;   zspage;  FREEZE_COUNT CORES=1;             slow
 bug;   zspage;  THAW_STUB CORES=1;                refs
-bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; nr_stale
+bug;   zspage;  VAIN_NO_RCU USERS=1 CORES=1 COMPACTS=0 VISITORS=1; freed
+bug;   zspage;  FREE_STALE USERS=1 CORES=1 COMPACTS=0 VISITORS=1; refs
+bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; <=2
 bug;   zspage;  FREE_ISOLATED COMPACTS=0 CORES=1; listed
 bug;   zspage;  FREE_UNLOCKED COMPACTS=0 USERS=1 CORES=1; freed
 bug;   zspage;  ISOLATE_DEAD USERS=1 COMPACTS=0;  listed
@@ -69,15 +69,21 @@ all;   compact;
 all;   compact; OWNERS=7 PAIR EVACUATIONS=1
 all;   compact; OWNERS=3 CORE=1 EVACUATIONS=1
 all;   compact; OWNERS=1 COMPACTORS=2
+all;   compact; OTHER
+all;   compact; OTHER OWNERS=1 CORE=1
 waits; compact; EVACUATIONS=1
 bug;   compact; THAW_STUB;                        has_page
 bug;   compact; NO_LINK_CHECK;                    has_page
+bug;   compact; NO_LINK_CHECK OTHER OWNERS=1;     has_page
 bug;   compact; SAME_HOST EVACUATIONS=1;          freed
 bug;   compact; PIN_NO_RCU EVACUATIONS=1;         freed
-bug;   compact; UNPIN_NO_RCU;                     freed
+bug;   compact; VAIN_NO_RCU;                      freed
+bug;   compact; UNPIN_TOUCHES;                    freed
+bug;   compact; FREEZE_COUNT OTHER OWNERS=1 CORE=1 EVACUATIONS=1; freed
+bug;   compact; NO_RETURN OTHER OWNERS=1;         was_returned
 bug;   compact; NO_WAS_HOST;                      freed
 bug;   compact; WAS_HOST_LATE;                    freed
-bug;   compact; MOVE_PINNED;                      pins
+bug;   compact; MOVE_PINNED;                      count
 bug;   compact; MOVE_ISOLATED CORE=1;             owned
 bug;   compact; MOVE_UNLOCKED CORE=1 EVACUATIONS=1; locked
 bug;   compact; STUB_FIRST;                       h!=7

@@ -4,35 +4,48 @@
  *
  * Four zspages of one class.  Object 0 was moved before: its home is zspage 0, a
  * stub, and it is a guest of zspage 1.  Object 1 is a native of zspage 1, object
- * 2 of zspage 2.  Zspage 3 always has an object more, which nobody uses.  An
+ * 2 of zspage 2.  Zspage 3 always has an object more, which stays there.  An
  * object has a slot of its own in every zspage.
  *
  *	owner		the owner of an object: zs_pin() with zs_pin_forwarded(),
- *			writing and reading it, zs_pinned() and zs_unpin(), and at
- *			last zs_free() with stub_drop_link()
+ *			writing and reading it, zs_pinned() and zspage_unpin(), and
+ *			at last zs_free() with stub_drop_link()
  *	compact		class_evacuate() of any zspage, to any others; copying and
  *			allocating may fail at each object.  Then what
  *			class_compact() does after the lock
  *	core		the migration core with the page of a zspage:
- *			zs_isolate_page(), then zs_putback_page() or the pin and
- *			unpin of zs_migrate_page(), whatever page it was
+ *			zs_isolate_page(), then zs_putback_page() or
+ *			zs_migrate_page(), whatever page it was: a drain round
+ *			begins if there are pins
  *	worker		zs_free_deferred()
+ *	other		with OTHER: zs_malloc() and zs_free() of an object that gets the
+ *			slot in zspage 1 that object 0 has left
  *
- * Left out: replaced pages, and with them the stale list (zspage.pml), and
- * writing as a page moves (write.pml); who gets the slot that an object has left,
- * but its contents are lost there; the pool; memory budgets.  A grace period ends
- * as soon as it may, and freed memory is not used again, so whoever touches it is
- * caught.  Memory is sequentially consistent here: the barriers are not modelled.
+ * With OTHER, objects 0 and 1 are both guests of zspage 1, and came from zspage 0.
+ * So an evacuation of zspage 1 may move object 0 and fail at object 1; zspage 1
+ * thaws, another object has the slot and is freed, and an evacuation of the host
+ * that object 0 went to brings it back to the same slot.
+ *
+ * Left out: replaced pages, of which a round takes care (pin.pml, zspage.pml), and
+ * writing as a page moves (write.pml); what gets the slots that other objects have
+ * left, but their contents are lost there; the pool; memory budgets.  One page is
+ * replaced, so there is at most one round, and there is memory for its counts of
+ * late pins.  A grace period ends as soon as it may, and freed memory is not used
+ * again, so a task that touches it is caught.  Memory is sequentially consistent
+ * here: the barriers are not modelled, as those of the second look at a link.
  *
  * -D flags: OWNERS (a bit for each object), READS (each), EVACUATIONS,
- * COMPACTORS, CORE (which zspage's page it has), PAIR (object 2 is a native of
- * zspage 1, and there is no zspage 2).  These bring in a bug, which has
- * to be found:
+ * COMPACTORS, CORE (which zspage's page it has), OTHER, PAIR (object 2 is a native of
+ * zspage 1, and there is no zspage 2).  These bring in a bug, or assert what is not
+ * so, which has to be found:
  * THAW_STUB		a stub is thawed, so it can be pinned
  * NO_LINK_CHECK	zs_pin_forwarded() does not look at the link again
  * SAME_HOST		... and tries the same host again that was frozen
  * PIN_NO_RCU		... and pins without RCU
- * UNPIN_NO_RCU		zs_unpin() of a guest's host without RCU
+ * VAIN_NO_RCU		... and unpins without RCU if the pin was in vain
+ * UNPIN_TOUCHES	zspage_unpin() touches the zspage after the count is down
+ * FREEZE_COUNT		freezing looks at the count of pins, not at rounds
+ * NO_RETURN		a link that is the same again was the same all the time
  * NO_WAS_HOST		hosts are freed without a grace period
  * WAS_HOST_LATE	... if there are objects left after a failed evacuation
  * MOVE_PINNED		class_find_source() does not look at the pins
@@ -58,14 +71,16 @@
 #ifndef COMPACTORS
 #define COMPACTORS 1
 #endif
-#define FROZEN	(-100)
 #define NONE	7
 
 /* Zspages */
-short pins[4];
+short count[4];			/* zspage->pins, of which slow: a round is under way */
+bool slow[4], frozen[4];
+short early[4];
+byte late[4];			/* by slot, a bit each: an object has one reader */
 bool stub[4], was_host[4], freed[4];
 bool listed[4];			/* on a list of its class: not ZS_DEAD */
-byte inuse[4];			/* bitmap of used slots; bit 3: nobody's */
+byte inuse[4];			/* bitmap of used slots; bit 3: not of an object here */
 byte guests[4];			/* the same, of guests */
 byte nr_links[4];		/* of stubs */
 bool isolated[4];
@@ -80,11 +95,14 @@ bool lock;			/* class->lock */
 byte deferred;			/* zspages on zs_deferred, a bit each */
 
 /*
- * RCU: who is in a read-side critical section, and for which of these a freed
- * zspage waits.
+ * RCU: the readers that are in a read-side critical section, and those of them
+ * that a freed zspage waits for
  */
 byte readers;
 byte waits[4];
+#ifdef NO_RETURN
+bool reused, returned;		/* the slot of object 0; object 0 after that */
+#endif
 
 #define ALIVE(z)	assert(!freed[z])
 
@@ -137,25 +155,126 @@ inline free_zspage(z)
 	atomic {
 		ALIVE(z);
 		assert(!listed[z] && !stub[z] && !inuse[z] && !guests[z] && !isolated[z]);
-		assert(has_page[z])
+		assert(has_page[z]);
+		/* Else a round waits for an unpin in vain. */
+		assert(was_host[z] || !count[z] && !slow[z])
 	}
 	release_page(z);
 	free_descriptor(z)
 }
 
+/* ok if pinned.  In vain if it is frozen, here at most twice: see the thaw. */
 inline trypin(z)
 {
-	/* Counts in vain if it is frozen, here at most twice; thawing forgets that. */
 	atomic {
 		ALIVE(z);
-		ok = pins[z] >= 0;
-		if :: ok || pins[z] < FROZEN + 2 -> pins[z]++ :: else fi
+		in_round = slow[z];
+		ok = !frozen[z];
+		if :: ok || count[z] < 2 -> count[z]++ :: else fi
+	}
+#ifdef CORE
+	if
+	:: ok && in_round ->
+	   class_lock();
+	   atomic {
+		ALIVE(z);
+		if :: slow[z] -> late[z] = late[z] | me :: else fi
+	   }
+	   class_unlock()
+	:: else
+	fi;
+	in_round = 0
+#endif
+}
+/* The round frees its pages. */
+inline leave_round(z)
+{
+	atomic {
+		ALIVE(z);
+		early[z]--;
+		assert(early[z] >= 0 && slow[z]);
+		if
+		:: !early[z] -> slow[z] = 0; late[z] = 0
+		:: else
+		fi
 	}
 }
+/* Without a round nothing of the zspage is touched after the count is down. */
 inline unpin(z)
 {
-	atomic { ALIVE(z); pins[z]--; assert(pins[z] >= 0) };
-	ALIVE(z)			/* a look at the stale list */
+#ifdef CORE
+	atomic { ALIVE(z); in_round = slow[z] || frozen[z] };
+	if
+	:: in_round ->
+	   class_lock();
+	   atomic { ALIVE(z); count[z]--; assert(count[z] >= 0 && !frozen[z]) };
+	   if
+	   :: slow[z] && late[z] & me -> late[z] = late[z] & ~me
+	   :: slow[z] && !(late[z] & me) -> leave_round(z)
+	   :: else
+	   fi;
+	   class_unlock()
+	:: else ->
+#endif
+	   atomic {
+		ALIVE(z);
+		count[z]--;
+		assert(count[z] >= 0 && !frozen[z]);
+		in_round = slow[z]
+	   }
+#ifdef CORE
+	   if
+	   :: in_round ->
+	      class_lock();
+	      leave_round(z);
+	      class_unlock()
+	   :: else
+	   fi
+	fi;
+#endif
+#ifdef UNPIN_TOUCHES
+	ALIVE(z);
+#endif
+	in_round = 0
+}
+inline thaw(z)
+{
+	atomic { assert(frozen[z]); frozen[z] = 0; count[z] = 0 }
+}
+
+/* Give a slot back, class->lock held, which this drops. */
+inline free_slot(z, mask)
+{
+	atomic {
+		ALIVE(z);
+		assert(inuse[z] & mask);
+		inuse[z] = inuse[z] & ~mask;
+		valid[z] = valid[z] & ~mask;
+#ifdef FREE_ISOLATED
+		dead = !inuse[z]
+#else
+		dead = !inuse[z] && !isolated[z]
+#endif
+	}
+	if
+	:: dead ->
+	   assert(listed[z]);
+	   listed[z] = 0;
+#ifdef FREE_UNLOCKED
+	   ok = 1;
+	   locked[z] = 1
+#else
+	   trylock_page(z)
+#endif
+	:: else
+	fi;
+	class_unlock();
+	if
+	:: dead && ok -> free_zspage(z)
+	:: dead && !ok -> atomic { assert(!(deferred >> z & 1)); deferred = deferred | 1 << z }
+	:: else
+	fi;
+	ok = 0; dead = 0
 }
 
 /* While an object is pinned, its slot is there and is its. */
@@ -164,7 +283,10 @@ inline unpin(z)
 proctype owner(byte object; byte home)
 {
 	byte h, n, me = 1 << object;
-	bool ok, forwarded;
+	bool ok, forwarded, in_round, dead;
+#ifdef NO_RETURN
+	bool was_returned;
+#endif
 
 	for (n : 1 .. READS) {
 		/* zs_pin() */
@@ -196,6 +318,9 @@ proctype owner(byte object; byte home)
 #ifndef SAME_HOST
 			h = link[object];
 #endif
+#ifdef NO_RETURN
+			was_returned = returned;
+#endif
 			assert(h != NONE)
 		      }
 		      trypin(h);
@@ -208,11 +333,23 @@ proctype owner(byte object; byte home)
 #ifndef NO_LINK_CHECK
 			 ALIVE(home);
 			 if
-			 :: link[object] != h -> unpin(h); rcu_unlock();
+			 :: link[object] != h ->
+#ifdef VAIN_NO_RCU
+			    rcu_unlock();
+			    unpin(h);
+#else
+			    unpin(h);
+			    rcu_unlock();
+#endif
 #ifdef SAME_HOST
 			    h = link[object]
 #endif
-			 :: else -> rcu_unlock(); break
+			 :: else ->
+#ifdef NO_RETURN
+			    assert(object || returned == was_returned);
+#endif
+			    rcu_unlock();
+			    break
 			 fi
 #else
 			 rcu_unlock();
@@ -239,16 +376,7 @@ proctype owner(byte object; byte home)
 		:: stub[home] -> assert(link[object] == h)
 		:: else -> assert(home == h)
 		fi;
-		/* zs_unpin() */
-		if
-		:: home == h -> unpin(h)
-		:: else ->
-#ifndef UNPIN_NO_RCU
-		   rcu_lock();
-#endif
-		   unpin(h);
-		   rcu_unlock()
-		fi
+		unpin(h)
 	}
 	n = 0; forwarded = 0;
 
@@ -270,36 +398,8 @@ proctype owner(byte object; byte home)
 	   }
 	:: else -> h = home
 	fi;
-	atomic {
-		ALIVE(h);
-		assert(inuse[h] & me);
-		inuse[h] = inuse[h] & ~me;
-		valid[h] = valid[h] & ~me
-	}
 	forwarded = stub[home] && !nr_links[home];
-#ifdef FREE_ISOLATED
-	n = !inuse[h];
-#else
-	n = !inuse[h] && !isolated[h];
-#endif
-	if
-	:: n ->
-	   assert(listed[h]);
-	   listed[h] = 0;
-#ifdef FREE_UNLOCKED
-	   ok = 1;
-	   locked[h] = 1
-#else
-	   trylock_page(h)
-#endif
-	:: else
-	fi;
-	class_unlock();
-	if
-	:: n && ok -> free_zspage(h)
-	:: n && !ok -> atomic { assert(!(deferred >> h & 1)); deferred = deferred | 1 << h }
-	:: else
-	fi;
+	free_slot(h, me);
 	if
 	:: forwarded -> free_descriptor(home)
 	:: else
@@ -307,11 +407,35 @@ proctype owner(byte object; byte home)
 }
 
 #if EVACUATIONS
+#ifdef OTHER
+proctype other()
+{
+	bool ok, dead;
+
+	class_lock();
+	if
+	:: listed[1] && !(inuse[1] & 1) ->
+	   atomic {
+		ALIVE(1);
+		assert(!(valid[1] & 1));
+		inuse[1] = inuse[1] | 1
+	   }
+	   class_unlock();
+	   class_lock();
+#ifdef NO_RETURN
+	   reused = 1;
+#endif
+	   free_slot(1, 1)
+	:: else -> class_unlock()
+	fi
+}
+#endif
+
 /* Any zspage that is on a list but the source, or none: it failed */
 inline move_object(o)
 {
 	if
-	:: listed[1] -> d = 1
+	:: listed[1] && !(inuse[1] >> o & 1) -> d = 1
 	:: listed[2] -> d = 2
 	:: listed[3] -> d = 3
 	:: d = NONE
@@ -357,12 +481,14 @@ proctype compact()
 		if
 		:: ok -> atomic {
 			ALIVE(s);
-#ifdef MOVE_PINNED
-			pins[s] = FROZEN
+#if defined(MOVE_PINNED)
+			ok = 1;
+#elif defined(FREEZE_COUNT)
+			ok = !count[s];
 #else
-			ok = pins[s] == 0;
-			if :: ok -> pins[s] = FROZEN :: else fi
+			ok = !count[s] && !slow[s];
 #endif
+			frozen[s] = ok
 		   }
 		:: else
 		fi;
@@ -372,7 +498,7 @@ proctype compact()
 		   trylock_page(s);
 		   if
 		   :: ok
-		   :: else -> pins[s] = 0
+		   :: else -> thaw(s)
 		   fi
 		:: else
 		fi;
@@ -399,6 +525,9 @@ proctype compact()
 				was_host[s] = 1
 #endif
 			      }
+#ifdef NO_RETURN
+			      returned = returned || !o && d == 1 && reused;
+#endif
 			      link[o] = d
 			   fi
 			:: else
@@ -418,8 +547,11 @@ proctype compact()
 			:: else
 			fi
 		   }
-		   /* The object that nobody uses cannot move either. */
+		   /* Objects that are not of the three stay, too. */
 		   ok = ok && s != 3;
+#ifdef OTHER
+		   ok = ok && !(inuse[s] & 1);
+#endif
 		   if
 		   :: !ok ->
 #ifndef NO_UNDO
@@ -437,7 +569,7 @@ proctype compact()
 #endif
 		      listed[s] = 1;
 		      unlock_page(s);
-		      atomic { assert(pins[s] < 0); pins[s] = 0 };
+		      thaw(s);
 		      class_unlock()
 		   :: else ->
 #ifdef WAS_HOST_LATE
@@ -464,9 +596,9 @@ proctype compact()
 #ifndef STUB_FIRST
 			 stub[s] = 1;
 #endif
-			 assert(pins[s] < 0);
+			 assert(frozen[s]);
 #ifdef THAW_STUB
-			 pins[s] = 0;
+			 thaw(s);
 #endif
 			 class_unlock();
 #ifdef LATE_PAGES
@@ -512,10 +644,18 @@ proctype core()
 	   assert(owned[CORE]);
 	   ALIVE(CORE);
 	   class_lock();
+	   assert(!frozen[CORE]);
 	   if
-	   :: atomic { assert(pins[CORE] >= 0); pins[CORE]++ };
-	      ok = 1
-	   :: ok = 0
+	   :: /* One page was replaced */
+	      atomic {
+		ALIVE(CORE);
+		assert(!slow[CORE] && !early[CORE] && !late[CORE]);
+		if
+		:: count[CORE] -> slow[CORE] = 1; early[CORE] = count[CORE]
+		:: else
+		fi
+	      }
+	   :: skip
 	   fi;
 	   ALIVE(CORE);
 	   isolated[CORE] = 0;
@@ -528,15 +668,14 @@ proctype core()
 	   :: else
 	   fi;
 	   class_unlock();
-	   if
-	   :: ok -> unpin(CORE)
-	   :: else
-	   fi;
 	   unlock_page(CORE)
 	:: else
 	fi
 }
 
+#endif
+
+#if defined(CORE) || defined(OTHER)
 proctype worker()
 {
 	byte z;
@@ -559,7 +698,11 @@ init {
 			owned[i] = 1;
 			has_page[i] = 1
 		}
-		stub[0] = 1; pins[0] = FROZEN; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
+		stub[0] = 1; frozen[0] = 1; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
+#ifdef OTHER
+		nr_links[0] = 2; link[1] = 1; guests[1] = 3;
+		run other();
+#endif
 		inuse[3] = 8;
 #ifdef PAIR
 		listed[2] = 0; owned[2] = 0; has_page[2] = 0;
@@ -573,7 +716,11 @@ init {
 		run owner(0, 0);
 #endif
 #if OWNERS & 2
+#ifdef OTHER
+		run owner(1, 0);
+#else
 		run owner(1, 1);
+#endif
 #endif
 #if OWNERS & 4
 #ifdef PAIR
@@ -582,8 +729,10 @@ init {
 		run owner(2, 2);
 #endif
 #endif
-#ifdef CORE
+#if defined(CORE) || defined(OTHER)
 		run worker();
+#endif
+#ifdef CORE
 		run core();
 #endif
 #if EVACUATIONS
@@ -595,9 +744,10 @@ init {
 	}
 	(timeout) ->
 	assert(!readers && !deferred);
-	/* What its owner has freed left nothing; what it has not is still there. */
+	/* Objects that were freed left nothing; those that were not are still there. */
 	for (i : 0 .. 3) {
-		assert(!pins[i] || pins[i] < 0 && (stub[i] || freed[i]));
+		assert(frozen[i] -> stub[i] || freed[i] : !count[i]);
+		assert(!slow[i] && !early[i] && !late[i]);
 		assert(!((inuse[i] | guests[i]) & OWNERS));
 		assert(page_freed[i] == (i && !inuse[i]));
 		assert(freed[i] == (!inuse[i] && !nr_links[i]))
