@@ -146,7 +146,7 @@ mkdir -p "$DIR" "$LOGS"
 cd "$DIR"
 
 rows=0 failed=0 start=$SECONDS
-step "Models of the protocol, every state (about 7 minutes)"
+step "Models of the protocol, every state (about 4 minutes)"
 printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' kind model flags states depth s result
 while IFS=';' read -r kind model flags expected; do
 	[[ -n $kind && "$kind;$model;$flags" =~ ${1:-.} ]] || continue
