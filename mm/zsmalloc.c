@@ -694,6 +694,14 @@ static struct page *zspage_page(struct zspage *zspage, unsigned int index)
 	return zpdesc_page(READ_ONCE(zspage->pages[index]));
 }
 
+/* Does the kernel know of @page that it is bad?  A function for the tests. */
+bool zs_page_is_bad(struct page *page)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_page_is_bad, page);
+
+	return PageHWPoison(page);
+}
+
 /*
  * Descriptors and pages.  Each allocation is a function of its own, so that
  * tests can make it fail.
@@ -1027,7 +1035,7 @@ static void zspage_update_fullness(struct size_class *class,
 static bool zspage_is_poisoned(struct zspage *zspage)
 {
 	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
-		if (PageHWPoison(zpdesc_page(zspage->pages[i])))
+		if (zs_page_is_bad(zpdesc_page(zspage->pages[i])))
 			return true;
 	return false;
 }
@@ -1875,6 +1883,8 @@ static void zspage_end_isolation(struct size_class *class,
  * @page is locked, and freeing a zspage takes the locks of all its pages: so
  * page->zspage is stable, and what it points to stays.  It is NULL once the
  * page was let go of or replaced; then the core may still come across it.
+ *
+ * A page that is known to be bad stays where it is, so it is not isolated.
  */
 static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 {
@@ -1882,7 +1892,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	struct size_class *class;
 	bool isolated;
 
-	if (!zspage)
+	if (!zspage || zs_page_is_bad(page))
 		return false;
 
 	class = zspage->class;
@@ -2003,8 +2013,11 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	bool stale = false;
 	int ret;
 
-	/* Reading it could be fatal where copies are not machine-check safe. */
-	if (PageHWPoison(page)) {
+	/*
+	 * It may have gone bad since it was isolated.  Reading it could be fatal
+	 * where copies are not machine-check safe.
+	 */
+	if (zs_page_is_bad(page)) {
 		atomic_long_inc(&pool->not_migrated);
 		return -EHWPOISON;
 	}

@@ -502,6 +502,7 @@ void zs_discard_descriptor(struct size_class *class, struct zspage *zspage);
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
+bool zs_page_is_bad(struct page *page);
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old);
 unsigned long zs_stale_timeout(void);
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,

@@ -1462,7 +1462,51 @@ static void synchronous_migration_waits_for_readers_once(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void a_poisoned_page_is_not_copied(struct kunit *test)
+static unsigned int nr_page_copies;
+
+static int copies_are_counted(struct zpdesc *new, struct zpdesc *old)
+{
+	nr_page_copies++;
+	copy_highpage(zpdesc_page(new), zpdesc_page(old));
+	return 0;
+}
+
+/* It is not even isolated, and not copied if it went bad after that. */
+static void a_bad_page_is_not_migrated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct page *first, *last;
+	struct zspage *zspage;
+	unsigned int pages;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = obj_zspage(fill_zspage(t, long_size(test)));
+	pages = zspage->class->geo.pages;
+	first = zpdesc_page(zspage->pages[0]);
+	last = zpdesc_page(zspage->pages[pages - 1]);
+
+	go_bad(t, first);
+	KUNIT_EXPECT_FALSE(test, isolate(first, &list));
+	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages - 1);
+
+	go_bad(t, last);
+	nr_page_copies = 0;
+	kunit_activate_static_stub(test, zs_copy_page, copies_are_counted);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
+	kunit_deactivate_static_stub(test, zs_copy_page);
+	KUNIT_EXPECT_EQ(test, nr_page_copies, pages - 2);
+
+	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), first);
+	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[pages - 1]), last);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	expect_quiet(t);
+	expect_all_intact(t);
+}
+
+/* What go_bad() stands in for */
+static void bad_pages_are_those_that_the_kernel_marks(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct zspage *zspage;
@@ -1472,16 +1516,16 @@ static void a_poisoned_page_is_not_copied(struct kunit *test)
 	needs_migration(test);
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
-	zspage = obj_zspage(fill_zspage(t, long_size(test)));
-	page = zpdesc_page(zspage->pages[1]);
+	zspage = obj_zspage(obj_alloc(t, PAGE_SIZE));
+	page = zpdesc_page(zspage->pages[0]);
 	SetPageHWPoison(page);
-	isolate_zspage(zspage, &list);
+	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
+	ClearPageHWPoison(page);
+	KUNIT_ASSERT_TRUE(test, isolate(page, &list));
+	SetPageHWPoison(page);
 	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
 	ClearPageHWPoison(page);
-	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[1]), page);
-	KUNIT_EXPECT_EQ(test, zspage->isolated, 0);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
-			zspage->class->geo.pages);
+	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), page);
 	expect_all_intact(t);
 }
 
@@ -2757,7 +2801,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(migrations_are_counted),
 	KUNIT_CASE(migration_in_a_batch_waits_for_no_reader),
 	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
-	KUNIT_CASE(a_poisoned_page_is_not_copied),
+	KUNIT_CASE(a_bad_page_is_not_migrated),
+	KUNIT_CASE(bad_pages_are_those_that_the_kernel_marks),
 	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
 	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
 	KUNIT_CASE(emptied_while_isolated_and_used_again_stays),

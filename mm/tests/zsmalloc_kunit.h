@@ -6,6 +6,8 @@
 #ifndef _MM_TESTS_ZSMALLOC_KUNIT_H
 #define _MM_TESTS_ZSMALLOC_KUNIT_H
 
+#include <kunit/static_stub.h>
+#include <kunit/test-bug.h>
 #include <kunit/test.h>
 #include <linux/highmem.h>
 #include <linux/migrate.h>
@@ -21,6 +23,7 @@
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
 #define MAX_OBJS	8192
+#define MAX_BAD		64
 
 struct obj {
 	unsigned long handle;
@@ -36,6 +39,8 @@ struct zst {
 	unsigned int nr;		/* objects in objs[] */
 	struct obj *objs;
 	u8 *want, *copy;		/* a page each */
+	unsigned int nr_bad;
+	struct page *bad[MAX_BAD];	/* pages that pass for bad */
 };
 
 /* Per-cpu counters are folded in, so this is exact when nothing runs. */
@@ -240,6 +245,27 @@ static inline size_t long_size(struct kunit *test)
 		if (geo[nr].pages >= 3 && geo[nr].slots > geo[nr].pages)
 			return geo[nr].size;
 	kunit_skip(test, "no class with three pages per zspage");
+}
+
+/*
+ * Pages that go bad: by a stand-in for the flag, as not every machine has that,
+ * and until the end of the test.
+ */
+static inline bool passes_for_bad(struct page *page)
+{
+	struct zst *t = kunit_get_current_test()->priv;
+
+	for (unsigned int i = 0; i < t->nr_bad; i++)
+		if (t->bad[i] == page)
+			return true;
+	return false;
+}
+
+static inline void go_bad(struct zst *t, struct page *page)
+{
+	KUNIT_ASSERT_LT(t->test, t->nr_bad, MAX_BAD);
+	t->bad[t->nr_bad++] = page;
+	kunit_activate_static_stub(t->test, zs_page_is_bad, passes_for_bad);
 }
 
 /*
