@@ -703,6 +703,30 @@ bool zs_page_is_bad(struct page *page)
 }
 
 /*
+ * Copy @len bytes from one page to another.  If they cannot be read, and the
+ * architecture can tell, that is reported: so @from is not tried again.
+ *
+ * Whole pages are copied by this, too, and not by copy_mc_highpage(): where KASAN
+ * goes by tags in pointers, that may take the tag of @to away, and accesses to it
+ * would be checked no more.  A new page comes with a tag of its own, and kmap
+ * returns a pointer that has it.
+ */
+static bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
+			  size_t from_offset, size_t len)
+{
+	char *d = kmap_local_page(to);
+	char *s = kmap_local_page(from);
+	bool ok;
+
+	ok = !copy_mc_to_kernel(d + to_offset, s + from_offset, len);
+	kunmap_local(s);
+	kunmap_local(d);
+	if (!ok)
+		memory_failure_queue(page_to_pfn(from), 0);
+	return ok;
+}
+
+/*
  * Descriptors and pages.  Each allocation is a function of its own, so that
  * tests can make it fail.
  */
@@ -1926,7 +1950,9 @@ int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_copy_page, new, old);
 
-	return copy_mc_highpage(zpdesc_page(new), zpdesc_page(old));
+	if (!zs_copy_bytes(zpdesc_page(new), 0, zpdesc_page(old), 0, PAGE_SIZE))
+		return -EHWPOISON;
+	return 0;
 }
 
 /* Make @new what @old is.  If it can't be read, @old stays what it is. */
@@ -2201,8 +2227,7 @@ static struct zspage *class_find_source(struct size_class *class)
 
 /*
  * Copy the slot as a whole, as the object's length is not known.  Page moves
- * take class->lock, too, and nobody knows of the new slot yet.  A page that
- * can't be read is reported, so that it is not tried again.
+ * take class->lock, too, and nobody knows of the new slot yet.
  */
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot)
@@ -2218,16 +2243,11 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 	while (left && ok) {
 		size_t len = min3(left, PAGE_SIZE - offset_in_page(to),
 				  PAGE_SIZE - offset_in_page(from));
-		struct page *page = zspage_page(source, from >> PAGE_SHIFT);
-		void *d = kmap_local_page(zspage_page(dest, to >> PAGE_SHIFT));
-		void *s = kmap_local_page(page);
 
-		ok = !copy_mc_to_kernel(d + offset_in_page(to),
-					s + offset_in_page(from), len);
-		kunmap_local(s);
-		kunmap_local(d);
-		if (!ok)
-			memory_failure_queue(page_to_pfn(page), 0);
+		ok = zs_copy_bytes(zspage_page(dest, to >> PAGE_SHIFT),
+				   offset_in_page(to),
+				   zspage_page(source, from >> PAGE_SHIFT),
+				   offset_in_page(from), len);
 		to += len;
 		from += len;
 		left -= len;

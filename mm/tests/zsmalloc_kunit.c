@@ -12,6 +12,7 @@
 #include <kunit/test.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>
+#include <linux/kasan.h>
 #include <linux/kthread.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -1306,7 +1307,7 @@ static void a_zspage_can_be_isolated_in_part(struct kunit *test)
 
 static int cannot_be_read(struct zpdesc *new, struct zpdesc *old)
 {
-	return -EFAULT;
+	return -EHWPOISON;
 }
 
 /* A page without a target, and pages that turn out to be unreadable */
@@ -1526,6 +1527,40 @@ static void bad_pages_are_those_that_the_kernel_marks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
 	ClearPageHWPoison(page);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), page);
+	expect_all_intact(t);
+}
+
+static u8 tag_of_new_page;
+
+static struct folio *new_folio_with_tag(struct folio *src, unsigned long private)
+{
+	struct folio *folio = folio_alloc(GFP_TEST, 0);
+
+	if (folio)
+		tag_of_new_page = page_kasan_tag(folio_page(folio, 0));
+	return folio;
+}
+
+/* KASAN checks accesses to a page that was migrated, as to any other. */
+static void a_migrated_page_has_a_tag_of_its_own(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage;
+	struct page *page;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	if (!IS_ENABLED(CONFIG_KASAN_SW_TAGS) && !IS_ENABLED(CONFIG_KASAN_HW_TAGS))
+		kunit_skip(test, "pointers have no tags here");
+	if (!kasan_enabled())
+		kunit_skip(test, "nothing checks tags");
+	zspage = obj_zspage(obj_alloc(t, PAGE_SIZE));
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &list));
+	KUNIT_EXPECT_EQ(test, migrate_pages(&list, new_folio_with_tag, NULL, 0,
+					    MIGRATE_SYNC, MR_COMPACTION, NULL), 0);
+	page = zpdesc_page(zspage->pages[0]);
+	KUNIT_EXPECT_NE(test, tag_of_new_page, KASAN_TAG_KERNEL);
+	KUNIT_EXPECT_EQ(test, page_kasan_tag(page), tag_of_new_page);
 	expect_all_intact(t);
 }
 
@@ -2802,6 +2837,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(migration_in_a_batch_waits_for_no_reader),
 	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
 	KUNIT_CASE(a_bad_page_is_not_migrated),
+	KUNIT_CASE(a_migrated_page_has_a_tag_of_its_own),
 	KUNIT_CASE(bad_pages_are_those_that_the_kernel_marks),
 	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
 	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
