@@ -1015,7 +1015,8 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
 			  zspage->stub || !zspage_check_round(zspage) ||
 			  zspage->isolated > class->geo.pages ||
-			  zspage->fullness != zs_fullness(inuse, slots) ||
+			  (zspage->fullness != ZS_BAD &&
+			   zspage->fullness != zs_fullness(inuse, slots)) ||
 			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
 				zspage->hint,
 			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u, pins %#x, stale %u, draining %u, early %u\n",
@@ -1050,37 +1051,49 @@ static void zspage_update_fullness(struct size_class *class,
 				   struct zspage *zspage)
 	__must_hold(&class->lock)
 {
-	zspage_set_fullness(class, zspage,
-			    zs_fullness(zspage->inuse, class->geo.slots));
+	if (likely(zspage->fullness != ZS_BAD))
+		zspage_set_fullness(class, zspage,
+				    zs_fullness(zspage->inuse, class->geo.slots));
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
 		zspage_check(class, zspage);
 }
 
-static bool zspage_is_poisoned(struct zspage *zspage)
+/* Zspages to look at under one hold of class->lock */
+#define ZS_TRIES	16
+
+/*
+ * Is a page of @zspage known to be bad?  Then @zspage is set aside, so that this is
+ * found once in its life, and no search has to walk past it.
+ */
+static bool zspage_is_bad(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
 {
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
-		if (zs_page_is_bad(zpdesc_page(zspage->pages[i])))
+	for (unsigned int i = 0; i < class->geo.pages; i++)
+		if (unlikely(zs_page_is_bad(zpdesc_page(zspage->pages[i])))) {
+			class->bad_inuse += zspage->inuse;
+			zspage_set_fullness(class, zspage, ZS_BAD);
 			return true;
+		}
 	return false;
 }
 
 /*
- * A zspage with a free slot: of the fullest group, the last used one.  None with
- * a page that is known to be bad; those are few.
+ * A zspage with a free slot: of the fullest group, the last used one.  If there
+ * are too many bad ones on the way, the next search gets further.
  */
 static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	unsigned long groups = class->groups & ~BIT(ZS_FULL);
-	struct zspage *zspage;
+	for (unsigned int tries = ZS_TRIES; tries; tries--) {
+		unsigned long groups = class->groups & ~(BIT(ZS_FULL) | BIT(ZS_BAD));
+		struct zspage *zspage;
 
-	while (groups) {
-		enum zs_fullness fullest = __fls(groups);
-
-		list_for_each_entry(zspage, &class->zspages[fullest], list)
-			if (likely(!zspage_is_poisoned(zspage)))
-				return zspage;
-		groups &= ~BIT(fullest);
+		if (!groups)
+			break;
+		zspage = list_first_entry(&class->zspages[__fls(groups)],
+					  struct zspage, list);
+		if (likely(!zspage_is_bad(class, zspage)))
+			return zspage;
 	}
 	return NULL;
 }
@@ -1253,7 +1266,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	__must_hold(&class->lock)
 {
 	unsigned long inuse = 0, guests = 0, nodes = 0;
-	unsigned long forwarded = 0, stubs = 0, bytes = 0;
+	unsigned long forwarded = 0, stubs = 0, bytes = 0, bad = 0;
 	struct zspage *zspage;
 	bool ok = true;
 
@@ -1264,6 +1277,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			ok &= zspage_check(class, zspage);
 			ok &= zspage_check_guests(zspage);
 			inuse += zspage->inuse;
+			bad += f == ZS_BAD ? zspage->inuse : 0;
 			guests += zspage->nr_links;
 			nodes += DIV_ROUND_UP(zspage->nr_links,
 					      ZS_GUESTS_PER_NODE);
@@ -1280,7 +1294,8 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 		stubs++;
 	}
 	*zspages += stubs;
-	return ok && inuse == class->inuse && guests == class->forwarded &&
+	return ok && inuse == class->inuse && bad == class->bad_inuse &&
+	       guests == class->forwarded &&
 	       nodes == class->guest_nodes &&
 	       forwarded == class->forwarded && stubs == class->nr_stubs &&
 	       bytes == class->stub_bytes;
@@ -1458,6 +1473,8 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 		zspage->hint = slot;
 	zspage->inuse--;
 	class->inuse--;
+	if (unlikely(zspage->fullness == ZS_BAD))
+		class->bad_inuse--;
 	return true;
 }
 
@@ -2115,8 +2132,6 @@ static void zs_unregister_mops(void)
 
 /* The stubs of a class may take this part of the memory of its pages. */
 #define ZS_STUB_SHARE		8
-/* Zspages to look at for one that can be evacuated */
-#define ZS_COMPACT_TRIES	16
 
 /**
  * struct zs_evacuation - evacuating one zspage
@@ -2137,6 +2152,7 @@ struct zs_evacuation {
 	struct zspage *dead;
 };
 
+/* What compaction has to do with: all zspages that have objects, but bad ones */
 static unsigned long class_nr_used_zspages(struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -2145,6 +2161,13 @@ static unsigned long class_nr_used_zspages(struct size_class *class)
 	for (int f = ZS_10; f <= ZS_FULL; f++)
 		nr += class->nr[f];
 	return nr;
+}
+
+/* Slots in use in there */
+static unsigned long class_nr_used_slots(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	return class->inuse - class->bad_inuse;
 }
 
 /* How much memory stubs may take if @zspages have pages. */
@@ -2165,15 +2188,16 @@ static unsigned long class_freeable(struct size_class *class)
 {
 	unsigned long zspages = class_nr_used_zspages(class);
 	unsigned long slots = class->geo.slots, full = class->nr[ZS_FULL];
+	unsigned long inuse = class_nr_used_slots(class);
 	unsigned long nr, budget, natives, cost;
 
-	nr = (zspages * slots - class->inuse) / slots;
+	nr = (zspages * slots - inuse) / slots;
 	if (!nr)
 		return 0;
 	budget = class_stub_budget(class, zspages);
 	if (class->stub_bytes >= budget)
 		return 0;
-	natives = (class->inuse - full * slots) / (zspages - full) +
+	natives = (inuse - full * slots) / (zspages - full) +
 		  slots / 10 + 1;
 	natives = min(natives, slots);
 	cost = zspage_descriptor_size(class->geo.pages, slots) +
@@ -2195,9 +2219,9 @@ static struct zspage *class_find_source(struct size_class *class)
 {
 	unsigned long zspages = class_nr_used_zspages(class), budget;
 	unsigned long slots = class->geo.slots;
-	unsigned int tries = ZS_COMPACT_TRIES;
+	unsigned int tries = ZS_TRIES;
 
-	if (zspages * slots - class->inuse < slots)
+	if (zspages * slots - class_nr_used_slots(class) < slots)
 		return NULL;
 	budget = class_stub_budget(class, zspages - 1);
 
@@ -2210,8 +2234,10 @@ static struct zspage *class_find_source(struct size_class *class)
 				return NULL;
 			zspage = list_first_entry(&class->zspages[f],
 						  struct zspage, list);
+			if (zspage_is_bad(class, zspage))
+				continue;
 			natives = zspage->inuse - zspage->nr_links;
-			if (!zspage->isolated && !zspage_is_poisoned(zspage) &&
+			if (!zspage->isolated &&
 			    (!natives || class->stub_bytes +
 					 stub_size(class, natives) <= budget) &&
 			    zspage_freeze(zspage)) {
@@ -2634,9 +2660,9 @@ static int classes_show(struct seq_file *m, void *unused)
 	seq_printf(m, " %5s %5s", "class", "size");
 	for (int f = ZS_10; f < ZS_99; f++)
 		seq_printf(m, " %8d%%", f * 10);
-	seq_printf(m, " %9s %9s %13s %10s %10s %16s %8s\n\n", "99%", "100%",
+	seq_printf(m, " %9s %9s %13s %10s %10s %16s %8s %8s\n\n", "99%", "100%",
 		   "obj_allocated", "obj_used", "pages_used",
-		   "pages_per_zspage", "freeable");
+		   "pages_per_zspage", "freeable", "bad");
 
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		const struct zs_geometry *geo = &zs_geos[i];
@@ -2663,7 +2689,8 @@ static int classes_show(struct seq_file *m, void *unused)
 
 		seq_printf(m, " %5u %5u", zs_size_step(geo->size), geo->size);
 		zs_show_totals(m, &t);
-		seq_printf(m, " %16u %8lu\n", geo->pages, t.freeable);
+		seq_printf(m, " %16u %8lu %8lu\n", geo->pages, t.freeable,
+			   t.nr[ZS_BAD]);
 
 		total.allocated += t.allocated;
 		total.used += t.used;
@@ -2673,7 +2700,7 @@ static int classes_show(struct seq_file *m, void *unused)
 
 	seq_printf(m, "\n %5s %5s", "Total", "");
 	zs_show_totals(m, &total);
-	seq_printf(m, " %16s %8lu\n", "", total.freeable);
+	seq_printf(m, " %16s %8lu %8lu\n", "", total.freeable, total.nr[ZS_BAD]);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(classes);

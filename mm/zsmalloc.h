@@ -138,12 +138,17 @@ static inline bool zs_straddles(unsigned int offset, size_t len)
 /*
  * Fullness groups: a zspage is on the list of its group.  The names are the
  * columns of debugfs: ZS_10 has slots in use, but less than 10 % of them.
+ *
+ * A zspage that was found to have a bad page is in none of them, but in ZS_BAD.
+ * Its free slots are not used any more, and it is not evacuated.  It stays there
+ * until it is freed.
  */
 enum zs_fullness {
 	ZS_EMPTY,
 	ZS_10,
 	ZS_99 = 10,
 	ZS_FULL,
+	ZS_BAD,
 	ZS_NR_FULLNESS,
 	ZS_DEAD = ZS_NR_FULLNESS,	/* on no list, about to be freed */
 };
@@ -178,6 +183,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @forwarded: objects that live in another zspage than the one that their
  *	       handle names; the sum of nr_links of all stubs, and of all others
  * @guest_nodes: struct zs_guests that note who owns them
+ * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -196,6 +202,7 @@ struct size_class {
 	unsigned long		stub_bytes __guarded_by(&lock);
 	unsigned long		forwarded __guarded_by(&lock);
 	unsigned long		guest_nodes __guarded_by(&lock);
+	unsigned long		bad_inuse __guarded_by(&lock);
 };
 
 /* What is reported of a pool; see zs_report(). */

@@ -2064,42 +2064,129 @@ static void those_in_use_are_in_nobodys_way(struct kunit *test)
 	}
 }
 
-static void poisoned_zspages_get_no_new_objects(struct kunit *test)
+/* @nr zspages with a free slot each, and a page that goes bad; returns the class */
+static struct size_class *bad_zspages(struct zst *t, size_t size, unsigned int nr)
+{
+	struct size_class *class = test_class(t, size);
+	unsigned int pages = class->geo.pages, kept = t->nr, slots = class->geo.slots;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		struct zspage *zspage = obj_zspage(fill_zspage(t, size));
+
+		go_bad(t, zpdesc_page(zspage->pages[i % pages]));
+	}
+	for (unsigned int i = kept, n = 0; i < t->nr; i++, n++) {
+		if (n % slots)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+	return class;
+}
+
+/* Nor do they keep zs_malloc() from others: each is looked at once in its life. */
+static void bad_zspages_get_no_new_objects(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
-	struct zspage *zspage;
-	struct page *page;
+	struct size_class *class = bad_zspages(t, size, 40);
+	unsigned int pages = class->geo.pages, was = t->nr, slots = class->geo.slots;
 
-	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
-		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
-	zspage = obj_zspage(fill_zspage(t, size));
-	obj_free(t, &t->objs[t->nr - 1]);
-	page = zpdesc_page(zspage->pages[1]);
-	SetPageHWPoison(page);
-	KUNIT_EXPECT_PTR_NE(test, obj_zspage(obj_alloc(t, size)), zspage);
-	ClearPageHWPoison(page);
-	obj_free(t, &t->objs[t->nr - 1]);
-	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), zspage);
+	for (unsigned int i = 0; i < 2 * slots; i++) {
+		struct obj *o;
+
+		t->nr_looks = 0;
+		o = obj_alloc(t, size);
+		KUNIT_EXPECT_LE(test, t->nr_looks, i < 4 ? 16 * pages : pages);
+		for (unsigned int n = 0; n < was; n++)
+			KUNIT_ASSERT_PTR_NE(test, obj_zspage(o),
+					    obj_zspage(&t->objs[n]));
+	}
+	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 40);
+	KUNIT_EXPECT_EQ(test, class->bad_inuse, 40 * (slots - 1));
+	expect_all_intact(t);
+
+	/* They are freed with their last objects, like others. */
+	while (t->nr > was)
+		obj_free(t, &t->objs[t->nr - 1]);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 40 * pages);
+	for (unsigned int i = 0; i < t->nr; i += 2)
+		obj_free(t, &t->objs[i]);
+	expect_all_intact(t);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 0);
+	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
 }
 
 /* Neither from a page that is known to be bad nor to one */
-static void poisoned_zspages_are_left_alone_by_compaction(struct kunit *test)
+static void bad_zspages_are_left_alone_by_compaction(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
 
-	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
-		kunit_skip(test, "no CONFIG_MEMORY_FAILURE");
-	sparse_zspages(t, size, 2, 2);
-	for (unsigned int i = 0; i < t->nr; i += t->nr - 1) {
-		struct page *page = zpdesc_page(obj_zspage(&t->objs[i])->pages[0]);
+	for (int last = 0; last < 2; last++) {
+		unsigned int both;
+		struct zspage *bad;
 
-		SetPageHWPoison(page);
+		sparse_zspages(t, size, 2, 2);
+		both = t->nr;
+		bad = obj_zspage(&t->objs[last ? both - 1 : 0]);
+		go_bad(t, zpdesc_page(bad->pages[0]));
 		KUNIT_EXPECT_EQ(test, compact(t), 0);
-		ClearPageHWPoison(page);
+		KUNIT_EXPECT_EQ(test, bad->fullness, ZS_BAD);
+		/* There is no promise of room that is not used. */
+		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+
+		/* Those beside bad ones are packed, and by themselves. */
+		go_bad(t, zpdesc_page(obj_zspage(&t->objs[last ? 0 : both - 1])->pages[1]));
+		KUNIT_EXPECT_EQ(test, compact(t), 0);
+		sparse_zspages(t, size, 2, 2);
+		KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+		for (unsigned int i = 0; i < both; i++)
+			KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[i]));
+		KUNIT_EXPECT_EQ(test, bad->nr_links, 0);
+		free_all(t);
+		/* The page may be allocated again. */
+		t->nr_bad = 0;
+		KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
 	}
-	KUNIT_EXPECT_GT(test, compact(t), 0);
+}
+
+/* Its other pages can still be migrated, and the last isolation frees it. */
+static void a_bad_zspage_is_freed_by_the_end_of_isolation(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class;
+	struct zspage *zspage;
+	unsigned int pages;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	class = bad_zspages(t, size, 1);
+	pages = class->geo.pages;
+	zspage = obj_zspage(&t->objs[0]);
+	obj_alloc(t, size);
+	KUNIT_ASSERT_EQ(test, zspage->fullness, ZS_BAD);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages - 1);
+	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
+	expect_all_intact(t);
+
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages - 1);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_BAD);
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	putback_movable_pages(&list);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
 }
 
 /* Nothing is copied in vain: a zspage is evacuated if all of it fits elsewhere. */
@@ -2855,8 +2942,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(isolated_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(locked_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(those_in_use_are_in_nobodys_way),
-	KUNIT_CASE(poisoned_zspages_get_no_new_objects),
-	KUNIT_CASE(poisoned_zspages_are_left_alone_by_compaction),
+	KUNIT_CASE(bad_zspages_get_no_new_objects),
+	KUNIT_CASE(bad_zspages_are_left_alone_by_compaction),
+	KUNIT_CASE(a_bad_zspage_is_freed_by_the_end_of_isolation),
 	KUNIT_CASE(compaction_begins_only_if_there_is_room),
 	KUNIT_CASE(a_failed_evacuation_is_in_nobodys_way),
 	KUNIT_CASE(failing_to_copy_leaves_all_as_it_was),

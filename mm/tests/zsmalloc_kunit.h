@@ -41,6 +41,7 @@ struct zst {
 	u8 *want, *copy;		/* a page each */
 	unsigned int nr_bad;
 	struct page *bad[MAX_BAD];	/* pages that pass for bad */
+	unsigned int nr_looks;		/* at pages, whether they are */
 };
 
 /* Per-cpu counters are folded in, so this is exact when nothing runs. */
@@ -255,6 +256,7 @@ static inline bool passes_for_bad(struct page *page)
 {
 	struct zst *t = kunit_get_current_test()->priv;
 
+	t->nr_looks++;
 	for (unsigned int i = 0; i < t->nr_bad; i++)
 		if (t->bad[i] == page)
 			return true;
