@@ -1026,6 +1026,51 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 			  zspage->nr_stale, zspage->nr_draining, zspage->early);
 }
 
+/**
+ * struct zs_search - how far a search for zspages to evacuate has got
+ * @node: on class->searches
+ * @next: whose turn is next, by zspage->list; or the end of its group's list
+ * @fullness: that group.  They are searched by fullness, each from front to back.
+ * @over: there is nothing more to find
+ *
+ * The search goes on in the next hold of class->lock where it stopped.  So it looks
+ * once at every zspage that stays where it is, and each hold of the lock can be short.
+ * It comes to an end: zspages that come to the group it is in are behind it.
+ */
+struct zs_search {
+	struct hlist_node	node;
+	struct list_head	*next;
+	unsigned int		fullness;
+	bool			over;
+};
+
+/* @zspage leaves its list: searches that would look at it next go on behind it. */
+static void class_skip(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	struct zs_search *search;
+
+	hlist_for_each_entry(search, &class->searches, node)
+		if (search->next == &zspage->list)
+			search->next = zspage->list.next;
+}
+
+/* The next zspage that is neither empty, full nor bad; NULL: that was all. */
+static struct zspage *class_search(struct size_class *class, struct zs_search *search)
+	__must_hold(&class->lock)
+{
+	struct zspage *zspage;
+
+	while (search->next == &class->zspages[search->fullness]) {
+		if (search->fullness == ZS_99)
+			return NULL;
+		search->next = class->zspages[++search->fullness].next;
+	}
+	zspage = list_entry(search->next, struct zspage, list);
+	search->next = zspage->list.next;
+	return zspage;
+}
+
 static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 				enum zs_fullness fullness)
 	__must_hold(&class->lock)
@@ -1036,6 +1081,7 @@ static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 	if (zspage->fullness != ZS_DEAD) {
 		if (!--class->nr[zspage->fullness])
 			class->groups &= ~BIT(zspage->fullness);
+		class_skip(class, zspage);
 		list_del(&zspage->list);
 	}
 	if (fullness != ZS_DEAD) {
@@ -2208,46 +2254,48 @@ static unsigned long class_freeable(struct size_class *class)
 
 /*
  * Find a zspage whose objects fit into others of the class and which nobody
- * uses just now, one of the emptiest group.  Returns it frozen and with its
- * pages locked, or NULL.
+ * uses just now, the emptiest first.  Returns it frozen and with its pages
+ * locked; or NULL, then the search may go on in another hold of the lock.
  *
  * Evacuating has to pay: a stub must not add more than its share to the memory
  * that the class takes.  A single object may keep a stub for long.
  */
-static struct zspage *class_find_source(struct size_class *class)
+static struct zspage *class_find_source(struct size_class *class,
+					struct zs_search *search)
 	__must_hold(&class->lock)
 {
 	unsigned long zspages = class_nr_used_zspages(class), budget;
 	unsigned long slots = class->geo.slots;
-	unsigned int tries = ZS_TRIES;
 
-	if (zspages * slots - class_nr_used_slots(class) < slots)
+	if (zspages * slots - class_nr_used_slots(class) < slots) {
+		search->over = true;
 		return NULL;
+	}
 	budget = class_stub_budget(class, zspages - 1);
 
-	for (int f = ZS_10; f <= ZS_99; f++)
-		for (unsigned long nr = class->nr[f]; nr; nr--) {
-			unsigned int natives;
-			struct zspage *zspage;
+	for (unsigned int tries = ZS_TRIES; tries; tries--) {
+		struct zspage *zspage = class_search(class, search);
+		unsigned int natives;
 
-			if (!tries--)
-				return NULL;
-			zspage = list_first_entry(&class->zspages[f],
-						  struct zspage, list);
+		if (!zspage) {
+			search->over = true;
+			break;
+		}
+		natives = zspage->inuse - zspage->nr_links;
+		if (!zspage->isolated &&
+		    (!natives || class->stub_bytes +
+				 stub_size(class, natives) <= budget)) {
+			/* There is less room than was found above. */
 			if (zspage_is_bad(class, zspage))
-				continue;
-			natives = zspage->inuse - zspage->nr_links;
-			if (!zspage->isolated &&
-			    (!natives || class->stub_bytes +
-					 stub_size(class, natives) <= budget) &&
-			    zspage_freeze(zspage)) {
+				break;
+			if (zspage_freeze(zspage)) {
 				if (zspage_trylock_pages(zspage))
 					return zspage;
 				zspage_thaw(zspage);
 			}
-			/* Others first, now and the next time; each once */
-			list_move_tail(&zspage->list, &class->zspages[f]);
 		}
+		zs_race("tried");
+	}
 	return NULL;
 }
 
@@ -2411,10 +2459,11 @@ static void zspage_make_stub(struct size_class *class, struct zspage *stub,
 }
 
 /* Move the objects of one zspage into others. */
-static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
+static bool class_evacuate(struct size_class *class, struct zs_search *search,
+			   struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	struct zspage *source = class_find_source(class);
+	struct zspage *source = class_find_source(class, search);
 	unsigned int natives;
 	size_t extra;
 	int ret = -ENOMEM;
@@ -2436,13 +2485,17 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 	if (ev->dest)
 		zspage_update_fullness(class, ev->dest);
 	if (ret) {
+		/* Back at the front of its list, so the search is past it. */
 		zspage_update_fullness(class, source);
-		/* Others first, the next time */
-		list_move_tail(&source->list,
-			       &class->zspages[source->fullness]);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 		kfree(ev->more_links);
+		if (ret == -ENOMEM) {
+			/* Others would find none either.  They come first the next time. */
+			list_move_tail(&source->list,
+				       &class->zspages[source->fullness]);
+			search->over = true;
+		}
 		return false;
 	}
 
@@ -2461,17 +2514,20 @@ static bool class_evacuate(struct size_class *class, struct zs_evacuation *ev)
 /* Frees at least @nr pages, if that many can be freed. */
 static unsigned long class_compact(struct size_class *class, unsigned long nr)
 {
+	struct zs_search search = {
+		.next = &class->zspages[ZS_EMPTY],
+		.fullness = ZS_EMPTY,
+	};
 	struct zs_guests *nodes = NULL;
 	unsigned long freed = 0;
-	bool evacuated = true;
 
-	while (evacuated && freed < nr) {
+	spin_lock(&class->lock);
+	hlist_add_head(&search.node, &class->searches);
+	while (!search.over && freed < nr) {
 		struct zs_evacuation ev = { .nodes = nodes };
+		bool evacuated = class_evacuate(class, &search, &ev);
 
-		spin_lock(&class->lock);
-		evacuated = class_evacuate(class, &ev);
 		spin_unlock(&class->lock);
-
 		nodes = ev.nodes;
 		if (evacuated) {
 			zs_race("evacuated");
@@ -2481,8 +2537,12 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 				zspage_free_descriptor(ev.dead);
 			freed += class->geo.pages;
 		}
+		zs_race("searching");
 		cond_resched();
+		spin_lock(&class->lock);
 	}
+	hlist_del(&search.node);
+	spin_unlock(&class->lock);
 	zs_free_nodes(nodes);
 	return freed;
 }
@@ -2506,8 +2566,9 @@ static unsigned long pool_compact(struct zs_pool *pool, int nid,
  *
  * Handles stay valid.  Zspages are left alone if an object of theirs is open, or
  * one of their pages is isolated, locked or known to be bad; if there is no
- * memory for links; or if stubs take too much already.  May be called by several
- * CPUs at once, and next to anything else.
+ * memory for links; or if stubs take too much already.  However many these are,
+ * all others are found: each zspage is looked at, and mostly once.  May be called
+ * by several CPUs at once, and next to anything else.
  *
  * Context: process context, may sleep.
  * Return: the number of pages freed.

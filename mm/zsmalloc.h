@@ -184,6 +184,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	       handle names; the sum of nr_links of all stubs, and of all others
  * @guest_nodes: struct zs_guests that note who owns them
  * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
+ * @searches: of compactions that are under way, for zspages to evacuate
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -203,6 +204,7 @@ struct size_class {
 	unsigned long		forwarded __guarded_by(&lock);
 	unsigned long		guest_nodes __guarded_by(&lock);
 	unsigned long		bad_inuse __guarded_by(&lock);
+	struct hlist_head	searches __guarded_by(&lock);
 };
 
 /* What is reported of a pool; see zs_report(). */
@@ -456,6 +458,8 @@ enum zs_race_context {
 	ZS_POINT(migrated, SLEEPS)		/* lock dropped, replaced page not freed */	\
 	ZS_POINT(stale_wait, SLEEPS)		/* waiting for readers of a replaced page */	\
 	ZS_POINT(putback, SLEEPS)		/* before the lock */				\
+	ZS_POINT(tried, LOCKED)			/* a zspage that cannot be evacuated now */	\
+	ZS_POINT(searching, SLEEPS)		/* between two lock holds of one search */	\
 	ZS_POINT(frozen, LOCKED)		/* frozen, nothing moved */			\
 	ZS_POINT(guest_moved, LOCKED)		/* a guest's copy made, link not changed */	\
 	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no stub yet */		\

@@ -1810,6 +1810,15 @@ static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
 	return true;
 }
 
+static bool copies_fail_from_nth_on(struct zspage *dest, unsigned int dest_slot,
+				    struct zspage *source, unsigned int source_slot)
+{
+	if (++nr_copies >= nr_until_failure)
+		return false;
+	copy_bytes(dest, dest_slot, source, source_slot);
+	return true;
+}
+
 static void *nth_spare_fails(size_t size)
 {
 	return fails_now() ? NULL : kmalloc(size, GFP_NOWAIT);
@@ -1823,8 +1832,9 @@ static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
 {
 	unsigned long freed;
 
+	nr_copies = 0;
 	nr_until_failure = nth;
-	kunit_activate_static_stub(t->test, zs_copy_slot, nth_copy_fails);
+	kunit_activate_static_stub(t->test, zs_copy_slot, copies_fail_from_nth_on);
 	freed = compact(t);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
 	expect_quiet(t);
@@ -2023,45 +2033,219 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 }
 
 /*
- * Those in use are in nobody's way, however many: others as empty get their turn,
- * in this call or in the next, and so do fuller ones unless there are too many to
- * get past.
+ * @nr zspages with one object each that cannot be evacuated; then two that can, and
+ * two more that are half full.  Those that were made last are tried first.
+ */
+#define WAYS_TO_BE_IN_USE	3
+
+static struct scatterlist in_use_sg[2];
+
+static void sparse_zspages_in_use(struct zst *t, size_t size, unsigned int nr)
+{
+	unsigned int slots = test_class(t, size)->geo.slots, sparse = 2 + nr, kept = 0;
+
+	for (unsigned int n = 0; n < sparse + 2; n++)
+		fill_zspage(t, size);
+	for (unsigned int n = 0; n < t->nr; n++) {
+		if (n % (n / slots < sparse ? slots : 2) == 0)
+			t->objs[kept++] = t->objs[n];
+		else
+			zs_free(t->pool, t->objs[n].handle);
+	}
+	t->nr = kept;
+	for (unsigned int n = 2; n < sparse; n++) {
+		struct zspage *zspage = obj_zspage(&t->objs[n]);
+
+		switch (n % WAYS_TO_BE_IN_USE) {
+		case 0:
+			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, in_use_sg, size);
+			break;
+		case 1:
+			zpdesc_lock(zspage->pages[0]);
+			break;
+		case 2:
+			zspage->isolated++;
+			break;
+		}
+	}
+}
+
+static void end_use(struct zst *t, unsigned int nr)
+{
+	for (unsigned int n = 2; n < 2 + nr; n++) {
+		struct zspage *zspage = obj_zspage(&t->objs[n]);
+
+		switch (n % WAYS_TO_BE_IN_USE) {
+		case 0:
+			zs_obj_read_sg_end(t->pool, t->objs[n].handle);
+			break;
+		case 1:
+			zpdesc_unlock(zspage->pages[0]);
+			break;
+		case 2:
+			zspage->isolated--;
+			break;
+		}
+	}
+}
+
+static const unsigned int nr_in_use[] = { 1, 2, 3, 15, 16, 17, 40, 100 };
+
+static struct {
+	struct task_struct *compactor;
+	unsigned int tried;
+	unsigned int in_this_hold;
+	unsigned int longest_hold;
+	void (*between_holds)(void);	/* called once, when some were tried */
+} search;
+
+static void watch_search(const char *point)
+{
+	void (*act)(void) = search.between_holds;
+
+	if (current != search.compactor)
+		return;
+	if (!strcmp(point, "tried")) {
+		search.tried++;
+		search.in_this_hold++;
+	} else if (!strcmp(point, "searching")) {
+		search.longest_hold = max(search.longest_hold, search.in_this_hold);
+		search.in_this_hold = 0;
+		if (!search.tried || !act)
+			return;
+		search.between_holds = NULL;
+		act();
+	}
+}
+
+static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
+{
+	unsigned long freed;
+
+	search.compactor = current;
+	search.tried = 0;
+	search.in_this_hold = 0;
+	search.longest_hold = 0;
+	search.between_holds = between_holds;
+	WRITE_ONCE(zs_race_hook, watch_search);
+	freed = zs_compact(t->pool);
+	WRITE_ONCE(zs_race_hook, NULL);
+	KUNIT_EXPECT_TRUE(t->test, !search.between_holds);
+	expect_all_intact(t);
+	expect_model(t);
+	return freed;
+}
+
+/*
+ * However many there are, all others get their turn in the same call, and fuller
+ * ones, too.  Each is tried once, and not too many under one hold of the lock.
  */
 static void those_in_use_are_in_nobodys_way(struct kunit *test)
 {
-	static const unsigned int nr_open[] = { 1, 2, 3, 15, 16, 17, 40 };
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
-	unsigned int slots = class->geo.slots;
+	unsigned int pages = test_class(t, 256)->geo.pages;
 
-	for (int i = 0; i < ARRAY_SIZE(nr_open); i++) {
-		unsigned int sparse = 2 + nr_open[i], kept = 0, freed = 0;
-		struct scatterlist sg[2];
+	for (int i = 0; i < ARRAY_SIZE(nr_in_use); i++) {
+		unsigned int nr = nr_in_use[i];
 
-		/* One object in each but the last two, which are half full. */
-		for (unsigned int n = 0; n < sparse + 2; n++)
-			fill_zspage(t, 256);
-		for (unsigned int n = 0; n < t->nr; n++) {
-			if (n % (n / slots < sparse ? slots : 2) == 0)
-				t->objs[kept++] = t->objs[n];
-			else
-				zs_free(t->pool, t->objs[n].handle);
-		}
-		t->nr = kept;
-
-		/* The first two are free to go, and are the last to be tried. */
-		for (unsigned int n = 2; n < sparse; n++)
-			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, sg, 256);
-		for (int call = 0; call < 4; call++)
-			freed += compact(t) / class->geo.pages;
+		sparse_zspages_in_use(t, 256, nr);
+		KUNIT_EXPECT_GE_MSG(test, watched_compact(t, NULL), 3 * pages,
+				    "%u in use", nr);
 		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
 		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
-		KUNIT_EXPECT_GE_MSG(test, freed, nr_open[i] < 16 ? 3 : 2,
-				    "%u in use", nr_open[i]);
-		for (unsigned int n = 2; n < sparse; n++)
-			zs_obj_read_sg_end(t->pool, t->objs[n].handle);
+		KUNIT_EXPECT_LE(test, search.tried, nr);
+		KUNIT_EXPECT_LE(test, search.longest_hold, 16);
+		end_use(t, nr);
 		free_all(t);
 	}
+}
+
+/* Reclaim gets past them, too, and ends when it has freed what it should. */
+static void those_in_use_are_not_in_the_way_of_reclaim(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int pages = test_class(t, 256)->geo.pages;
+	struct shrinker *shrinker = t->pool->shrinker;
+	struct shrink_control sc = {
+		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 1,
+	};
+
+	sparse_zspages_in_use(t, 256, 40);
+	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), pages);
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
+	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
+	end_use(t, 40);
+	expect_all_intact(t);
+}
+
+static struct zst *search_t;
+
+/* All that were in use go, also the one whose turn is next, and new ones come. */
+static void zspages_come_and_go(void)
+{
+	struct zst *t = search_t;
+
+	end_use(t, 40);
+	for (unsigned int n = 2; n < 42; n++)
+		zs_free(t->pool, t->objs[n].handle);
+	t->nr -= 40;
+	memmove(&t->objs[2], &t->objs[42], (t->nr - 2) * sizeof(*t->objs));
+	zs_flush_deferred();
+	for (unsigned int n = 0; n < 4; n++)
+		obj_alloc(t, 256);
+}
+
+static void zspages_come_and_go_as_others_are_searched(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	search_t = t;
+	sparse_zspages_in_use(t, 256, 40);
+	watched_compact(t, zspages_come_and_go);
+	expect_packed(t, 256);
+}
+
+static unsigned long freed_in_between;
+
+static void compact_in_between(void)
+{
+	freed_in_between = zs_compact(search_t->pool);
+}
+
+/* Each of two searches goes its own way. */
+static void others_are_evacuated_as_some_are_searched(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int pages = test_class(t, 256)->geo.pages;
+
+	search_t = t;
+	sparse_zspages_in_use(t, 256, 40);
+	KUNIT_EXPECT_EQ(test, watched_compact(t, compact_in_between), 0);
+	KUNIT_EXPECT_GE(test, freed_in_between, 3 * pages);
+	KUNIT_EXPECT_LE(test, search.tried, 2 * 40);
+	end_use(t, 40);
+}
+
+/* What there was no memory for is tried last the next time. */
+static void no_memory_for_one_zspage_keeps_no_other(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 256);
+	struct zspage *first;
+	struct list_head *group;
+
+	sparse_zspages(t, 256, 4, 2);
+	group = &class->zspages[obj_zspage(&t->objs[0])->fullness];
+	first = list_first_entry(group, struct zspage, list);
+	nr_until_failure = 1;
+	kunit_activate_static_stub(test, zs_alloc_spare, nth_spare_fails);
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	KUNIT_EXPECT_PTR_EQ(test, list_last_entry(group, struct zspage, list), first);
+	KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	KUNIT_EXPECT_FALSE(test, first->stub);
+	expect_packed(t, 256);
 }
 
 /* @nr zspages with a free slot each, and a page that goes bad; returns the class */
@@ -2228,7 +2412,7 @@ static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
-	unsigned int slots = class->geo.slots, kept = 0, zspages = 0;
+	unsigned int slots = class->geo.slots, kept = 0, zspages;
 
 	/* One object each in two, the first of which is tried first */
 	for (int i = 0; i < 3; i++)
@@ -2244,8 +2428,7 @@ static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
 	unreadable = obj_zspage(&t->objs[0]);
 
 	kunit_activate_static_stub(test, zs_copy_slot, copy_what_is_readable);
-	for (int call = 0; call < 3; call++)
-		zspages += compact(t) / class->geo.pages;
+	zspages = compact(t) / class->geo.pages;
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
@@ -2262,12 +2445,13 @@ static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
 	sparse_zspages(t, size, 2, 2);
 	objects = min(obj_zspage(&t->objs[0])->inuse,
 		      obj_zspage(&t->objs[t->nr - 1])->inuse);
-	kunit_activate_static_stub(test, zs_copy_slot, nth_copy_fails);
+	kunit_activate_static_stub(test, zs_copy_slot, copies_fail_from_nth_on);
 	for (unsigned int n = 1; n <= objects; n++) {
 		nr_copies = 0;
 		nr_until_failure = n;
 		KUNIT_EXPECT_EQ(test, compact(t), 0);
-		KUNIT_EXPECT_EQ(test, nr_copies, n);
+		/* The other zspage is tried, too, and fails at once. */
+		KUNIT_EXPECT_EQ(test, nr_copies, n + 1);
 		expect_quiet(t);
 	}
 	nr_until_failure = 0;
@@ -2942,6 +3126,10 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(isolated_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(locked_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(those_in_use_are_in_nobodys_way),
+	KUNIT_CASE(those_in_use_are_not_in_the_way_of_reclaim),
+	KUNIT_CASE(zspages_come_and_go_as_others_are_searched),
+	KUNIT_CASE(others_are_evacuated_as_some_are_searched),
+	KUNIT_CASE(no_memory_for_one_zspage_keeps_no_other),
 	KUNIT_CASE(bad_zspages_get_no_new_objects),
 	KUNIT_CASE(bad_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(a_bad_zspage_is_freed_by_the_end_of_isolation),

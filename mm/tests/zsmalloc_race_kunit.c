@@ -1521,17 +1521,15 @@ static void a_vain_pin_takes_part_in_a_round(struct kunit *test)
 	}
 }
 
-/* Of its objects, the first is copied, and no more can be. */
+/* Of its objects the first is copied.  After that nothing can be. */
 static bool copied;
 
 static bool copy_once(struct zspage *dest, unsigned int dest_slot,
 		      struct zspage *source, unsigned int source_slot)
 {
-	if (source == half_bad) {
-		if (copied)
-			return false;
-		copied = true;
-	}
+	if (copied)
+		return false;
+	copied = source == half_bad;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
 }
