@@ -711,13 +711,17 @@ bool zs_page_is_bad(struct page *page)
  * would be checked no more.  A new page comes with a tag of its own, and kmap
  * returns a pointer that has it.
  */
-static bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
-			  size_t from_offset, size_t len)
+bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
+		   size_t from_offset, size_t len)
 {
-	char *d = kmap_local_page(to);
-	char *s = kmap_local_page(from);
+	char *d, *s;
 	bool ok;
 
+	KUNIT_STATIC_STUB_REDIRECT(zs_copy_bytes, to, to_offset, from,
+				   from_offset, len);
+
+	d = kmap_local_page(to);
+	s = kmap_local_page(from);
 	ok = !copy_mc_to_kernel(d + to_offset, s + from_offset, len);
 	kunmap_local(s);
 	kunmap_local(d);
@@ -2341,7 +2345,8 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 	struct zspage *dest = ev->dest;
 	unsigned int dest_slot;
 
-	if (!dest || dest->inuse == class->geo.slots) {
+	/* One that goes bad meanwhile gets no more. */
+	if (!dest || dest->inuse == class->geo.slots || zspage_is_bad(class, dest)) {
 		if (dest)
 			zspage_update_fullness(class, dest);
 		dest = class_find_zspage(class);

@@ -514,6 +514,8 @@ unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages);
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid);
 bool zs_page_is_bad(struct page *page);
+bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
+		   size_t from_offset, size_t len);
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old);
 unsigned long zs_stale_timeout(void);
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,

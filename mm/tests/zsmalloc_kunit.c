@@ -2460,6 +2460,139 @@ static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
 	expect_packed(t, size);
 }
 
+static struct page *unreadable_page;
+static unsigned int nr_unreadable;
+
+static bool copy_bytes_of_readable_pages(struct page *to, size_t to_offset,
+					 struct page *from, size_t from_offset,
+					 size_t len)
+{
+	if (from == unreadable_page) {
+		nr_unreadable++;
+		return false;
+	}
+	memcpy_page(to, to_offset, from, from_offset, len);
+	return true;
+}
+
+/*
+ * Of the first zspage only objects are left that lie in two pages, so it is the
+ * first half that cannot be read, or the second; of the first object or the last.
+ */
+static void an_object_that_is_readable_by_half_stays(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
+	unsigned int slots = class->geo.slots, kept = 0;
+	struct zspage *source, *other;
+	LIST_HEAD(list);
+
+	source = obj_zspage(fill_zspage(t, size));
+	other = obj_zspage(fill_zspage(t, size));
+	for (unsigned int i = 0; i < t->nr; i++) {
+		if (i < slots ? zs_straddles(i * size % PAGE_SIZE, size) : i == slots)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+	KUNIT_ASSERT_GE(test, t->nr, 3);
+
+	atomic_inc(&other->pins);
+	for (unsigned int i = 0; i < class->geo.pages; i++) {
+		nr_unreadable = 0;
+		unreadable_page = zpdesc_page(source->pages[i]);
+		kunit_activate_static_stub(test, zs_copy_bytes,
+					   copy_bytes_of_readable_pages);
+		KUNIT_EXPECT_EQ(test, compact(t), 0);
+		KUNIT_EXPECT_EQ(test, nr_unreadable, 1);
+		KUNIT_EXPECT_EQ(test, class->forwarded, 0);
+		KUNIT_EXPECT_EQ(test, other->inuse, 1);
+		if (IS_ENABLED(CONFIG_MIGRATION) && zs_migration) {
+			KUNIT_EXPECT_EQ(test, isolate_zspage(source, &list),
+					class->geo.pages);
+			KUNIT_EXPECT_EQ(test, migrate(&list), 1);
+			KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(source->pages[i]),
+					    unreadable_page);
+		}
+		kunit_deactivate_static_stub(test, zs_copy_bytes);
+		expect_all_intact(t);
+	}
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	atomic_dec(&other->pins);
+}
+
+static struct zspage *dest_gone_bad;
+static int nr_until_bad;
+
+/* The zspage that this object goes to goes bad. */
+static bool dest_goes_bad(struct zspage *dest, unsigned int dest_slot,
+			  struct zspage *source, unsigned int source_slot)
+{
+	struct zst *t = kunit_get_current_test()->priv;
+
+	if (fails_now())
+		return false;
+	copy_bytes(dest, dest_slot, source, source_slot);
+	if (nr_until_bad && !--nr_until_bad) {
+		t->bad[t->nr_bad++] = zpdesc_page(dest->pages[0]);
+		dest_gone_bad = dest;
+	}
+	return true;
+}
+
+/*
+ * What is moved after that goes elsewhere; and if that fails, what was moved there
+ * comes back from there, too.
+ */
+static void a_zspage_gone_bad_gets_no_more_objects(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 256);
+	unsigned int slots = class->geo.slots;
+
+	kunit_activate_static_stub(test, zs_page_is_bad, passes_for_bad);
+	kunit_activate_static_stub(test, zs_copy_slot, dest_goes_bad);
+	for (int fails = 0; fails < 2; fails++) {
+		unsigned int natives = slots / 4, kept = 0;
+		struct zspage *source, *others[3];
+
+		/* A quarter of the first is in use, and of the others a half. */
+		for (int i = 0; i < 4; i++)
+			fill_zspage(t, 256);
+		source = obj_zspage(&t->objs[0]);
+		for (int i = 0; i < 3; i++) {
+			others[i] = obj_zspage(&t->objs[(i + 1) * slots]);
+			atomic_inc(&others[i]->pins);
+		}
+		for (unsigned int i = 0; i < t->nr; i++) {
+			if (i % slots < (i < slots ? natives : slots / 2))
+				t->objs[kept++] = t->objs[i];
+			else
+				zs_free(t->pool, t->objs[i].handle);
+		}
+		t->nr = kept;
+
+		nr_until_bad = natives / 2;
+		nr_until_failure = fails ? natives : 0;
+		KUNIT_EXPECT_EQ(test, compact(t), fails ? 0 : class->geo.pages);
+		KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
+		KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
+		KUNIT_EXPECT_EQ(test, source->stub, !fails);
+		KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
+		KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_links, fails ? 0 : natives / 2);
+		KUNIT_EXPECT_EQ(test, class->forwarded, fails ? 0 : natives);
+		KUNIT_EXPECT_EQ(test, class->bad_inuse,
+				slots / 2 + (fails ? 0 : natives / 2));
+		for (int i = 0; i < 3; i++)
+			atomic_dec(&others[i]->pins);
+		free_all(t);
+		t->nr_bad = 0;
+	}
+	kunit_deactivate_static_stub(test, zs_copy_slot);
+}
+
 /* A stub that would take too much is not made; guests alone leave none. */
 static void stubs_stay_within_their_budget(struct kunit *test)
 {
@@ -3136,6 +3269,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(compaction_begins_only_if_there_is_room),
 	KUNIT_CASE(a_failed_evacuation_is_in_nobodys_way),
 	KUNIT_CASE(failing_to_copy_leaves_all_as_it_was),
+	KUNIT_CASE(an_object_that_is_readable_by_half_stays),
+	KUNIT_CASE(a_zspage_gone_bad_gets_no_more_objects),
 	KUNIT_CASE(stubs_stay_within_their_budget),
 	KUNIT_CASE(the_shrinker_keeps_its_promise),
 	KUNIT_CASE(hosts_emptied_through_stubs_are_freed_later),
