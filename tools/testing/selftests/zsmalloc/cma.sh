@@ -24,7 +24,6 @@ LAST=$((FIRST + PAGES - 1))
 need_file /sys/devices/system/memory/block_size_bytes CONFIG_MEMORY_HOTPLUG
 NODE=$(node_of_block "/sys/devices/system/memory/memory$((FIRST / $(block_pages)))") ||
 	skip_test "cannot tell the node of the CMA area"
-need_command timeout
 need_hold
 need_zram
 at_exit free_area
@@ -55,12 +54,10 @@ allocate() {
 	now=$start
 	end=$((start + LIMIT * 1000))
 	while ((status && now < end)); do
-		# The kernel tries for long, but not if it is killed.
-		timeout -s KILL $(((end - now) / 1000 + 1)) \
-			sh -c "echo $PAGES > $AREA/alloc" && status=0
+		write "$AREA/alloc" "$PAGES" $(((end - now) / 1000 + 1)) && status=0
 		tries=$((tries + 1))
 		now=$(now_ms)
-	done 2> /dev/null
+	done
 	((status)) || (($(cat "$AREA/used") == PAGES)) || status=1
 	say "$name: $( ((status)) && echo not) allocated after $((now - start)) ms, $tries attempts"
 	figure "cma.$name.got" "$((!status))"

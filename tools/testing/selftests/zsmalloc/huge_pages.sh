@@ -14,7 +14,7 @@ start_test 9
 need_zram
 need_file /proc/sys/vm/nr_hugepages CONFIG_HUGETLBFS
 need_file /sys/kernel/mm/transparent_hugepage/enabled CONFIG_TRANSPARENT_HUGEPAGE
-need_command mkswap swapon timeout
+need_command mkswap swapon
 [[ $(awk '$1 == "Hugepagesize:" { print $2 }' /proc/meminfo) == 2048 ]] ||
 	skip_test "huge pages are not of 2 MB"
 set_for_test /proc/sys/vm/nr_hugepages 0
@@ -104,7 +104,7 @@ hugetlb() {
 	want=$(($(meminfo MemFree) * 9 / 10 / 2))
 	migrations=$(migrated)
 	start=$(now_ms)
-	timeout 60 sh -c "echo $want > /proc/sys/vm/nr_hugepages"
+	write /proc/sys/vm/nr_hugepages "$want" 60
 	ms=$(($(now_ms) - start))
 	have=$(cat /proc/sys/vm/nr_hugepages)
 	figure huge.hugetlb.migrated "$(($(migrated) - migrations))"

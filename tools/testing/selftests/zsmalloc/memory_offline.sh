@@ -17,7 +17,6 @@ MEMORY=/sys/devices/system/memory
 
 start_test 11
 need_file $MEMORY/block_size_bytes CONFIG_MEMORY_HOTPLUG
-need_command timeout
 NODE=
 blocks=()
 DEVICE=		# that can be unplugged
@@ -80,9 +79,8 @@ fill() {
 offline() {
 	local total left
 	total=$(meminfo MemTotal)
-	timeout "$LIMIT" sh -c "echo offline > $1/state" 2> "$TMP/error" || true
-	[[ $(cat "$1/state") == offline ]] ||
-		fail "${1##*/}: $(sed 's/.*: //' "$TMP/error")" || return
+	write "$1/state" offline "$LIMIT" || fail "${1##*/}: $ERROR" || return
+	[[ $(cat "$1/state") == offline ]] || fail "${1##*/} is not offline" || return
 	left=$((total - $(meminfo MemTotal)))
 	((left >= (BLOCK_PAGES * PAGE_SIZE >> 20) - 1)) ||
 		{ say "${1##*/} is offline, but memory shrank by $left MB only"; return 1; }

@@ -66,7 +66,7 @@ killed() {
 	start_watch
 	start=$SECONDS
 	(
-		echo "$BASHPID" > "$CGROUP/cgroup.procs"
+		write "$CGROUP/cgroup.procs" "$BASHPID"
 		exec "$DIR/zs_load" -m 128 -o "$TMP/killed"
 	) &
 	pid=$!

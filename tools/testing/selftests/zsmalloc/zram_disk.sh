@@ -26,7 +26,7 @@ MNT=$TMP/mnt
 
 make_fs() {
 	mkdir "$MNT" && write "$SYS/disksize" 256M || return
-	mkfs.ext4 -q -F "$ZRAM" && mount -t ext4 "$ZRAM" "$MNT" || return
+	limited mkfs.ext4 -q -F "$ZRAM" && mount -t ext4 "$ZRAM" "$MNT" || return
 	at_exit umount "$MNT"
 	MIGRATED_BEFORE=$(migrated)
 	start_compaction "$SYS"
@@ -48,24 +48,24 @@ remount() {
 
 copy_in() {
 	mkdir "$MNT/first"
-	cp -a "${TREES[@]}" "$MNT/first/" || return
+	limited cp -a "${TREES[@]}" "$MNT/first/" || return
 	remount && copied "$MNT/first" || return
 	say "$(find "$MNT/first" -type f | wc -l) files; $(mm_stat 1) bytes in $(mm_stat 3)"
 }
 
 copy_again() {
 	mkdir "$MNT/second"
-	cp -a "$MNT"/first/* "$MNT/second/" || return
+	limited cp -a "$MNT"/first/* "$MNT/second/" || return
 	remount && copied "$MNT/second" && copied "$MNT/first"
 }
 
 delete_and_trim() {
 	local before after
-	sync
+	limited sync
 	before=$(mm_stat 1)
-	rm -rf "$MNT/first"
-	sync
-	fstrim "$MNT" || fail "fstrim failed" || return
+	limited rm -rf "$MNT/first"
+	limited sync
+	limited fstrim "$MNT" || fail "fstrim failed" || return
 	after=$(mm_stat 1)
 	say "$before bytes before, $after after"
 	((after < before * 3 / 4)) || fail "trimming freed too little" || return
@@ -74,7 +74,7 @@ delete_and_trim() {
 
 fill_holes() {
 	mkdir "$MNT/third"
-	cp -a "$MNT"/second/* "$MNT/third/" || return
+	limited cp -a "$MNT"/second/* "$MNT/third/" || return
 	remount && copied "$MNT/third" && copied "$MNT/second"
 }
 

@@ -109,7 +109,8 @@ hot_add_hot_remove() {
 		n=$(cat /sys/class/zram-control/hot_add) || return
 		at_exit zram_end "$n"
 		write "/sys/block/zram$n/disksize" 16M || status=1
-		dd if=/dev/urandom of="/dev/zram$n" bs=64k count=64 status=none || status=1
+		limited dd if=/dev/urandom of="/dev/zram$n" bs=64k count=64 status=none ||
+			status=1
 		# With its data in it
 		((i % 2)) || write "/sys/block/zram$n/reset" 1 || status=1
 		write /sys/class/zram-control/hot_remove "$n" || status=1
@@ -151,7 +152,7 @@ fi
 unload() {
 	zram_end_all
 	zram_new && write "$SYS/disksize" 32M &&
-		dd if=/dev/urandom of="$ZRAM" bs=1M count=8 oflag=direct 2> /dev/null ||
+		limited dd if=/dev/urandom of="$ZRAM" bs=1M count=8 oflag=direct 2> /dev/null ||
 		return
 	(($(vm nr_zspages) > ZSPAGES_BEFORE)) || fail "nothing was stored" || return
 	rmmod zram || return

@@ -17,6 +17,7 @@ DISK_DIR=${ZSMALLOC_TEST_DIR:-/var/tmp}
 ZSWAP=/sys/module/zswap/parameters
 TRACING=/sys/kernel/tracing
 PAGE_SIZE=$(getconf PAGESIZE)
+WRITE_SECONDS=120	# the longest that anything may be written
 
 say() { ktap_print_msg "$*"; }
 
@@ -34,11 +35,15 @@ at_exit() { # at_exit COMMAND...: run when the test ends, last one first
 }
 
 undo_all() {
-	local i
+	local i pid
 	trap '' INT TERM HUP
-	# Whoever runs in the background does not any more.
+	# Nothing runs in the background any more, nor writes.
 	# shellcheck disable=SC2046
 	kill -KILL $(jobs -p) 2> /dev/null
+	# shellcheck disable=SC2013
+	for pid in $(cat "$TMP"/*.writers); do
+		kill -KILL "-$pid"
+	done 2> /dev/null
 	for ((i = ${#UNDO[@]} - 1; i >= 0; i--)); do
 		eval "${UNDO[i]}" > /dev/null 2>&1
 	done
@@ -53,8 +58,43 @@ set_for_test() { # set_for_test FILE VALUE: and back to what it was at the end
 	write "$1" "$2"
 }
 
-# A write that fails is not reported by the shell twice.
-write() { { echo "$2" > "$1"; } 2> /dev/null; }
+# --- nothing is written without a time limit --------------------------------
+
+# A task that waits in the kernel may heed no signal but KILL. timeout itself dies
+# of it, too, so it does not wait for a task that heeds not even that one.
+limited() { # limited COMMAND...
+	timeout -s KILL "$WRITE_SECONDS" "$@"
+}
+
+# write FILE VALUE [SECONDS]: ERROR says why it failed. After SECONDS the writer is
+# killed; when it is still there after that, it is left behind, and this is said.
+write() {
+	local errors=$TMP/$BASHPID.errors writers=$TMP/$BASHPID.writers
+	local start=$SECONDS status=0 group pid
+	timeout -s KILL "${3:-$WRITE_SECONDS}" tee "$1" <<< "$2" \
+		> /dev/null 2> "$errors" &
+	group=$!	# of timeout and tee
+	echo "$group" > "$writers"
+	wait "$group" 2> /dev/null || status=$?
+	: > "$writers"
+	((status)) || return 0
+	ERROR=$(< "$errors")
+	ERROR=${ERROR##*: }
+	((status == 128 + 9)) || return 1
+	ERROR="not done after $((SECONDS - start)) seconds"
+	wait_for 5 all_ended "$group" ||
+		for pid in $(left_of "$group"); do
+			ERROR+=", process $pid cannot be killed, it waits in '$(cat "/proc/$pid/wchan")'"
+		done
+	fail "writing '$2' to $1: $ERROR"
+}
+
+left_of() { # left_of GROUP: its processes
+	cat /proc/[0-9]*/stat 2> /dev/null |
+		awk -v group="$1" '$5 == group && $3 != "Z" { print $1 }'
+}
+
+all_ended() { [[ -z $(left_of "$1") ]]; }
 
 # --- beginning and end ------------------------------------------------------
 
@@ -66,14 +106,15 @@ skip_test() { # skip_test WHY: all of this file
 start_test() { # start_test NUMBER-OF-CHECKS
 	ktap_print_header
 	[[ $(id -u) -eq 0 ]] || skip_test "must be run as root"
-	# For who reads the console: whose messages these are
-	write /dev/kmsg "zsmalloc selftest: $(basename "$0")"
 	PLAN=$1
 	trap undo_all EXIT
 	trap 'exit 1' INT TERM HUP
 	TMP=$(mktemp -d "${TMPDIR:-/tmp}/zsmalloc.XXXXXX") ||
 		skip_test "cannot make a temporary directory"
 	at_exit rm -rf "$TMP"
+	need_command timeout
+	# For who reads the console: whose messages these are
+	write /dev/kmsg "zsmalloc selftest: $(basename "$0")"
 }
 
 # After everything was looked for that may be missing
@@ -204,7 +245,7 @@ zram_swap() {
 zram_swap_on() { # zram_swap_on SIZE [ALGORITHM]: of $ZRAM, before any other swap
 	[[ -z ${2:-} ]] || write "$SYS/comp_algorithm" "$2" || return
 	write "$SYS/disksize" "$1" || return
-	mkswap "$ZRAM" > /dev/null || return
+	limited mkswap "$ZRAM" > /dev/null || return
 	swapon -p 32767 "$ZRAM"
 }
 
@@ -250,7 +291,7 @@ start_load() {
 	local name=$1
 	shift
 	(
-		[[ -z ${CGROUP:-} ]] || echo "$BASHPID" > "$CGROUP/cgroup.procs"
+		[[ -z ${CGROUP:-} ]] || write "$CGROUP/cgroup.procs" "$BASHPID"
 		exec "$DIR/zs_load" -o "$TMP/$name" "$@"
 	) &
 	LOADS[$name]=$!
@@ -284,22 +325,23 @@ end_load() {
 start_compaction() {
 	COMPACTED=$TMP/compactions
 	echo 0 > "$COMPACTED"
+	rm -f "$TMP/enough"
 	(
 		n=0
-		while :; do
-			echo 1 > /proc/sys/vm/compact_memory
+		while [[ ! -e $TMP/enough ]]; do
+			write /proc/sys/vm/compact_memory 1
 			for sys; do
-				echo 1 > "$sys/compact"
+				write "$sys/compact" 1
 			done
 			echo $((++n)) > "$COMPACTED"
 			sleep 0.1
 		done
-	) 2> /dev/null &
+	) &
 	COMPACTOR=$!
 }
 
 stop_compaction() { # succeeds if it was done at all
-	kill "$COMPACTOR" 2> /dev/null
+	: > "$TMP/enough"
 	wait "$COMPACTOR" 2> /dev/null
 	(($(cat "$COMPACTED") > 0)) || fail "memory was not compacted"
 }

@@ -20,7 +20,7 @@ at_exit rm -f "$SWAP"
 { fallocate -l 512M "$SWAP" && chmod 600 "$SWAP"; } ||
 	skip_test "no room for a swap file of 512 MB in $DISK_DIR"
 at_exit swapoff "$SWAP"
-{ mkswap "$SWAP" && swapon -p 32767 "$SWAP"; } > /dev/null 2>&1 ||
+{ limited mkswap "$SWAP" && swapon -p 32767 "$SWAP"; } > /dev/null 2>&1 ||
 	skip_test "no swap file on the file system of $DISK_DIR, see ZSMALLOC_TEST_DIR"
 set_for_test $ZSWAP/compressor lzo || skip_test "no compressor lzo"
 set_for_test $ZSWAP/shrinker_enabled N
