@@ -10,40 +10,16 @@
 
 SOFT=40		# pages
 HARD=8
-SOFT_OFFLINE=/sys/devices/system/memory/soft_offline_page
-INJECT=/sys/kernel/debug/hwpoison
-POISONED=$((1 << 19)) FREE=$((1 << 10))	# of /proc/kpageflags
 
-start_test 8
-need_file $SOFT_OFFLINE CONFIG_MEMORY_FAILURE
-need_file $INJECT/corrupt-pfn CONFIG_HWPOISON_INJECT
-need_file /proc/kpageflags CONFIG_PROC_PAGE_MONITOR
+start_test 9
+need_failures
 need_hold
 need_zram
-at_exit unpoison
+at_exit unpoison_all
 zswap_off
 count_migrations
 begin_checks
-frames=()
-
-unpoison() {
-	local pfn
-	empty_node
-	for pfn in "${frames[@]}"; do
-		write $INJECT/unpoison-pfn "$pfn"
-	done
-	frames=()
-}
-
-flags_of() { # flags_of PFN
-	od -A n -t u8 -j $(($1 * 8)) -N 8 /proc/kpageflags | tr -d ' '
-}
-
-corrupted_kb() { awk '$1 == "HardwareCorrupted:" { print $2 }' /proc/meminfo; }
-
-frame() { # frame OBJECT
-	hold_set frame "$1" && hold frame
-}
+BEFORE=$(machine)
 
 fill() {
 	empty_node
@@ -53,16 +29,13 @@ fill() {
 # Objects that are far from each other
 nth() { echo $(($1 * ($(hold objects) / (SOFT + HARD)))); }
 
-soft_offline() { # soft_offline NAME
+objects_move() { # objects_move NAME
 	local i pfn now moved=0
 	for ((i = 0; i < SOFT; i++)); do
-		pfn=$(frame "$(nth $i)") || return
-		# One that was isolated just then can be tried again.
-		write $SOFT_OFFLINE $((pfn * PAGE_SIZE)) ||
-			write $SOFT_OFFLINE $((pfn * PAGE_SIZE)) || continue
-		frames+=("$pfn")
-		now=$(frame "$(nth $i)") || return
-		((now == pfn || !($(flags_of "$pfn") & POISONED))) || moved=$((moved + 1))
+		pfn=$(frame_of "$(nth $i)") || return
+		soft_offline "$pfn" || continue
+		now=$(frame_of "$(nth $i)") || return
+		((now == pfn)) || ! is_poisoned "$pfn" || moved=$((moved + 1))
 	done
 	say "$moved of $SOFT pages went offline, their objects are elsewhere"
 	figure "memory_failure.$1" "$moved"
@@ -70,28 +43,22 @@ soft_offline() { # soft_offline NAME
 }
 
 # While 2 objects of 3 may be open
-soft_offline_with_readers() {
+objects_move_from_readers() {
 	local status=0
-	unpoison
+	unpoison_all || return
 	fill || return
 	hold_set hold_ms 20 && hold_set open 256 || return
-	soft_offline offlined_while_open || status=1
+	objects_move offlined_while_open || status=1
 	hold_set open 0
 	return "$status"
 }
 
-hard_offline() {
+failures_are_reported() {
 	local i pfn before status=0
 	before=$(corrupted_kb)
-	hard=()
 	for ((i = SOFT; i < SOFT + HARD; i++)); do
-		pfn=$(frame "$(nth $i)") || return
-		# It reports that it could not help.
-		write $INJECT/corrupt-pfn "$pfn"
-		hard+=("$pfn")
-		frames+=("$pfn")
-		(($(flags_of "$pfn") & POISONED)) ||
-			fail "page frame $pfn is not marked" || status=1
+		pfn=$(frame_of "$(nth $i)") || return
+		hard_offline "$pfn" || status=1
 	done
 	say "$((($(corrupted_kb) - before) / 4)) pages are reported to have failed"
 	(($(corrupted_kb) - before == HARD * 4)) || status=1
@@ -117,10 +84,10 @@ others_go_on() {
 not_used_again() {
 	local pfn flags status=0
 	empty_node || return
-	for pfn in "${frames[@]}"; do
+	for pfn in "${FAILED[@]}"; do
 		flags=$(flags_of "$pfn")
 		(((flags & POISONED) && !(flags & FREE))) ||
-			fail "page frame $pfn: $(printf 'flags 0x%x' "$flags")" || status=1
+			fail "page frame $pfn: flags $flags" || status=1
 	done
 	return "$status"
 }
@@ -130,11 +97,12 @@ pool_goes_on() {
 }
 
 check "a pool is filled" fill
-check "soft offlining moves the objects" soft_offline offlined
-check "... also while objects are open" soft_offline_with_readers
+check "soft offlining moves the objects" objects_move offlined
+check "... also while objects are open" objects_move_from_readers
 check "the objects are intact" hold_is_intact
-check "a hard failure is reported" hard_offline
+check "a hard failure is reported" failures_are_reported
 check "everybody goes on, and all data is intact" others_go_on
 check "pages that failed are not used again" not_used_again
 check "a new pool does" pool_goes_on
+check "nothing is left behind" nothing_left_behind "$BEFORE"
 ktap_finished

@@ -201,7 +201,9 @@ zswap_off() { # so that what is swapped out gets to zram
 }
 
 need_zram() {
-	[[ -e /sys/class/zram-control ]] || modprobe -q zram 2> /dev/null
+	if [[ ! -e /sys/class/zram-control ]] && modprobe -q zram 2> /dev/null; then
+		at_exit modprobe -q -r zram
+	fi
 	need_file /sys/class/zram-control/hot_add "CONFIG_ZRAM"
 }
 
@@ -392,6 +394,10 @@ hold() { cat "$HOLD/$1"; }
 
 hold_set() { write "$HOLD/$1" "$2"; }
 
+frame_of() { # frame_of OBJECT
+	hold_set frame "$1" && hold frame
+}
+
 # Objects that lie in page frames FIRST..LAST, wholly or in part
 hold_inside() {
 	hold_set range "$1 $2" && hold range
@@ -417,3 +423,79 @@ node_of_block() { # node_of_block MEMORY-BLOCK-DIRECTORY
 
 # Memory blocks are numbered by their address.
 block_pages() { echo $((0x$(cat /sys/devices/system/memory/block_size_bytes) / PAGE_SIZE)); }
+
+# --- pages that fail --------------------------------------------------------
+
+SOFT_OFFLINE=/sys/devices/system/memory/soft_offline_page
+INJECT=/sys/kernel/debug/hwpoison
+FAILED=()	# page frames, until they are in use again
+
+can_fail() { [[ -e $SOFT_OFFLINE && -e $INJECT/corrupt-pfn && -e /proc/kpageflags ]]; }
+
+need_failures() {
+	need_file $SOFT_OFFLINE CONFIG_MEMORY_FAILURE
+	need_file $INJECT/corrupt-pfn CONFIG_HWPOISON_INJECT
+	need_file /proc/kpageflags CONFIG_PROC_PAGE_MONITOR
+}
+
+POISONED=$((1 << 19)) FREE=$((1 << 10))	# of /proc/kpageflags
+
+flags_of() { # flags_of PFN
+	od -A n -t u8 -j $(($1 * 8)) -N 8 /proc/kpageflags
+}
+
+is_poisoned() { (($(flags_of "$1") & POISONED)); }
+
+corrupted_kb() { awk '$1 == "HardwareCorrupted:" { print $2 }' /proc/meminfo; }
+
+soft_offline() { # soft_offline PFN
+	# One that was isolated just then can be tried again.
+	write $SOFT_OFFLINE $(($1 * PAGE_SIZE)) ||
+		write $SOFT_OFFLINE $(($1 * PAGE_SIZE)) || return
+	FAILED+=("$1")
+}
+
+hard_offline() { # hard_offline PFN
+	# It reports that it could not help.
+	write $INJECT/corrupt-pfn "$1"
+	FAILED+=("$1")
+	is_poisoned "$1" || fail "page frame $1 is not marked"
+}
+
+# A page that was freed after it had failed has no reference left. It would be
+# lost once it is not marked any more, so it gets the reference that a page has
+# which was soft-offlined.
+unpoison() { # unpoison PFN
+	hold_set adopt "$1"
+	write $INJECT/unpoison-pfn "$1" && ! is_poisoned "$1"
+}
+
+# All objects are freed, and the pages that failed are given back.
+unpoison_all() {
+	local pfn left=()
+	empty_node || return
+	((${#FAILED[@]})) || return 0
+	insmod "$DIR/zs_hold/zs_hold.ko" mbytes=0 || return
+	for pfn in "${FAILED[@]}"; do
+		wait_for 10 unpoison "$pfn" || left+=("$pfn")
+	done
+	FAILED=("${left[@]}")
+	empty_node
+	((${#left[@]} == 0)) || fail "page frames ${left[*]} are still out of use: $ERROR"
+}
+
+# What a test has to put right again
+machine() {
+	echo "$(corrupted_kb) kB failed"
+	awk 'NR > 1 { print "swap on", $1 }' /proc/swaps
+	ls -d /sys/block/zram* "$HOLD" 2> /dev/null
+}
+
+# nothing_left_behind BEFORE: the machine's state then
+nothing_left_behind() {
+	zram_end_all
+	unpoison_all || return
+	nothing_leaked || return
+	[[ $(machine) == "$1" ]] ||
+		fail "there was $(paste -s -d, <<< "$1"), and is $(machine | paste -s -d,)"
+}

@@ -16,6 +16,8 @@
  *		that were written
  *   frame	when read: the page frame in which the object starts whose number
  *		was written
+ *   adopt	when written: takes a reference to that page frame, which failed
+ *		and was freed afterwards, as soft offlining does
  *   blocks	when written, ORDER NUMBER: allocates so many blocks of pages, as
  *		the kernel does for itself, and frees them; when read: how many of
  *		them it got
@@ -26,6 +28,7 @@
  */
 
 #include <linux/kthread.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -454,6 +457,29 @@ static const struct kernel_param_ops frame_ops = {
 	.get = frame_get,
 };
 module_param_cb(frame, &frame_ops, NULL, 0600);
+
+static int adopt_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned long pfn;
+	struct page *page;
+	int err = kstrtoul(val, 0, &pfn);
+
+	if (err)
+		return err;
+	page = pfn_to_online_page(pfn);
+	if (!page)
+		return -ENXIO;
+	/* Neither free nor allocated: nothing else takes a reference to it. */
+	if (!PageHWPoison(page) || page_count(page))
+		return -EBUSY;
+	page_ref_inc(page);
+	return 0;
+}
+
+static const struct kernel_param_ops adopt_ops = {
+	.set = adopt_set,
+};
+module_param_cb(adopt, &adopt_ops, NULL, 0200);
 
 static unsigned int blocks_got;
 
