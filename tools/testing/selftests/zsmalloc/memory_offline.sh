@@ -4,7 +4,8 @@
 # Memory blocks that are full of zsmalloc pages are taken offline and online
 # again: with nobody at them, with users that read, write, allocate and free, with
 # objects that are held open for a while, and with objects that are held open all
-# the time. Then a memory device is unplugged while it is used, if that is allowed.
+# the time. A block with pages that failed goes offline once these are not in use.
+# Then a memory device is unplugged while it is used, if that is allowed.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
@@ -13,9 +14,10 @@ ROUNDS=2
 OPEN=256	# objects held open at a time
 HOLD_MS=50	# for how long
 LIMIT=45	# seconds until a block has to be offline
+SOFT=4		# pages of a block that fail softly, another one hard
 MEMORY=/sys/devices/system/memory
 
-start_test 11
+start_test 15
 need_file $MEMORY/block_size_bytes CONFIG_MEMORY_HOTPLUG
 NODE=
 blocks=()
@@ -44,9 +46,11 @@ done
 need_hold
 need_zram
 at_exit all_online
+at_exit unpoison_all
 zswap_off
 count_migrations
 begin_checks
+BEFORE=$(machine)
 say "blocks of $((BLOCK_PAGES * PAGE_SIZE >> 20)) MB on node $NODE: ${blocks[*]##*/}"
 
 all_online() {
@@ -175,6 +179,54 @@ closed_again() {
 	take_offline closed && none_inside
 }
 
+# frames_in BLOCK NUMBER: of objects, sets FRAMES, the last one last
+frames_in() {
+	local n=${1##*memory} objects pfn i
+	local frames=()
+	objects=$(hold objects)
+	# Those of a block are neighbours: look here and there, far from each other.
+	for ((i = 0; i < 500 && ${#frames[@]} < $2; i++)); do
+		pfn=$(frame_of $((i * (objects * 618 / 1000) % objects))) || return
+		((pfn / BLOCK_PAGES != n)) || frames+=("$pfn")
+	done
+	readarray -t FRAMES < <(printf '%s\n' "${frames[@]}" | sort -n -u)
+	((${#FRAMES[@]} == $2)) || fail "found ${#FRAMES[@]} pages in ${1##*/}"
+}
+
+# The objects in pages that fail softly are moved. Those in the page that fails hard,
+# the last one, cannot be moved.
+fail_pages() { # fail_pages BLOCK
+	local pfn
+	fill && frames_in "$1" $((SOFT + 1)) || return
+	for pfn in "${FRAMES[@]:0:SOFT}"; do
+		soft_offline "$pfn" || fail "soft offlining: $ERROR" || return
+	done
+	hard_offline "${FRAMES[SOFT]}"
+}
+
+# So the block has to stay, and this has to be said soon. Before the kernel gets to
+# that page, it has to get past the other ones.
+failed_page_in_use() { # failed_page_in_use BLOCK
+	local start
+	fail_pages "$1" || return
+	start=$(now_ms)
+	! write "$1/state" offline "$LIMIT" ||
+		fail "${1##*/} went offline, and its page ${FRAMES[SOFT]} is in use" || return
+	say "${1##*/}: $ERROR, after $(($(now_ms) - start)) ms"
+	[[ $ERROR == "Device or resource busy" ]] || return
+	hold_is_intact
+}
+
+unpoisoned() { # unpoisoned BLOCK
+	unpoison_all && offline "$1"
+	all_online
+}
+
+device_is_unplugged() {
+	[[ ${blocks[0]} == "${device_blocks[0]}" ]] || use_device || return
+	while_used unplug
+}
+
 no_device_blocks() {
 	local dir
 	for dir in "${device_blocks[@]}"; do
@@ -191,14 +243,27 @@ unplug() {
 	wait_for "$LIMIT" no_device_blocks || fail "it was not ejected" || return
 	say "unplugged in $(($(now_ms) - start)) ms, $((total - $(meminfo MemTotal))) MB"
 	figure offline.unplugged.ms "$(($(now_ms) - start))"
-	((total - $(meminfo MemTotal) >= ${#device_blocks[@]} * (BLOCK_PAGES * PAGE_SIZE >> 20) - 1))
+	((total - $(meminfo MemTotal) >= ${#blocks[@]} * (BLOCK_PAGES * PAGE_SIZE >> 20) - 1))
 }
 
-device_is_unplugged() {
+use_device() {
+	all_online
 	blocks=("${device_blocks[@]}")
 	all_online
-	NODE=$(node_of_block "${blocks[0]}") || return
-	while_used unplug
+	NODE=$(node_of_block "${blocks[0]}")
+}
+
+# As they are marked, the block cannot go online again until it is unplugged.
+device_fails() {
+	local failed=${device_blocks[-1]}
+	use_device || return
+	if fail_pages "$failed" && empty_node && offline "$failed"; then
+		FAILED=()
+		unset "blocks[-1]"
+	else
+		unpoison_all
+		return 1
+	fi
 }
 
 check "memory goes offline" undisturbed
@@ -211,13 +276,26 @@ check "objects that are held open leave the memory" open_all_the_time
 check "... and it goes offline once they are closed" closed_again
 check "the objects are intact at the end" hold_is_intact
 all_online
+if can_fail; then
+	check "memory with a failed page in use stays online" failed_page_in_use "${blocks[0]}"
+	check "... and goes offline once it is unpoisoned" unpoisoned "${blocks[0]}"
+else
+	skip "memory with a failed page in use stays online" "needs CONFIG_HWPOISON_INJECT"
+	skip "... and goes offline once it is unpoisoned" "needs CONFIG_HWPOISON_INJECT"
+fi
+DEVICE_NEEDS="needs CONFIG_ACPI_HOTPLUG_MEMORY, a device, as QEMU's pc-dimm, and ZSMALLOC_TEST_EJECT=1"
+if ((${#device_blocks[@]} >= 2)) && can_fail; then
+	check "memory with failed pages that were freed goes offline" device_fails
+else
+	skip "memory with failed pages that were freed goes offline" \
+		"$DEVICE_NEEDS, of two blocks, and CONFIG_HWPOISON_INJECT"
+fi
 if ((${#device_blocks[@]})); then
 	check "a memory device is unplugged while it is used" device_is_unplugged
 	check "the objects are intact without it" hold_is_intact
 else
-	for what in "a memory device is unplugged while it is used" \
-			"the objects are intact without it"; do
-		skip "$what" "needs CONFIG_ACPI_HOTPLUG_MEMORY, a device, as QEMU's pc-dimm, and ZSMALLOC_TEST_EJECT=1"
-	done
+	skip "a memory device is unplugged while it is used" "$DEVICE_NEEDS"
+	skip "the objects are intact without it" "$DEVICE_NEEDS"
 fi
+check "nothing is left behind" nothing_left_behind "$BEFORE"
 ktap_finished
