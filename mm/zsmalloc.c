@@ -553,17 +553,19 @@ static struct zspage zs_no_host = {
 	.class = &zs_no_class,
 };
 
-/*
- * The zspage and the slot that the link of @slot of @home, a stub, leads to.
- * @where is 0 if the object was freed before, or if there never was one.
- */
-static struct zspage *zs_follow(struct zspage *home, unsigned int *slot,
-				unsigned long where)
+static noinline __cold void zs_report_stale(struct zs_pool *pool,
+					    unsigned long handle)
+{
+	zs_report(pool, ZS_USE_AFTER_FREE, "use after free of handle %#lx",
+		  handle);
+}
+
+/* The zspage and the slot that a link leads to; 0: the object was freed before. */
+static __always_inline struct zspage *zs_follow(unsigned long where,
+						unsigned int *slot)
 {
 	if (unlikely(!where)) {
-		zs_report(home->class->pool, ZS_USE_AFTER_FREE,
-			  "use after free of handle %#lx",
-			  zs_encode_handle(home, *slot));
+		*slot = 0;
 		return &zs_no_host;
 	}
 	return zs_decode_handle(where, slot);
@@ -617,10 +619,11 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 /*
  * The object is being moved, or has been, or its home is in a round.  @pins is what
  * a pin of the home was added to.  Returns where the object is, as a handle; 0 if it
- * was freed before, see zs_follow().
+ * was freed before.
  */
 static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 {
+	unsigned long where;
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 
@@ -628,8 +631,12 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 		if (!READ_ONCE(home->stub))
 			class_wait_thaw(home->class);
 		/* A stub's links come with it.  Pairs with zspage_make_stub(). */
-		if (smp_load_acquire(&home->stub))
-			return zs_pin_forwarded(home, slot);
+		if (smp_load_acquire(&home->stub)) {
+			where = zs_pin_forwarded(home, slot);
+			if (unlikely(!where))
+				zs_report_stale(home->class->pool, handle);
+			return where;
+		}
 		pins = atomic_fetch_inc(&home->pins);
 	}
 	zs_race("pinned");
@@ -669,19 +676,30 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 
 	if (likely(pins >= 0))
 		return home;
-	return zs_follow(home, slot, zs_pin_slow(handle, pins));
+	return zs_follow(zs_pin_slow(handle, pins), slot);
+}
+
+/* Where the object is that zs_pin_slow() has pinned */
+static noinline unsigned long zs_pinned_slow(unsigned long handle)
+{
+	unsigned int slot;
+	struct zspage *home = zs_decode_handle(handle, &slot);
+	unsigned long *link = stub_link(home, slot);
+	unsigned long where = link ? READ_ONCE(*link) : 0;
+
+	if (unlikely(!where))
+		zs_report_stale(home->class->pool, handle);
+	return where;
 }
 
 /* What zs_pin() returned: nothing of this changes while the object is pinned. */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
 	struct zspage *home = zs_decode_handle(handle, slot);
-	unsigned long *link;
 
 	if (likely(!home->stub))
 		return home;
-	link = stub_link(home, *slot);
-	return zs_follow(home, slot, link ? READ_ONCE(*link) : 0);
+	return zs_follow(zs_pinned_slow(handle), slot);
 }
 
 /*
@@ -1686,9 +1704,8 @@ static noinline __cold void zs_refuse(struct zs_pool *pool, unsigned long handle
 				      struct zspage *zspage, size_t len)
 {
 	if (zspage_length_fits(zspage, len))
-		zs_report(pool, ZS_USE_AFTER_FREE,
-			  "use after free of handle %#lx", handle);
-	else if (zspage != &zs_no_host)	/* which zs_follow() has reported */
+		zs_report_stale(pool, handle);
+	else if (zspage != &zs_no_host)	/* which was reported before */
 		zs_report(pool, ZS_WRONG_LENGTH,
 			  "access to %zu bytes of handle %#lx, in a slot of %u bytes",
 			  len, handle, zspage->class->geo.size);
@@ -1759,9 +1776,9 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
 					 void *local_copy, int pins)
 {
 	unsigned int slot;
-	struct zspage *zspage, *home = zs_decode_handle(handle, &slot);
+	struct zspage *zspage;
 
-	zspage = zs_follow(home, &slot, zs_pin_slow(handle, pins));
+	zspage = zs_follow(zs_pin_slow(handle, pins), &slot);
 	return zs_read_pinned(pool, handle, zspage, slot, mem_len, local_copy);
 }
 
