@@ -194,14 +194,22 @@ static struct size_class *class_on_node(struct size_class *class, int nid)
 
 #define ZS_NR_CACHES	((sizeof(struct zspage) +			\
 			  ZS_MAX_PAGES * sizeof(struct zpdesc *) +	\
-			  ZS_MAX_SLOTS / BITS_PER_BYTE) / ZSPAGE_SIZE_STEP + 2)
+			  ZS_MAX_SLOTS / BITS_PER_BYTE +		\
+			  ZS_MAX_SLOTS * (ZS_GENERATIONS > 1)) /	\
+			 ZSPAGE_SIZE_STEP + 2)
 
 static struct kmem_cache *zs_caches[ZS_NR_CACHES] __ro_after_init;
 
+/* What debug builds add is no reason for other geometries. */
+static size_t zs_cache_size(const struct zs_geometry *geo)
+{
+	return ALIGN(zspage_descriptor_size(geo->pages, geo->slots) +
+		     zs_generations_size(geo->slots), ZSPAGE_SIZE_STEP);
+}
+
 static struct kmem_cache **zs_cache(const struct zs_geometry *geo)
 {
-	return &zs_caches[zspage_descriptor_size(geo->pages, geo->slots) /
-			  ZSPAGE_SIZE_STEP];
+	return &zs_caches[zs_cache_size(geo) / ZSPAGE_SIZE_STEP];
 }
 
 static void zs_destroy_caches(void)
@@ -214,8 +222,7 @@ static int __init zs_create_caches(void)
 {
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		struct kmem_cache **cache = zs_cache(&zs_geos[i]);
-		size_t size = zspage_descriptor_size(zs_geos[i].pages,
-						     zs_geos[i].slots);
+		size_t size = zs_cache_size(&zs_geos[i]);
 		char name[24];
 
 		if (*cache)
@@ -626,6 +633,7 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 	unsigned long where;
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
+	unsigned long where;
 
 	while (!zspage_finish_pin(home, slot, pins)) {
 		if (!READ_ONCE(home->stub))
@@ -869,6 +877,7 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])));
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
 	zspage->class = class;
+	zspage_init_generations(zspage);
 	zspage->fullness = ZS_DEAD;
 	zspage_set_magic(zspage, ZSPAGE_MAGIC);
 	zs_count_pages(zspage->pages, nr, 1);
@@ -1432,8 +1441,7 @@ static unsigned long class_malloc(struct size_class *class, struct zspage *new)
 		zspage_adopt(new, new->pages[i]);
 	zspage = new ?: class_find_zspage(class);
 	if (zspage) {
-		handle = zs_encode_handle(zspage,
-					  zspage_take_slot(class, zspage));
+		handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
 		zspage_update_fullness(class, zspage);
 	}
 	spin_unlock(&class->lock);
@@ -1537,6 +1545,7 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 	if (unlikely(slot >= class->geo.slots ||
 		     !__test_and_clear_bit(slot, zspage_bitmap(zspage))))
 		return false;
+	zspage_next_generation(zspage, slot);
 	if (slot < zspage->hint)
 		zspage->hint = slot;
 	zspage->inuse--;
@@ -1574,6 +1583,19 @@ static struct zspage *stub_drop_link(struct size_class *class,
 	return host;
 }
 
+/*
+ * Whether @handle is that of the object that its slot is used for now, or was last.
+ * If there are no generations, it is taken to be.
+ */
+static bool zs_handle_is_current(unsigned long handle)
+{
+	unsigned int slot;
+	struct zspage *home = zs_decode_handle(handle, &slot);
+
+	return slot < home->class->geo.slots &&
+	       handle == zspage_handle(home, slot);
+}
+
 /**
  * zs_free - free an object
  * @pool: where it was allocated
@@ -1582,7 +1604,8 @@ static struct zspage *stub_drop_link(struct size_class *class,
  * The caller has closed the object and does not use @handle any more.  Freeing
  * twice is reported, and does nothing else, as long as the object's neighbours
  * keep its zspage and its slot has not been used again, by an allocation or by
- * zs_compact(); beyond that it is a use after free like any other.  The first
+ * zs_compact(); beyond that it is a use after free like any other, unless
+ * CONFIG_DEBUG_VM is set and the machine's words have 64 bits.  The first
  * report of a pool is a warning with a trace, further ones are a line each.
  *
  * Context: any but interrupts; takes a spinlock.
@@ -1603,7 +1626,9 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	zs_race("free");
 	spin_lock(&class->lock);
 	zspage = home;
-	if (unlikely(home->stub))
+	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
+		zspage = NULL;
+	else if (unlikely(home->stub))
 		zspage = stub_drop_link(class, home, handle, &slot, &nodes);
 	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
@@ -1684,7 +1709,7 @@ static bool zs_handle_is_live(unsigned long handle)
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 
-	return slot < home->class->geo.slots &&
+	return zs_handle_is_current(handle) &&
 	       test_bit(slot, zspage_bitmap(home));
 }
 
@@ -1802,7 +1827,8 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
  * A @mem_len of 0, or for which the object's slot is too small, is reported, and
  * zeroes are read: up to a page of them.  The object has to be closed all the same.
  * So is an object that was freed before, if CONFIG_DEBUG_VM is set or zs_compact()
- * had moved it, and as long as its neighbours keep the zspage.
+ * had moved it, and as long as its neighbours keep the zspage: also if its slot is
+ * used again, where words have 64 bits.
  *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
  * local mapping, see kmap_local_page(): to be ended in reverse order, and by the
@@ -2438,7 +2464,7 @@ static int zspage_move_natives(struct size_class *class, struct zspage *source,
 
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
 		ret = class_move_object(class, source, slot,
-					zs_encode_handle(source, slot), ev,
+					zspage_handle(source, slot), ev,
 					ev_link_at(ev, class, nr));
 		if (ret)
 			goto undo;
@@ -2458,7 +2484,7 @@ undo:
 			break;
 		dest = zs_decode_handle(*ev_link_at(ev, class, i++),
 					&dest_slot);
-		zspage_remove_guest(dest, zs_encode_handle(source, slot),
+		zspage_remove_guest(dest, zspage_handle(source, slot),
 				    &ev->nodes);
 		zspage_put_slot(class, dest, dest_slot);
 		zspage_update_fullness(class, dest);

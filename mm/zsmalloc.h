@@ -43,6 +43,11 @@
  * memory on some machines.  Error values cannot occur either: on 64-bit they
  * would need a 55-bit offset, on 32-bit one within a page of 4 GB, where no
  * linear map gets to.
+ *
+ * Debug builds for 64-bit use bits that no machine's memory is large enough for: a
+ * generation, that of the slot when the object was allocated.  So the handle of an
+ * object that was freed is not mistaken for that of another one in the same slot.
+ * Links have none: they are followed only by those that have checked a handle.
  */
 #ifdef CONFIG_64BIT
 #define ZSPAGE_ALIGN		8UL
@@ -54,8 +59,18 @@
 #define ZS_MAX_SLOTS		((unsigned int)BIT(ZS_SLOT_BITS))
 #define ZS_HANDLE_BIAS		1UL
 
+#if defined(CONFIG_64BIT) && defined(CONFIG_DEBUG_VM)
+#define ZS_GENERATION_SHIFT	60	/* memory ends at 2 PB then */
+#define ZS_GENERATIONS		8	/* bit 63 stays 0: no error value */
+#define ZS_PLACE_MASK		(BIT(ZS_GENERATION_SHIFT) - 1)
+#else
+#define ZS_GENERATIONS		1
+#define ZS_PLACE_MASK		(~0UL)
+#endif
+
 struct zspage;
 
+/* The handle without a generation; zspage_handle() has it all. */
 static inline unsigned long zs_encode_handle(const struct zspage *zspage,
 					     unsigned int slot)
 {
@@ -68,7 +83,7 @@ static inline unsigned long zs_encode_handle(const struct zspage *zspage,
 static inline struct zspage *zs_decode_handle(unsigned long handle,
 					      unsigned int *slot)
 {
-	handle -= ZS_HANDLE_BIAS;
+	handle = (handle & ZS_PLACE_MASK) - ZS_HANDLE_BIAS;
 	*slot = handle & (ZS_MAX_SLOTS - 1);
 	return (void *)((handle >> ZS_SLOT_BITS) * ZSPAGE_ALIGN + PAGE_OFFSET);
 }
@@ -389,6 +404,65 @@ static inline unsigned long *zspage_bitmap(struct zspage *zspage)
 {
 	return (unsigned long *)&zspage->pages[zspage->class->geo.pages];
 }
+
+#if ZS_GENERATIONS > 1
+/* One for each slot, after the bitmap; class->lock */
+static inline u8 *zspage_generations(struct zspage *zspage)
+{
+	return (u8 *)(zspage_bitmap(zspage) +
+		      BITS_TO_LONGS(zspage->class->geo.slots));
+}
+
+static inline size_t zs_generations_size(unsigned int slots)
+{
+	return slots;
+}
+
+/* Those of @zspage begin where those of the one before it at this place did not. */
+static inline void zspage_init_generations(struct zspage *zspage)
+{
+	static atomic_t first;
+
+	memset(zspage_generations(zspage),
+	       (unsigned int)atomic_inc_return(&first) % ZS_GENERATIONS,
+	       zspage->class->geo.slots);
+}
+
+/* The object in @slot is freed. */
+static inline void zspage_next_generation(struct zspage *zspage, unsigned int slot)
+{
+	u8 *generation = &zspage_generations(zspage)[slot];
+
+	WRITE_ONCE(*generation, (*generation + 1) % ZS_GENERATIONS);
+}
+
+/* The handle of the object that @slot is used for, or was last */
+static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int slot)
+{
+	unsigned long generation = READ_ONCE(zspage_generations(zspage)[slot]);
+
+	return zs_encode_handle(zspage, slot) |
+	       generation << ZS_GENERATION_SHIFT;
+}
+#else
+static inline size_t zs_generations_size(unsigned int slots)
+{
+	return 0;
+}
+
+static inline void zspage_init_generations(struct zspage *zspage)
+{
+}
+
+static inline void zspage_next_generation(struct zspage *zspage, unsigned int slot)
+{
+}
+
+static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int slot)
+{
+	return zs_encode_handle(zspage, slot);
+}
+#endif
 
 /*
  * The links of a stub are in the order of the slots in its bitmap, which is that

@@ -106,7 +106,9 @@ static void count_report_lines(void *unused, const char *text, size_t len)
 static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
+	struct zspage *zspage;
 	unsigned long handle;
+	unsigned int slot;
 	struct obj *o;
 
 	obj_alloc(t, 100);
@@ -125,6 +127,11 @@ static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 		zs_free(t->pool, handle + ZS_MAX_SLOTS - 1 -
 				 (handle - ZS_HANDLE_BIAS) % ZS_MAX_SLOTS);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		t->pool->reported = 0;
+		/* The handle that the slot's next object will have */
+		zspage = zs_decode_handle(handle, &slot);
+		zs_free(t->pool, zspage_handle(zspage, slot));
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
 	}
 	KUNIT_EXPECT_EQ(test, obj_zspage(&t->objs[0])->inuse, 2);
 	expect_all_intact(t);
@@ -327,10 +334,81 @@ static void objects_are_not_used_after_free(struct kunit *test)
 
 		obj_free(t, &first[1]);
 		expect_stale(t, &stale);
+		/* The handle that the slot's next object will have */
+		stale.handle = zspage_handle(obj_zspage(&stale), 1);
+		expect_stale(t, &stale);
 		/* A slot that the zspage does not have */
 		stale.handle += test_class(t, size)->geo.slots - 1;
 		expect_stale(t, &stale);
 	}
+}
+
+static void a_reused_slot_has_another_handle(struct kunit *test)
+{
+	const size_t sizes[] = { 32, long_size(test) };
+	struct zst *t = test->priv;
+
+	if (ZS_GENERATIONS == 1)
+		kunit_skip(test, "no 64-bit debug build");
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		fill_zspage(t, sizes[i]);
+		for (int round = 0; round < 2 * ZS_GENERATIONS; round++) {
+			struct obj stale = t->objs[t->nr - 1], *again;
+
+			obj_free(t, &t->objs[t->nr - 1]);
+			again = obj_alloc(t, sizes[i]);
+			KUNIT_EXPECT_EQ(test, obj_where(again), obj_where(&stale));
+			KUNIT_EXPECT_NE(test, again->handle, stale.handle);
+			/* Not 0, and far from the error values */
+			KUNIT_EXPECT_GT(test, (long)again->handle, 0);
+			expect_stale(t, &stale);
+			kunit_warning_suppress(test) {
+				t->pool->reported = 0;
+				zs_free(t->pool, stale.handle);
+				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+			}
+		}
+		expect_all_intact(t);
+	}
+}
+
+static void a_slot_with_a_guest_has_another_handle(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int nr = 0, kept = 0, reused = 0;
+	struct zspage *dense;
+	struct obj *freed;
+
+	if (ZS_GENERATIONS == 1)
+		kunit_skip(test, "no 64-bit debug build");
+	freed = kunit_kcalloc(test, MAX_OBJS, sizeof(*freed), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, freed);
+	dense = obj_zspage(fill_zspage(t, size));
+	for (int i = 1; i < 10; i++)
+		fill_zspage(t, size);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct obj o = t->objs[i];
+
+		if (!(i % 4) == (obj_zspage(&o) == dense)) {
+			freed[nr++] = o;
+			zs_free(t->pool, o.handle);
+		} else {
+			t->objs[kept++] = o;
+		}
+	}
+	t->nr = kept;
+	KUNIT_ASSERT_GT(test, compact(t), 0);
+
+	for (unsigned int n = 0; n < nr; n++)
+		for (unsigned int i = 0; i < t->nr; i++)
+			if (obj_is_forwarded(&t->objs[i]) &&
+			    obj_where(&t->objs[i]) ==
+				(freed[n].handle & ZS_PLACE_MASK)) {
+				expect_stale(t, &freed[n]);
+				reused++;
+			}
+	KUNIT_EXPECT_GT(test, reused, 0);
 }
 
 static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
@@ -538,7 +616,8 @@ static void handles_hold_at_their_limits(struct kunit *test)
 	unsigned long offsets[] = {
 		0, ZSPAGE_ALIGN,
 #ifdef CONFIG_64BIT
-		(1UL << 52) - ZSPAGE_ALIGN,
+		(ZS_GENERATIONS > 1 ? (1UL << 51) - ZSPAGE_ALIGN : 1UL << 52) -
+			ZSPAGE_ALIGN,
 #else
 		-PAGE_OFFSET - 2 * PAGE_SIZE,
 #endif
@@ -588,18 +667,20 @@ static void the_fullest_zspage_is_used_first(struct kunit *test)
 	struct zspage *full, *nearly, *sparse;
 	unsigned int slots = test_class(t, size)->geo.slots;
 	unsigned long freed;
+	struct obj *again;
 
 	full = obj_zspage(fill_zspage(t, size));
 	nearly = obj_zspage(fill_zspage(t, size));
 	sparse = obj_zspage(fill_zspage(t, size));
 	for (unsigned int i = 0; i < slots / 2; i++)
 		obj_free(t, &t->objs[2 * slots]);
-	freed = t->objs[slots].handle;
+	freed = obj_where(&t->objs[slots]);
 	obj_free(t, &t->objs[slots]);
 	KUNIT_EXPECT_EQ(test, nearly->inuse, slots - 1);
 	KUNIT_EXPECT_EQ(test, full->inuse, slots);
 
-	KUNIT_EXPECT_EQ(test, obj_alloc(t, size)->handle, freed);
+	again = obj_alloc(t, size);
+	KUNIT_EXPECT_EQ(test, obj_where(again), freed);
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), sparse);
 	expect_all_intact(t);
 }
@@ -3207,6 +3288,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(moved_objects_refuse_lengths_too),
 	KUNIT_CASE(moved_objects_are_not_used_after_free),
 	KUNIT_CASE(objects_are_not_used_after_free),
+	KUNIT_CASE(a_reused_slot_has_another_handle),
+	KUNIT_CASE(a_slot_with_a_guest_has_another_handle),
 	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),

@@ -143,7 +143,7 @@ static inline unsigned long obj_where(const struct obj *o)
 
 	home = zs_decode_handle(o->handle, &slot);
 	if (!home->stub)
-		return o->handle;
+		return o->handle & ZS_PLACE_MASK;
 	return *stub_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
 }
 

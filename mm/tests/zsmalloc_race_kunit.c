@@ -1588,8 +1588,8 @@ static void a_guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	/* No room is left but in the host, until its slot is used again. */
 	do {
 		other = obj_alloc(t, o->size);
-	} while (other->handle != was && t->nr < MAX_OBJS);
-	KUNIT_ASSERT_EQ(test, other->handle, was);
+	} while (obj_where(other) != was && t->nr < MAX_OBJS);
+	KUNIT_ASSERT_EQ(test, obj_where(other), was);
 	nr = t->nr;
 	for (unsigned int slots = host->class->geo.slots / 2; host->inuse < slots;)
 		obj_alloc(t, o->size);
