@@ -10,17 +10,23 @@
  */
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
+#include <linux/cred.h>
+#include <linux/debugfs.h>
 #include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/kasan.h>
 #include <linux/kthread.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/mount.h>
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
+#include <linux/seq_file.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
@@ -507,6 +513,84 @@ static void only_straddling_objects_are_copied(struct kunit *test)
 		free_all(t);
 	}
 	KUNIT_EXPECT_GT(test, straddling, 0);
+}
+
+#define POISON	0xa5
+
+/* Reading @len bytes of @o hands out no more than that, in either way. */
+static void expect_reads_exactly(struct zst *t, const struct obj *o, size_t len)
+{
+	unsigned int slot, offset, in_sg = 0;
+	struct scatterlist sg[2];
+	size_t copied;
+	u8 *mem;
+
+	zs_decode_handle(o->handle, &slot);
+	offset = offset_in_page(slot * obj_zspage(o)->class->geo.size);
+	copied = offset + len > PAGE_SIZE ? len : 0;
+	fill(t->want, o->size, o->seed);
+
+	memset(t->copy, POISON, PAGE_SIZE);
+	mem = zs_obj_read_begin(t->pool, o->handle, len, t->copy);
+	KUNIT_EXPECT_EQ(t->test, mem == t->copy, !!copied);
+	KUNIT_EXPECT_MEMEQ(t->test, mem, t->want, len);
+	zs_obj_read_end(t->pool, o->handle, len, mem);
+	/* The buffer need not be longer. */
+	KUNIT_EXPECT_NULL(t->test, memchr_inv(t->copy + copied, POISON,
+					      PAGE_SIZE - copied));
+
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, len);
+	KUNIT_ASSERT_EQ(t->test, sg_nents(sg), 1 + !!copied);
+	for (int i = 0; i < sg_nents(sg); i++) {
+		KUNIT_EXPECT_EQ(t->test, sg[i].offset, i ? 0 : offset);
+		KUNIT_EXPECT_LE(t->test, sg[i].offset + sg[i].length, PAGE_SIZE);
+		in_sg += sg[i].length;
+	}
+	KUNIT_EXPECT_EQ(t->test, in_sg, len);
+	KUNIT_EXPECT_EQ(t->test, sg_copy_to_buffer(sg, sg_nents(sg), t->copy, len),
+			len);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	KUNIT_EXPECT_MEMEQ(t->test, t->copy, t->want, len);
+}
+
+/* Writing @len bytes of @o leaves the rest of it as it was. */
+static void expect_writes_exactly(struct zst *t, struct obj *o, size_t len)
+{
+	u8 *mem;
+
+	memset(t->copy, POISON, PAGE_SIZE);
+	zs_obj_write(t->pool, o->handle, t->copy, len);
+	fill(t->want, o->size, o->seed);
+	memset(t->want, POISON, len);
+	mem = zs_obj_read_begin(t->pool, o->handle, o->size, t->copy);
+	KUNIT_EXPECT_MEMEQ(t->test, mem, t->want, o->size);
+	zs_obj_read_end(t->pool, o->handle, o->size, mem);
+	obj_write(t, o);
+}
+
+/* Of an object less than all may be read and written: up to the page's end, too. */
+static void no_more_bytes_than_asked_for(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int size = long_size(test), slots;
+
+	fill_zspage(t, size);
+	slots = t->nr;
+	for (unsigned int i = 0; i < slots; i++) {
+		struct obj *o = &t->objs[i];
+		unsigned int to_end = PAGE_SIZE - offset_in_page(i * size);
+		const unsigned int lens[] = {
+			1, to_end - 1, to_end, to_end + 1, size - 1, size,
+		};
+
+		for (int j = 0; j < ARRAY_SIZE(lens); j++) {
+			if (!lens[j] || lens[j] > size)
+				continue;
+			expect_reads_exactly(t, o, lens[j]);
+			expect_writes_exactly(t, o, lens[j]);
+		}
+	}
+	expect_all_intact(t);
 }
 
 /*
@@ -1338,6 +1422,68 @@ static void too_many_late_readers_of_one_object(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static struct {
+	struct task_struct *writer;
+	struct obj *obj;
+	unsigned int losses;	/* tries from now on that are lost */
+	unsigned int tries;
+	unsigned int moved;
+} unlucky;
+
+/*
+ * What was written is lost, and the pages move: as if they had been copied before
+ * it was written.
+ */
+static void lose_what_was_written(const char *point)
+{
+	struct zspage *zspage = obj_zspage(unlucky.obj);
+	unsigned int size = zspage->class->geo.size, slot;
+	LIST_HEAD(list);
+
+	if (current != unlucky.writer || strcmp(point, "written"))
+		return;
+	unlucky.tries++;
+	if (!unlucky.losses)
+		return;
+	unlucky.losses--;
+	zs_decode_handle(unlucky.obj->handle, &slot);
+	for (unsigned int i = 0; i < unlucky.obj->size; i++) {
+		u8 *byte = map_byte(zspage, slot * size + i);
+
+		*byte = ~*byte;
+		kunmap_local(byte);
+	}
+	/* One page, as only so many may be held back by the writer's pin. */
+	if (isolate(zpdesc_page(zspage->pages[0]), &list) && !migrate(&list))
+		unlucky.moved++;
+}
+
+/* All of it, wherever its pages are by then, and nothing but it */
+static void the_next_try_writes_all_of_it_again(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS))
+		kunit_skip(test, "no race points");
+	needs_migration(test);
+	fill_zspage(t, long_size(test));
+	unlucky.writer = current;
+	for (unsigned int losses = 1; losses <= 2; losses++)
+		for (unsigned int i = 0; i < t->nr; i++) {
+			unlucky.obj = &t->objs[i];
+			unlucky.losses = losses;
+			unlucky.tries = 0;
+			unlucky.moved = 0;
+			WRITE_ONCE(zs_race_hook, lose_what_was_written);
+			obj_write(t, unlucky.obj);
+			WRITE_ONCE(zs_race_hook, NULL);
+			KUNIT_ASSERT_EQ(test, unlucky.moved, losses);
+			KUNIT_EXPECT_EQ(test, unlucky.tries, losses + 1);
+			expect_all_intact(t);
+			expect_quiet(t);
+		}
+}
+
 static void isolated_pages_can_be_put_back(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1760,35 +1906,84 @@ static void a_dead_zspage_is_not_isolated(struct kunit *test)
 	put_page(page);
 }
 
+/* NR_ZSPAGES of each zone, by where the pages of the pool are */
+static void expect_zone_counters(struct zst *t, const unsigned long *before)
+{
+	struct zone *zone;
+	int i = 0;
+
+	for_each_populated_zone(zone) {
+		unsigned long here = 0;
+
+		for (unsigned int nr = zs_nr_classes(); nr--;)
+			for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+				struct size_class *class = &t->pool->classes[nr];
+				struct zspage *zspage;
+
+				list_for_each_entry(zspage, &class->zspages[f], list)
+					for (int p = 0; p < class->geo.pages; p++)
+						here += page_zone(zpdesc_page(zspage->pages[p])) ==
+							zone;
+			}
+		KUNIT_EXPECT_EQ(t->test, zone_page_state_snapshot(zone, NR_ZSPAGES),
+				before[i++] + here);
+	}
+}
+
 static void zone_counters_follow_a_page(struct kunit *test)
 {
-	struct target target = { .gfp = GFP_KERNEL | GFP_DMA };
-	struct zone *from, *to;
-	unsigned long nr_from, nr_to;
+	struct target there = { .gfp = GFP_KERNEL | GFP_DMA };
+	struct target back = { .gfp = GFP_KERNEL };
+	const size_t sizes[] = { PAGE_SIZE, long_size(test) };
+	unsigned long before[32];
+	struct zone *zone, *from, *to;
 	struct zst *t = test->priv;
 	struct zspage *zspage;
 	LIST_HEAD(list);
+	int nr = 0;
 
 	needs_migration(test);
 	if (!IS_ENABLED(CONFIG_ZONE_DMA))
 		kunit_skip(test, "no ZONE_DMA to migrate to");
-	zspage = obj_zspage(obj_alloc(t, PAGE_SIZE));
-	from = page_zone(zpdesc_page(zspage->pages[0]));
-	nr_from = zone_page_state_snapshot(from, NR_ZSPAGES);
-	to = &NODE_DATA(page_to_nid(zpdesc_page(zspage->pages[0])))->node_zones[0];
-	if (from == to || !populated_zone(to))
-		kunit_skip(test, "one zone only");
-	nr_to = zone_page_state_snapshot(to, NR_ZSPAGES);
+	for_each_populated_zone(zone) {
+		KUNIT_ASSERT_LT(test, nr, ARRAY_SIZE(before));
+		before[nr++] = zone_page_state_snapshot(zone, NR_ZSPAGES);
+	}
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		unsigned int last = 0;
 
-	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &list));
-	KUNIT_ASSERT_EQ(test, migrate_to(&list, &target, MIGRATE_SYNC), 0);
-	KUNIT_ASSERT_PTR_EQ(test, page_zone(zpdesc_page(zspage->pages[0])), to);
-	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(from, NR_ZSPAGES),
-			nr_from - 1);
-	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(to, NR_ZSPAGES),
-			nr_to + 1);
-	free_all(t);
-	KUNIT_EXPECT_EQ(test, zone_page_state_snapshot(to, NR_ZSPAGES), nr_to);
+		zspage = obj_zspage(fill_zspage(t, sizes[i]));
+		last = zspage->class->geo.pages - 1;
+		from = page_zone(zpdesc_page(zspage->pages[last]));
+		to = &NODE_DATA(first_memory_node)->node_zones[0];
+		if (from == to || !populated_zone(to))
+			kunit_skip(test, "one zone only");
+		expect_zone_counters(t, before);
+
+		/* One of its pages, and back; the rest stays where it was. */
+		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
+		KUNIT_ASSERT_PTR_EQ(test, page_zone(zpdesc_page(zspage->pages[last])), to);
+		expect_zone_counters(t, before);
+		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+		KUNIT_ASSERT_EQ(test, migrate_to(&list, &back, MIGRATE_SYNC), 0);
+		KUNIT_ASSERT_PTR_NE(test, page_zone(zpdesc_page(zspage->pages[last])), to);
+		expect_zone_counters(t, before);
+
+		/* A page that cannot be copied counts where it stays. */
+		kunit_activate_static_stub(test, zs_copy_page, cannot_be_read);
+		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 1);
+		kunit_deactivate_static_stub(test, zs_copy_page);
+		expect_zone_counters(t, before);
+
+		/* Pages of two zones are freed. */
+		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
+		free_all(t);
+		zs_flush_deferred();
+		expect_zone_counters(t, before);
+	}
 }
 
 /*
@@ -2925,6 +3120,231 @@ static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
 }
 
+/*
+ * Files in debugfs
+ */
+
+static struct dentry *pool_file(const char *pool, const char *name)
+{
+	struct dentry *top = debugfs_lookup("zsmalloc", NULL);
+	struct dentry *dir = debugfs_lookup(pool, top);
+	struct dentry *file = name ? debugfs_lookup(name, dir) : dget(dir);
+
+	dput(dir);
+	dput(top);
+	return file;
+}
+
+static bool has_file(const char *pool, const char *name)
+{
+	struct dentry *file = pool_file(pool, name);
+
+	dput(file);
+	return file;
+}
+
+/* Its text goes with the test. */
+static char *read_file(struct kunit *test, const char *pool, const char *name)
+{
+	const size_t size = SZ_64K;
+	char *text = kunit_kzalloc(test, size, GFP_KERNEL);
+	struct vfsmount *mnt;
+	struct seq_file *m;
+	struct file *file;
+	struct path path;
+
+	KUNIT_ASSERT_NOT_NULL(test, text);
+	path.dentry = pool_file(pool, name);
+	KUNIT_ASSERT_NOT_NULL(test, path.dentry);
+	mnt = vfs_kern_mount(path.dentry->d_sb->s_type, 0, "debugfs", NULL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(mnt));
+	path.mnt = mnt;
+	file = dentry_open(&path, O_RDONLY, current_cred());
+	KUNIT_EXPECT_FALSE(test, IS_ERR(file));
+	if (!IS_ERR(file)) {
+		/* Reading it as a file takes a user's buffer. */
+		m = file->private_data;
+		m->buf = text;
+		m->size = size;
+		KUNIT_EXPECT_EQ(test, m->op->show(m, NULL), 0);
+		KUNIT_EXPECT_FALSE(test, seq_has_overflowed(m));
+		m->buf = NULL;
+		m->count = 0;
+		__fput_sync(file);
+	}
+	dput(path.dentry);
+	mntput(mnt);
+	return text;
+}
+
+#define MAX_COLUMNS	20
+
+/* The numbers of the next line; how many. */
+static unsigned int numbers_of_line(char **text, unsigned long *numbers)
+{
+	char *line = strsep(text, "\n"), *word;
+	unsigned int nr = 0;
+
+	while ((word = strsep(&line, " ")) && nr < MAX_COLUMNS)
+		if (*word && !kstrtoul(word, 10, &numbers[nr]))
+			nr++;
+	return nr;
+}
+
+/* A pool of several classes, with zspages full and not, stubs and guests */
+static void fill_pool(struct kunit *test, struct zst *t)
+{
+	sparse_zspages(t, long_size(test), 8, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	sparse_zspages(t, long_size(test), 6, 3);
+	sparse_zspages(t, PAGE_SIZE / 8, 7, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	sparse_zspages(t, PAGE_SIZE / 8, 3, 5);
+	for (int i = 0; i < 3; i++)
+		obj_alloc(t, PAGE_SIZE);
+	obj_alloc(t, 100);
+}
+
+/* The sum over all nodes of what @geo has */
+static void class_numbers(struct zst *t, const struct zs_geometry *geo,
+			  unsigned long *want)
+{
+	unsigned long zspages = 0;
+
+	memset(want, 0, MAX_COLUMNS * sizeof(*want));
+	want[0] = zs_size_step(geo->size);
+	want[1] = geo->size;
+	for (int nid = 0; nid < nr_node_ids; nid++) {
+		struct size_class *class = zs_class(t->pool, geo->size, nid);
+
+		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+			if (f != ZS_EMPTY)
+				want[1 + f] += class->nr[f];
+			zspages += class->nr[f];
+		}
+		want[14] += class->inuse;
+	}
+	want[13] = zspages * geo->slots;
+	want[15] = zspages * geo->pages;
+	want[16] = geo->pages;
+}
+
+static void the_classes_are_shown(struct kunit *test)
+{
+	unsigned long want[MAX_COLUMNS], total[MAX_COLUMNS] = { };
+	unsigned long numbers[MAX_COLUMNS], freeable = 0;
+	const struct zs_geometry *geos;
+	struct zst *t = test->priv;
+	unsigned int nr;
+	char *text;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	fill_pool(test, t);
+	text = read_file(test, "kunit", "classes");
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text, " class  size "));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text, " 10%       20% "));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(text, " 90%       99%      100% "));
+	numbers_of_line(&text, numbers);
+	numbers_of_line(&text, numbers);
+
+	geos = zs_geometries(&nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		class_numbers(t, &geos[i], want);
+		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), 18);
+		KUNIT_EXPECT_MEMEQ(test, numbers, want, 17 * sizeof(*want));
+		for (unsigned int c = 2; c < 18; c++)
+			total[c] += numbers[c];
+		freeable += numbers[17];
+	}
+	for (nr = 0, want[0] = 0; nr < nr_node_ids; nr++)
+		want[0] += zs_freeable_pages(t->pool, nr);
+	KUNIT_EXPECT_GT(test, freeable, 0);
+	KUNIT_EXPECT_EQ(test, freeable, want[0]);
+	KUNIT_EXPECT_EQ(test, total[15], zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(test, total[14], t->nr);
+
+	/* An empty line, and the sums; those of the last but one make no sense. */
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 0);
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 15);
+	KUNIT_EXPECT_MEMEQ(test, numbers, &total[2], 14 * sizeof(*total));
+	KUNIT_EXPECT_EQ(test, numbers[14], freeable);
+}
+
+static void what_compaction_left_behind_is_shown(struct kunit *test)
+{
+	unsigned long numbers[MAX_COLUMNS], total[4] = { };
+	const struct zs_geometry *geos;
+	struct zst *t = test->priv;
+	unsigned int nr;
+	char *text;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	fill_pool(test, t);
+	text = read_file(test, "kunit", "compaction");
+	numbers_of_line(&text, numbers);
+	numbers_of_line(&text, numbers);
+
+	geos = zs_geometries(&nr);
+	for (unsigned int i = 0; i < nr; i++) {
+		unsigned long want[6] = { zs_size_step(geos[i].size), geos[i].size };
+
+		for (int nid = 0; nid < nr_node_ids; nid++) {
+			struct size_class *class = zs_class(t->pool, geos[i].size,
+							    nid);
+
+			want[2] += class->nr_stubs;
+			want[3] += class->stub_bytes;
+			want[4] += class->forwarded;
+			want[5] += class->guest_nodes * sizeof(struct zs_guests);
+		}
+		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), 6);
+		KUNIT_EXPECT_MEMEQ(test, numbers, want, sizeof(want));
+		for (int c = 0; c < 4; c++)
+			total[c] += want[2 + c];
+	}
+	for (int c = 0; c < 4; c++)
+		KUNIT_EXPECT_GT(test, total[c], 0);
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 0);
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 4);
+	KUNIT_EXPECT_MEMEQ(test, numbers, total, sizeof(total));
+}
+
+/* A file that outlives its pool would be read after free. */
+static void files_go_with_their_pool(struct kunit *test)
+{
+	static const char * const files[] = { NULL, "classes", "compaction" };
+	struct zst *t = test->priv;
+	struct zs_pool *pool;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	for (int leaks = 0; leaks < 2; leaks++) {
+		unsigned long handle = 0;
+
+		pool = zs_create_pool("kunit-files");
+		KUNIT_ASSERT_NOT_NULL(test, pool);
+		if (leaks)
+			handle = zs_malloc(pool, 100, GFP_TEST, NUMA_NO_NODE);
+		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+		for (int i = 0; i < ARRAY_SIZE(files); i++)
+			KUNIT_EXPECT_TRUE(test, has_file("kunit-files", files[i]));
+		kunit_warning_suppress(test) {
+			zs_destroy_pool(pool);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, leaks);
+		}
+		KUNIT_EXPECT_FALSE(test, has_file("kunit-files", NULL));
+		/* That keeps the pool, but not the files. */
+		if (leaks)
+			zs_free(pool, handle);
+		zs_flush_deferred();
+	}
+	/* Others' stay. */
+	KUNIT_EXPECT_TRUE(test, has_file("kunit", NULL));
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+}
+
 /* What compaction has left behind, with guests counted as the bound does */
 static unsigned long pool_overhead(struct zs_pool *pool)
 {
@@ -3294,6 +3714,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
 	KUNIT_CASE(only_straddling_objects_are_copied),
+	KUNIT_CASE(no_more_bytes_than_asked_for),
 	KUNIT_CASE(geometry_fits),
 	KUNIT_CASE(sizes_share_a_class_where_it_costs_little),
 	KUNIT_CASE(classes_ascend_and_cover_every_size),
@@ -3317,6 +3738,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(readers_that_take_turns_hold_no_page_for_long),
 	KUNIT_CASE(late_readers_without_memory),
 	KUNIT_CASE(too_many_late_readers_of_one_object),
+	KUNIT_CASE(the_next_try_writes_all_of_it_again),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
@@ -3361,6 +3783,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(compaction_makes_do_with_no_memory),
 	KUNIT_CASE(all_metadata_is_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
+	KUNIT_CASE(the_classes_are_shown),
+	KUNIT_CASE(what_compaction_left_behind_is_shown),
+	KUNIT_CASE(files_go_with_their_pool),
 	KUNIT_CASE_SLOW(a_long_life_leaves_no_growing_overhead),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_migration),
