@@ -5,8 +5,8 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak torture shell check model mutants bench
-.PHONY: litmus selftest clean distclean
+.PHONY: help tree series run test soak torture shell check model mutants mutate
+.PHONY: bench litmus selftest clean distclean
 
 export KSRC ZS_CACHE
 
@@ -40,6 +40,9 @@ help:
 	@echo '                       left out; herd7 comes from a private root of Debian'
 	@echo '                       sid, HERD7=command names another'
 	@echo '  make mutants         bring known bugs back, one by one: the tests must fail'
+	@echo '  make mutate SAMPLE=100'
+	@echo '                       1,260 small changes of the source by script: which of'
+	@echo '                       them does no test notice?  All: two hours'
 	@echo '  make clean           remove build/;  make distclean: the cache too'
 	@echo
 	@echo 'The first run fetches Linux 7.3 (170 MB) and builds kernels (8 minutes'
@@ -51,7 +54,7 @@ help:
 	@echo '               (default: KVM if a trial boot with it succeeds)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check model litmus mutants shell bench:
+tree series run test check model litmus mutants mutate shell bench:
 	@harness/$@.sh
 
 selftest:

@@ -2,18 +2,24 @@
 # SPDX-License-Identifier: GPL-2.0
 # make mutants: do the tests notice?  Each patch of harness/mutants/ brings one
 # bug back, into a copy of build/tree; the KUnit suites have to fail on it.
-#   mutants.sh           all of them, about 12 s each
-#   mutants.sh check     only that every patch applies, a second
+#   mutants.sh           all of them, two at a time, about 6 s each
+#   mutants.sh check     only that every patch applies, a few seconds
+#   mutants.sh refresh   makes the patches anew from where they apply, with any
+#                        fuzz, and says what to look at; needs no kernel
 #   MUTANTS='glob ...'   only these, by name
 # First of all the suites have to pass without a mutant.  A patch begins with
-# what it breaks; "Upstream" says that zsmalloc once had that very bug.
+# what it breaks; "Upstream" says that zsmalloc once had that very bug.  A line
+# "Needs: two nodes", "two zones" or "memory failure" has it tested on x86-64, in
+# QEMU, as user-mode Linux has none of these; about 2 minutes each.
+# A result is kept as long as the patch, the sources and the tests stay the same:
+# a run can be stopped and taken up again.  FRESH=1 forgets them.
 . "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
 . "$HARNESS/splat.sh"
+. "$HARNESS/qemu.sh"
+. "$HARNESS/suites.sh"
 
 MUTANT_DIR=$HARNESS/mutants
 WORK=$BUILD/mutants
-TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
-FILES=(mm/zsmalloc.c mm/zsmalloc.h)
 
 mutants() { # the names asked for
 	local globs glob path name found
@@ -30,40 +36,61 @@ mutants() { # the names asked for
 	done
 }
 
-# The files of the project, with PATCH, to DIR
-mutate() { # mutate DIR [PATCH]
-	local dir=$1 patch=${2:-} file
-	rm -rf "$WORK/new"
-	mkdir -p "$WORK/new/mm"
+# What comes before the patch proper: what it breaks, and what it needs
+header() { # header PATCH
+	sed '/^--- /,$d' "$1"
+}
+
+needs() { # needs NAME
+	header "$MUTANT_DIR/$1.patch" | sed -n 's/^Needs: //p'
+}
+
+# apply PATCH FROM TO FUZZ: the files of FROM, with PATCH, to TO
+apply() {
+	local file
+	rm -rf "$3"
+	mkdir -p "$3/mm"
 	for file in "${FILES[@]}"; do
-		cp "$WORK/source/$file" "$WORK/new/$file"
+		cp "$2/$file" "$3/$file"
 	done
-	[[ -z $patch ]] ||
-		patch -p1 -s -f --no-backup-if-mismatch -d "$WORK/new" -i "$patch" \
-			> "$WORK/patch.log" 2>&1 ||
-		return 1
-	# By a new file each, as hard links must not be written to; only what
-	# differs, for make.
+	LC_ALL=C patch -p1 -f "-F$4" --no-backup-if-mismatch -d "$3" -i "$1" \
+		> "$3.log" 2>&1
+}
+
+# The patch that makes TO of FROM, with the function of each hunk
+difference() { # difference FROM TO
+	local file
 	for file in "${FILES[@]}"; do
-		cmp -s "$WORK/new/$file" "$dir/$file" && continue
-		mv -f "$WORK/new/$file" "$dir/$file"
-		touch "$dir/$file"
+		LC_ALL=C diff -u -p --label "a/$file" --label "b/$file" \
+			"$1/$file" "$2/$file" || true
 	done
 }
 
+hunk_functions() { # hunk_functions < PATCH
+	sed -n -E 's/^@@ [^@]+ @@ ?(.*)/\1/p'
+}
+
 check() {
-	local name patch bad=0 n=0
+	local name patch bad=0 n=0 where new=$WORK/check
 	while IFS= read -r name; do
 		n=$((n + 1))
 		patch=$MUTANT_DIR/$name.patch
 		if [[ $(head -c 4 "$patch") == '--- ' ]]; then
 			echo "    $name does not say what it breaks"
-		elif ! patch --dry-run -p1 -s -f -d "$TOP" -i "$patch" \
-			> "$WORK/patch.log" 2>&1; then
-			echo "    $name does not apply:"
-			sed 's/^/        /' "$WORK/patch.log"
+		elif [[ ! $(needs "$name") =~ ^(|two nodes|two zones|memory failure)$ ]]; then
+			echo "    $name needs what there is not: $(needs "$name")"
+		elif ! apply "$patch" "$TOP" "$new" 0; then
+			echo "    $name does not apply, unless with fuzz; see mutants.sh refresh:"
+			sed 's/^/        /' "$new.log"
 		else
-			continue
+			# Patches of old do not name functions.
+			where=$(hunk_functions < "$patch")
+			if [[ -z ${where//[$'\n ']/} ]] ||
+				[[ $where == "$(difference "$TOP" "$new" | hunk_functions)" ]]; then
+				continue
+			fi
+			echo "    $name applies to another function than it was made for:"
+			printf '        %s\n' "${where//$'\n'/$'\n        '}"
 		fi
 		bad=$((bad + 1))
 	done < <(mutants)
@@ -71,165 +98,234 @@ check() {
 	((n && !bad))
 }
 
-# A kernel build takes 17 s of CPU time if nothing changed, and three links if
-# anything did.  So a mutant's objects are compiled by the commands that the first
-# build has left, and linked once, by the last command of its link.  The table of
-# symbols stays that of the first build: names in a trace may be a bit off.
-OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit.o mm/tests/zsmalloc_race_kunit.o)
+# Lists what has to be looked at: applied with fuzz, a patch may have come to
+# break something else than its first line says.
+refresh() {
+	local name patch new=$WORK/refresh fuzzy=0 failed=0 changed=0
+	while IFS= read -r name; do
+		patch=$MUTANT_DIR/$name.patch
+		if ! apply "$patch" "$TOP" "$new" 3; then
+			failed=$((failed + 1))
+			echo "=== $name does not apply, make it anew by hand: $(head -n 1 "$patch")"
+			sed 's/^/    /' "$new.log"
+			sed '1,/^+++ /d; s/^/    was  /' "$patch"
+			continue
+		fi
+		{ header "$patch"; difference "$TOP" "$new"; } > "$new.patch"
+		if grep -q ' with fuzz ' "$new.log"; then
+			fuzzy=$((fuzzy + 1))
+			echo "=== $name applied with fuzz, is this still it?  $(head -n 1 "$patch")"
+			sed '1,/^+++ /d; s/^/    was  /' "$patch"
+			sed '1,/^+++ /d; s/^/    now  /' "$new.patch"
+		elif grep -q '^Hunk ' "$new.log"; then
+			info "$name: only lines moved"
+		fi
+		cmp -s "$new.patch" "$patch" || changed=$((changed + 1))
+		cp "$new.patch" "$patch"
+	done < <(mutants)
+	info "$changed patches made anew, $fuzzy to be looked at, $failed do not apply"
+	((!failed))
+}
 
-build_first() { # build_first WORK
-	local BUILD=$1 LOGS=$1/logs SUITE_CONFIG=$1/tree/mm/tests/zsmalloc.kunitconfig
-	local object dir
-	configure_uml "$BUILD/uml"
-	# Those of the last mutant would pass for up to date.
-	for object in "${OBJECTS[@]}"; do
-		rm -f "$BUILD/uml/$object"
+# To the tree, what differs, for make; prints the lines of WORK/compile that have
+# to be run.
+put_into_tree() { # put_into_tree FROM
+	local file lines=
+	for file in "${FILES[@]}"; do
+		cmp -s "$1/$file" "$WORK/tree/$file" && continue
+		# By a new file each, as hard links must not be written to
+		cp "$1/$file" "$WORK/tree/$file.new"
+		mv -f "$WORK/tree/$file.new" "$WORK/tree/$file"
+		[[ $file == *.h ]] || lines=1
+		[[ $file != *.h ]] || touch "$WORK/all"
 	done
-	build "$BUILD/uml" um linux 'user-mode Linux' 700
-	rm -f "$BUILD/uml/vmlinux.unstripped"
-	kmake "$BUILD/uml" um V=1 linux > "$LOGS/link.log" 2>&1 < /dev/null ||
-		die "linking once more failed, see ${LOGS#"$TOP"/}/link.log"
-	{
-		echo 'set -e'
-		for object in "${OBJECTS[@]}"; do
-			dir=${object%/*}
-			sed -n "s|^savedcmd_$object := ||p" \
-				"$BUILD/uml/$dir/.${object##*/}.cmd"
-		done
-		sed -n 's/^+ \(.* -o\) vmlinux\.unstripped /\1 mutant /p' "$LOGS/link.log"
-	} > "$BUILD/compile"
-	(($(wc -l < "$BUILD/compile") == ${#OBJECTS[@]} + 2)) ||
-		die "not found: how this kernel compiles and links"
+	[[ -e $WORK/all ]] || echo "$lines"
 }
 
-compile() { # compile WORK
-	(cd "$1/uml" && bash "$1/compile") > "$1/logs/build.log" 2>&1 < /dev/null
-}
-
-STAMP='(\[ *[0-9.]+\] )?'	# before each line of a console
-
-# What the console says first that is wrong: the splat, if there is one, and the
-# test.  Its result comes after the splat, or not at all: then the test before.
-first_words() { # first_words WORK
-	awk -v stamp="^$STAMP" -v splat="$(sed -n -E '/^[0-9]+:/ { s/:.*//p; q }' "$1/splat")" '
-	{ sub(/\r$/, ""); sub(stamp, "") }
-	NR == splat { text = ": " substr($0, 1, 70) }
-	/^    (not )?ok [0-9]+ / {
-		name = $1 == "not" ? $4 : $3
-		if ($1 == "not" || text != "") {
-			print name text
-			found = 1
-			exit
-		}
-		last = name
-	}
-	END {
-		if (!found)
-			print "died or hung" (last ? " after " last : "") text
-	}' "$1/uml/test.log"
-}
-
-wrong() { # wrong WORK: a splat or a failed test so far
-	local log=$1/uml/test.log
-	: > "$1/splat"
-	[[ -s $log ]] || return 1
-	! splat_check "$log" > "$1/splat" 2>&1 ||
-		grep -a -q -E "^$STAMP +not ok " "$log"
-}
-
-kernel=		# the pid of the one that runs
-
-# suites WORK GLOB [FILTER]: what noticed, on stdout; fails if somebody did.
-# kunit.py runs everything to its end; here the first thing wrong is enough.
-suites() {
-	local log=$1/uml/test.log tmp=${TMPDIR:-/tmp} planned passed
-	local end=$((SECONDS + TIMEOUT))
-	[[ ! -w /dev/shm ]] || tmp=/dev/shm
-	# A new file: whoever had the old one open has no say in this.
-	rm -f "$log"
-	{
-		TMPDIR=$tmp "$1/uml/mutant" mem=1G seccomp=on ncpus=2 console=tty \
-			kunit_shutdown=halt kunit.enable=1 "kunit.filter_glob=$2" \
-			${3:+"kunit.filter=\"$3\""} > "$log" 2>&1 < /dev/null 9>&- &
-		kernel=$!
-		while kill -0 "$kernel"; do
-			sleep 0.5
-			if wrong "$1"; then
-				# Its name comes a little later.
-				sleep 2
-				break
-			fi
-			((SECONDS < end)) || break
-		done
-		# UML makes a session of its own, so nothing but its pid will do; and
-		# of a softer signal it makes a warning.
-		kill -KILL "$kernel" || true
-		wait "$kernel" || true
-		kernel=
-	} 2> /dev/null
-	planned=$(sed -n -E "s/^${STAMP}1\.\.([0-9]+)\r?$/\2/p" "$log")
-	passed=$(grep -a -c -E "^${STAMP}ok [0-9]+ zsmalloc" "$log" || true)
-	if wrong "$1" || [[ -z $planned || $passed != "$planned" ]]; then
-		first_words "$1"
+# Makes SLOT's kernel of the sources in FROM.  One at a time.
+build_mutant() { # build_mutant SLOT FROM
+	local lines
+	exec 8> "$WORK/lock"
+	flock 8
+	# The tests include the header: all is compiled with it, and once more after.
+	lines=$(put_into_tree "$2")
+	if ! compile "$WORK" '' "$lines"; then
+		touch "$WORK/all"
+		exec 8>&-
 		return 1
+	fi
+	cmp -s "$WORK/tree/mm/zsmalloc.h" "$WORK/source/mm/zsmalloc.h" && rm -f "$WORK/all"
+	mv -f "$WORK/uml/mutant" "$WORK/kernel.$1"
+	exec 8>&-
+}
+
+result_of() { # result_of NAME: the file of its result
+	echo "$WORK/results/$1.$({ echo "$ID"; cat "$MUTANT_DIR/$1.patch"; } |
+		sha256sum | cut -c 1-16)"
+}
+
+# say NAME SECONDS VERDICT [WHAT]: writes it down and prints it
+say() {
+	local file
+	file=$(result_of "$1")
+	printf '%s\t%s\n' "$3" "${4:-}" > "$file"
+	printf '    %-40s %4d s  %s\n' "$1" "$2" "${4:-$3}"
+}
+
+# Runs in a process of its own.
+on_uml() { # on_uml SLOT NAME
+	local began=$SECONDS new=$WORK/new.$1
+	if ! apply "$MUTANT_DIR/$2.patch" "$WORK/source" "$new" 0; then
+		say "$2" 0 ERROR 'ERROR: does not apply'
+	elif ! build_mutant "$1" "$new"; then
+		say "$2" $((SECONDS - began)) ERROR \
+			'ERROR: does not build, see build/mutants/logs/build.log'
+	# In this process, or it could not end the kernel.
+	elif noticed "$WORK/kernel.$1" "$WORK/console.$1" > "$WORK/what.$1"; then
+		say "$2" $((SECONDS - began)) SURVIVED
+	else
+		say "$2" $((SECONDS - began)) caught "$(< "$WORK/what.$1")"
 	fi
 }
 
-noticed() { # noticed WORK: by the quick tests, or by the one with a crowd
-	suites "$1" 'zsmalloc*' 'speed>slow' && suites "$1" 'zsmalloc.users_*'
+# What noticed, on stdout; fails with 1 if somebody did, with 2 if the guest did not
+# start.  To the end, as QEMU is not ours to stop.
+noticed_on_x86() {
+	local log=$WORK/console.x86 seconds=$((TIMEOUT > 400 ? TIMEOUT : 400))
+	GUEST_CPUS=2 guest "$WORK/x86-debug/vmlinux" 1024M "$seconds" "$log" '' \
+		"numa=fake=2 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit.filter=speed>slow kunit_shutdown=reboot" \
+		2> "$WORK/logs/guest.log" || true
+	grep -a -q 'Linux version' "$log" || return 2
+	passed "$log" "$log.splat" && return
+	first_words "$log" "$log.splat"
+	return 1
+}
+
+build_x86() { # build_x86 WORK
+	local BUILD=$1
+	kmake "$BUILD/x86-debug" x86_64 -j"$JOBS" vmlinux \
+		> "$BUILD/logs/x86-debug.log" 2>&1 < /dev/null
+}
+
+build_first_x86() { # build_first_x86 WORK
+	local BUILD=$1 LOGS=$1/logs
+	suite_options > "$BUILD/suite.config"
+	configure "$BUILD/x86-debug" x86_64 "$CONFIGS/x86.config" \
+		"$CONFIGS/x86-debug.config" "$BUILD/suite.config"
+	build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
+}
+
+on_x86() { # on_x86 NAME
+	local began=$SECONDS what status=0
+	if ! apply "$MUTANT_DIR/$1.patch" "$WORK/source" "$WORK/new" 0; then
+		say "$1" 0 ERROR 'ERROR: does not apply'
+	else
+		put_into_tree "$WORK/new" > /dev/null
+		if ! build_x86 "$WORK"; then
+			say "$1" $((SECONDS - began)) ERROR \
+				'ERROR: does not build, see build/mutants/logs/x86-debug.log'
+			return
+		fi
+		what=$(noticed_on_x86) || status=$?
+		case $status in
+		0) say "$1" $((SECONDS - began)) SURVIVED ;;
+		1) say "$1" $((SECONDS - began)) caught "x86: $what" ;;
+		*) say "$1" $((SECONDS - began)) ERROR 'ERROR: the guest did not start' ;;
+		esac
+	fi
+}
+
+# Without a mutant all is well, or no result is worth anything.
+test_uml() {
+	local began
+	step "Building user-mode Linux, and testing without a mutant (first time about 9 minutes)"
+	build_first "$WORK"
+	rm -f "$WORK/all"
+	compile "$WORK" || die "compiling failed, see build/mutants/logs/build.log"
+	mv "$WORK/uml/mutant" "$WORK/kernel"
+	began=$SECONDS
+	noticed "$WORK/kernel" "$WORK/console" > "$WORK/what" ||
+		die "the tests fail without any mutant: $(< "$WORK/what")"
+	# Two at a time, and others may be at work, too
+	TIMEOUT=$((60 + 4 * (SECONDS - began)))
+}
+
+test_x86() {
+	local what
+	step "Building the debug guest kernel, and testing without a mutant (first time about 9 minutes)"
+	build_first_x86 "$WORK"
+	what=$(noticed_on_x86) ||
+		die "the tests fail without any mutant, on x86: ${what:-the guest did not start, see build/mutants/logs/guest.log}"
+	grep -a -q 'Brought up 2 nodes' "$WORK/console.x86" ||
+		die "the guest has no second node"
+}
+
+todo() { # todo uml|x86: the names without a result
+	local name
+	while IFS= read -r name; do
+		[[ $1 == uml && -z $(needs "$name") || $1 == x86 && -n $(needs "$name") ]] ||
+			continue
+		[[ -f $(result_of "$name") ]] || echo "$name"
+	done < <(mutants)
 }
 
 main() {
-	local name file what start=$SECONDS began caught=0 survived=() errors=() text
-	mkdir -p "$WORK/logs"
-	if [[ ${1:-} == check ]]; then
-		check
+	local name start=$SECONDS caught=0 survived=() errors=() text verdict
+	mkdir -p "$WORK/logs" "$WORK/results"
+	if [[ ${1:-} == check || ${1:-} == refresh ]]; then
+		"$1"
 		return
 	fi
-	[[ $# == 0 ]] || die "usage: mutants.sh [check]"
-	check || die "mutants that do not apply: bring them up to date"
+	[[ $# == 0 ]] || die "usage: mutants.sh [check|refresh]"
+	check || die "mutants that do not apply: bring them up to date, see mutants.sh refresh"
 	"$HARNESS/deps.sh" tree build
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
+	[[ -z ${FRESH:-} ]] || rm -f "$WORK"/results/*
+	ID=$(suites_id)
 	# As they are now, whatever is edited meanwhile
 	rm -rf "$WORK/source"
 	mkdir -p "$WORK/source/mm"
-	for file in "${FILES[@]}"; do
-		cp "$TOP/$file" "$WORK/source/$file"
+	for name in "${FILES[@]}"; do
+		cp "$BUILD/tree/$name" "$WORK/source/$name"
 	done
-	need_space "$BUILD" 1500 "the mutants' kernel"
-	step "Making a tree for them (20 seconds)"
-	link_tree "$BUILD/tree" "$WORK/tree"
-	step "Building user-mode Linux, and testing without a mutant (first time about 9 minutes)"
-	build_first "$WORK"
-	compile "$WORK" || die "compiling failed, see build/mutants/logs/build.log"
-	trap '[[ -z $kernel ]] || kill -KILL "$kernel" 2> /dev/null' EXIT
-	began=$SECONDS
-	noticed "$WORK" > "$WORK/what" ||
-		die "the tests fail without any mutant: $(cat "$WORK/what")"
-	TIMEOUT=$((60 + 2 * (SECONDS - began)))
+	todo uml > "$WORK/todo.uml"
+	todo x86 > "$WORK/todo.x86"
+	info "$(($(mutants | wc -l) - $(cat "$WORK"/todo.* | wc -l))) results are known already"
+	trap end_kernel EXIT
+	if [[ -s $WORK/todo.uml || -s $WORK/todo.x86 ]]; then
+		need_space "$BUILD" 1500 "the mutants' kernel"
+		step "Making a tree for them (20 seconds)"
+		link_tree "$BUILD/tree" "$WORK/tree"
+	fi
+	if [[ -s $WORK/todo.uml ]]; then
+		test_uml
+		step "$(wc -l < "$WORK/todo.uml") mutants, $AT_ONCE at a time (about 6 seconds each)"
+		in_parallel "$AT_ONCE" on_uml < "$WORK/todo.uml"
+		put_into_tree "$WORK/source" > /dev/null
+	fi
+	if [[ -s $WORK/todo.x86 ]]; then
+		"$HARNESS/deps.sh" guest
+		test_x86
+		step "$(wc -l < "$WORK/todo.x86") mutants on x86-64 (about 2 minutes each)"
+		while IFS= read -r name <&7; do
+			on_x86 "$name"
+		done 7< "$WORK/todo.x86"
+		put_into_tree "$WORK/source" > /dev/null
+	fi
 
-	step "$(mutants | wc -l) mutants (about 12 seconds each)"
 	while IFS= read -r name; do
-		began=$SECONDS
-		if ! mutate "$WORK/tree" "$MUTANT_DIR/$name.patch"; then
+		verdict=$(cut -f 1 "$(result_of "$name")" 2> /dev/null || echo ERROR)
+		case $verdict in
+		caught) caught=$((caught + 1)) ;;
+		SURVIVED) survived+=("$name") ;;
+		*)
 			errors+=("$name")
-			what='ERROR: does not apply'
-		elif ! compile "$WORK"; then
-			errors+=("$name")
-			what='ERROR: does not build, see build/mutants/logs/build.log'
-		elif noticed "$WORK" > "$WORK/what"; then
-			survived+=("$name")
-			what='SURVIVED'
-		else
-			caught=$((caught + 1))
-			what=$(cat "$WORK/what")
-		fi
-		printf '    %-40s %4d s  %s\n' "$name" $((SECONDS - began)) "$what"
+			rm -f "$(result_of "$name")"
+			;;
+		esac
 	done < <(mutants)
-	mutate "$WORK/tree"
-
 	info "took $(elapsed $((SECONDS - start)))"
 	((!${#survived[@]})) || printf 'survived: %s\n' "${survived[@]}"
 	((!${#errors[@]})) || printf 'in error: %s\n' "${errors[@]}"

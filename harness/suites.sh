@@ -1,0 +1,184 @@
+# shellcheck shell=bash disable=SC2034 # used by those who source it
+# Builds a kernel for KUnit again and again with other sources of zsmalloc, and
+# runs the suites until the first thing goes wrong.  Sourced after kernel.sh and
+# splat.sh, by mutants.sh and mutate.sh.
+
+TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
+STALLED=60	# seconds without a word from the quick tests: they hang
+AT_ONCE=${AT_ONCE:-2}	# suites; each kernel has two CPUs and idles half of the time
+FILES=(mm/zsmalloc.c mm/zsmalloc.h)
+
+# A kernel build takes 17 s of CPU time if nothing changed, and three links if
+# anything did.  So a mutant's objects are compiled by the commands that the first
+# build has left, and linked once, by the last command of its link.  The table of
+# symbols stays that of the first build: names in a trace may be a bit off.
+OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit.o mm/tests/zsmalloc_race_kunit.o)
+
+build_first() { # build_first WORK
+	local BUILD=$1 LOGS=$1/logs SUITE_CONFIG=$1/tree/mm/tests/zsmalloc.kunitconfig
+	local object dir
+	configure_uml "$BUILD/uml"
+	# Those of the last mutant would pass for up to date.
+	for object in "${OBJECTS[@]}"; do
+		rm -f "$BUILD/uml/$object"
+	done
+	build "$BUILD/uml" um linux 'user-mode Linux' 700
+	rm -f "$BUILD/uml/vmlinux.unstripped"
+	kmake "$BUILD/uml" um V=1 linux > "$LOGS/link.log" 2>&1 < /dev/null ||
+		die "linking once more failed, see ${LOGS#"$TOP"/}/link.log"
+	for object in "${OBJECTS[@]}"; do
+		dir=${object%/*}
+		sed -n "s|^savedcmd_$object := ||p" \
+			"$BUILD/uml/$dir/.${object##*/}.cmd"
+	done > "$BUILD/compile"
+	sed -n 's/^+ \(.* -o\) vmlinux\.unstripped /\1 mutant /p' "$LOGS/link.log" \
+		> "$BUILD/link"
+	(($(wc -l < "$BUILD/compile") == ${#OBJECTS[@]} &&
+		$(wc -l < "$BUILD/link") == 1)) ||
+		die "not found: how this kernel compiles and links"
+}
+
+# compile WORK [FLAGS [LINES]]: makes WORK/uml/mutant of the objects in LINES of
+# WORK/compile, all if it is not said
+compile() {
+	{
+		echo 'set -e'
+		sed -n -E "${3:-}s/ -c -o / ${2:-}&/p" "$1/compile"
+		cat "$1/link"
+	} > "$1/commands"
+	(cd "$1/uml" && bash "$1/commands") > "$1/logs/build.log" 2>&1 < /dev/null
+}
+
+STAMP='(\[ *[0-9.]+\] )?'	# before each line of a console
+
+# What CONSOLE says first that is wrong: the splat, if there is one, and the
+# test.  Its result comes after the splat, or not at all: then the test before.
+first_words() { # first_words CONSOLE SPLAT
+	awk -v stamp="^$STAMP" -v splat="$(sed -n -E '/^[0-9]+:/ { s/:.*//p; q }' "$2")" '
+	{ sub(/\r$/, ""); sub(stamp, "") }
+	NR == splat { text = ": " substr($0, 1, 70) }
+	/^    (not )?ok [0-9]+ / {
+		name = $1 == "not" ? $4 : $3
+		if ($1 == "not" || text != "") {
+			print name text
+			found = 1
+			exit
+		}
+		last = name
+	}
+	END {
+		if (!found)
+			print "died or hung" (last ? " after " last : "") text
+	}' "$1"
+}
+
+wrong() { # wrong CONSOLE SPLAT: a splat or a failed test so far
+	: > "$2"
+	[[ -s $1 ]] || return 1
+	! splat_check "$1" > "$2" 2>&1 ||
+		grep -a -q -E "^$STAMP +not ok " "$1"
+}
+
+# passed CONSOLE SPLAT: nothing is wrong, and every suite came to its end
+passed() {
+	local planned passed
+	planned=$(sed -n -E "s/^${STAMP}1\.\.([0-9]+)\r?$/\2/p" "$1")
+	passed=$(grep -a -c -E "^${STAMP}ok [0-9]+ zsmalloc" "$1" || true)
+	! wrong "$1" "$2" && [[ -n $planned && $passed == "$planned" ]]
+}
+
+kernel=		# the pid of the one that runs
+end_kernel() {
+	# UML makes a session of its own, so nothing but its pid will do; and
+	# of a softer signal it makes a warning.
+	[[ -z $kernel ]] || kill -KILL "$kernel" 2> /dev/null || true
+}
+
+# run_suites KERNEL CONSOLE GLOB STALLED [ARGS...]: what noticed, on stdout; fails
+# if somebody did.  kunit.py runs everything to its end; here the first thing wrong
+# is enough.
+run_suites() {
+	local image=$1 log=$2 glob=$3 stalled=$4 tmp=${TMPDIR:-/tmp} size=0 now
+	local end=$((SECONDS + TIMEOUT)) heard=$SECONDS
+	shift 4
+	[[ ! -w /dev/shm ]] || tmp=/dev/shm
+	# A new file: whoever had the old one open has no say in this.
+	rm -f "$log"
+	{
+		TMPDIR=$tmp "$image" mem=1G seccomp=on ncpus=2 console=tty \
+			kunit_shutdown=halt kunit.enable=1 "kunit.filter_glob=$glob" \
+			"$@" > "$log" 2>&1 < /dev/null 8>&- 9>&- &
+		kernel=$!
+		while kill -0 "$kernel"; do
+			sleep 0.3
+			if wrong "$log" "$log.splat"; then
+				# Its name comes a little later.
+				for ((now = 0; now < 8; now++)); do
+					[[ $(first_words "$log" "$log.splat") == died* ]] || break
+					sleep 0.3
+				done
+				break
+			fi
+			now=$(stat -c %s "$log")
+			((now == size)) || heard=$SECONDS
+			size=$now
+			((SECONDS < end && SECONDS < heard + stalled)) || break
+		done
+		end_kernel
+		wait "$kernel" || true
+		kernel=
+	} 2> /dev/null
+	passed "$log" "$log.splat" && return
+	first_words "$log" "$log.splat"
+	return 1
+}
+
+# noticed KERNEL CONSOLE [ARGS...]: by the quick tests, or by the one with a crowd
+noticed() {
+	local image=$1 log=$2
+	shift 2
+	run_suites "$image" "$log" 'zsmalloc*' "$STALLED" \
+		'kunit.filter="speed>slow"' "$@" &&
+		run_suites "$image" "$log" 'zsmalloc.users_*' "$TIMEOUT" "$@"
+}
+
+# A hash of all that decides what the suites say, mutants apart
+suites_id() {
+	(
+		cd "$BUILD/tree" || exit
+		cat "${FILES[@]}" mm/zpdesc.h mm/tests/* include/linux/zsmalloc.h \
+			include/trace/events/zsmalloc.h "$BUILD/base.id" \
+			"$CONFIGS"/{uml-debug,x86,x86-debug}.config "$HARNESS/suites.sh"
+		"${KCC##* }" --version
+	) | sha256sum | cut -c 1-16
+}
+
+# in_parallel N COMMAND: calls COMMAND SLOT LINE for each line of stdin, N at a time
+# and each in a process of its own; slots are numbered from 0.
+in_parallel() {
+	local n=$1 command=$2 line slot pid done_pid
+	local -A slot_of=()
+	local free=()
+	for ((slot = 0; slot < n; slot++)); do
+		free+=("$slot")
+	done
+	while IFS= read -r line; do
+		if ((!${#free[@]})); then
+			wait -n -p done_pid "${!slot_of[@]}" || true
+			free+=("${slot_of[$done_pid]}")
+			unset "slot_of[$done_pid]"
+		fi
+		slot=${free[0]}
+		free=("${free[@]:1}")
+		(
+			trap end_kernel EXIT
+			trap 'exit 130' INT TERM
+			"$command" "$slot" "$line"
+		) < /dev/null &
+		pid=$!
+		slot_of[$pid]=$slot
+	done
+	for pid in "${!slot_of[@]}"; do
+		wait "$pid" || true
+	done
+}
