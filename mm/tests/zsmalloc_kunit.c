@@ -2889,6 +2889,41 @@ static void stubs_stay_within_their_budget(struct kunit *test)
 			class->geo.pages * PAGE_SIZE / 8);
 }
 
+/* Its descriptor, and the links that do not fit in there; that is counted, too. */
+static void stubs_take_no_more_than_they_need(struct kunit *test)
+{
+	const size_t sizes[] = {
+		PAGE_SIZE / 64, PAGE_SIZE / 32, PAGE_SIZE / 8, long_size(test),
+	};
+	struct zst *t = test->priv;
+	unsigned int more = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+		struct size_class *class = test_class(t, sizes[i]);
+		unsigned int pages = class->geo.pages;
+		unsigned long bytes = 0;
+		struct zspage *stub;
+
+		sparse_zspages(t, sizes[i], 12, 4);
+		KUNIT_EXPECT_GT(test, compact(t), 0);
+		list_for_each_entry(stub, &class->stubs, list) {
+			unsigned int nr = bitmap_weight(zspage_bitmap(stub),
+							class->geo.slots);
+			size_t extra = nr > pages ? (nr - pages) * sizeof(long) : 0;
+
+			KUNIT_EXPECT_EQ(test, !stub->links, !extra);
+			KUNIT_EXPECT_EQ(test, ksize(stub->links),
+					kmalloc_size_roundup(extra));
+			bytes += zspage_descriptor_size(pages, class->geo.slots) +
+				 kmalloc_size_roundup(extra);
+			more += !!extra;
+		}
+		KUNIT_EXPECT_EQ(test, class->stub_bytes, bytes);
+		free_all(t);
+	}
+	KUNIT_EXPECT_GT(test, more, 0);
+}
+
 static void the_shrinker_keeps_its_promise(struct kunit *test)
 {
 	static const u16 sizes[] = { 64, 208, 512, 1536, 2720 };
@@ -3777,6 +3812,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(an_object_that_is_readable_by_half_stays),
 	KUNIT_CASE(a_zspage_gone_bad_gets_no_more_objects),
 	KUNIT_CASE(stubs_stay_within_their_budget),
+	KUNIT_CASE(stubs_take_no_more_than_they_need),
 	KUNIT_CASE(the_shrinker_keeps_its_promise),
 	KUNIT_CASE(hosts_emptied_through_stubs_are_freed_later),
 	KUNIT_CASE(pages_of_hosts_migrate),
