@@ -77,8 +77,8 @@ compile_all() {
 	die "compiling failed, see build/mutate/logs/build.log"
 }
 
-# The functions and texts of the list of equivalents; it is an error if one of
-# them has no reason, or is no mutation any more.
+# Those listed as equivalent.  It is an error if one of them has no reason; what is
+# no mutation any more is said.
 equivalent() { # equivalent LIST: numbers and reasons
 	[[ -f $EQUIVALENT ]] || return 0
 	awk -F '\t' '
@@ -96,10 +96,13 @@ equivalent() { # equivalent LIST: numbers and reasons
 	END {
 		for (name in reason) {
 			if (!(name in seen))
-				print "no such mutation any more: " name > "/dev/stderr"
-			if (reason[name] == "")
-				print "equivalent for no reason: " name > "/dev/stderr"
+				print "warning: no such mutation any more, take it off mutants/equivalent: " name > "/dev/stderr"
+			if (reason[name] == "") {
+				print "error: equivalent for no reason: " name > "/dev/stderr"
+				bad = 1
+			}
 		}
+		exit bad
 	}' "$EQUIVALENT" "$1"
 }
 
@@ -208,11 +211,8 @@ main() {
 	compile_all
 	info "$(cat "$WORK/generated"), see build/mutate/new/unmutated"
 	info "$(wc -l < "$WORK/left_out") do not compile and are left out"
-	equivalent "$WORK/new/list" > "$WORK/equivalent" 2> "$WORK/equivalent.errors"
-	if [[ -s $WORK/equivalent.errors ]]; then
-		cat "$WORK/equivalent.errors" >&2
+	equivalent "$WORK/new/list" > "$WORK/equivalent" ||
 		die "bring harness/mutants/equivalent up to date"
-	fi
 	selected | grep -v -x -F -f <(cut -f 1 "$WORK/equivalent"; cat "$WORK/left_out"; echo none) \
 		> "$WORK/asked" || die "no mutation is left to run"
 	if [[ ${1:-} == list ]]; then
