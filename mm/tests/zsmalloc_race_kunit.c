@@ -1521,6 +1521,23 @@ static void a_vain_pin_takes_part_in_a_round(struct kunit *test)
 	}
 }
 
+/* A host that the guest has left before the pin, but others have not, is unpinned. */
+static void a_reader_lets_go_of_a_host_that_its_guest_left(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *reader = reader_of(t, "reader", o);
+	struct zspage *host = obj_host(o);
+	unsigned long was = obj_where(o);
+
+	run_to(reader, "link_read");
+	evacuate_guests_only(t, host);
+	expect_moved(test, o, was);
+	expect_read(reader);
+	KUNIT_EXPECT_EQ(test, atomic_read(&host->pins), 0);
+	expect_end(t);
+}
+
 /* Of its objects the first is copied.  After that nothing can be. */
 static bool copied;
 
@@ -1976,6 +1993,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_host_goes_that_was_evacuated_in_part),
 	KUNIT_CASE(a_vain_pin_takes_part_in_a_round),
 	KUNIT_CASE(a_guest_returns_to_its_slot_before_the_pin),
+	KUNIT_CASE(a_reader_lets_go_of_a_host_that_its_guest_left),
 	KUNIT_CASE(an_object_is_freed_as_it_moves),
 	KUNIT_CASE(an_object_is_freed_as_its_host_is_evacuated),
 	KUNIT_CASE(evacuation_and_isolation_exclude_each_other),
