@@ -429,6 +429,8 @@ static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
 
 		KUNIT_ASSERT_GE(test, index, last);
 		KUNIT_ASSERT_EQ(test, index == last, same);
+		KUNIT_ASSERT_EQ(test, index,
+				zs_size_step(test_class(t, size)->geo.size));
 		last = index;
 	}
 	/* Out of range: an answer, not a crash. */
