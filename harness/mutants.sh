@@ -293,7 +293,7 @@ main() {
 	todo uml > "$WORK/todo.uml"
 	todo x86 > "$WORK/todo.x86"
 	info "$(($(mutants | wc -l) - $(cat "$WORK"/todo.* | wc -l))) results are known already"
-	trap end_kernel EXIT
+	trap end_all EXIT
 	if [[ -s $WORK/todo.uml || -s $WORK/todo.x86 ]]; then
 		need_space "$BUILD" 1500 "the mutants' kernel"
 		step "Making a tree for them (20 seconds)"

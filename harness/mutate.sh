@@ -223,7 +223,7 @@ main() {
 	fi
 
 	step "Testing without a mutation"
-	trap end_kernel EXIT
+	trap end_all EXIT
 	began=$SECONDS
 	noticed "$WORK/mutants" "$WORK/console.none" zs_mutant=0 > "$WORK/what" ||
 		die "the tests fail without any mutation: $(cat "$WORK/what")"

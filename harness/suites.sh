@@ -94,6 +94,12 @@ end_kernel() {
 	[[ -z $kernel ]] || kill -KILL "$kernel" 2> /dev/null || true
 }
 
+workers=()	# the processes of in_parallel()
+end_all() {
+	end_kernel
+	((!${#workers[@]})) || kill "${workers[@]}" 2> /dev/null || true
+}
+
 # run_suites KERNEL CONSOLE GLOB STALLED [ARGS...]: what noticed, on stdout; fails
 # if somebody did.  kunit.py runs everything to its end; here the first thing wrong
 # is enough.
@@ -171,14 +177,17 @@ in_parallel() {
 		slot=${free[0]}
 		free=("${free[@]:1}")
 		(
+			workers=()
 			trap end_kernel EXIT
 			trap 'exit 130' INT TERM
 			"$command" "$slot" "$line"
 		) < /dev/null &
 		pid=$!
 		slot_of[$pid]=$slot
+		workers=("${!slot_of[@]}")
 	done
 	for pid in "${!slot_of[@]}"; do
 		wait "$pid" || true
 	done
+	workers=()
 }
