@@ -390,18 +390,6 @@ static void zspage_leave_round(struct zspage *zspage,
 		zspage_next_round(zspage, drained);
 }
 
-/* Only what is in the page allocator again is not stale any more. */
-static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
-			     struct zs_drained *drained)
-	__must_hold(&zspage->class->lock)
-{
-	zpdesc->next = zspage->stale;
-	zspage->stale = zpdesc;
-	zspage->nr_stale++;
-	if (!zspage_in_round(zspage))
-		zspage_next_round(zspage, drained);
-}
-
 /*
  * @pins is what a pin was added to.  In a round the pin is late.  The round may
  * have ended before the lock is taken, and the next one may have begun, for which
@@ -2063,6 +2051,18 @@ int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 	if (!zs_copy_bytes(zpdesc_page(new), 0, zpdesc_page(old), 0, PAGE_SIZE))
 		return -EHWPOISON;
 	return 0;
+}
+
+/* @zpdesc was replaced.  It waits for the pins there are, if any. */
+static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
+			     struct zs_drained *drained)
+	__must_hold(&zspage->class->lock)
+{
+	zpdesc->next = zspage->stale;
+	zspage->stale = zpdesc;
+	zspage->nr_stale++;
+	if (!zspage_in_round(zspage))
+		zspage_next_round(zspage, drained);
 }
 
 /* Make @new what @old is.  If it can't be read, @old stays what it is. */
