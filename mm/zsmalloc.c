@@ -599,6 +599,7 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		 */
 		if (pinned && smp_load_acquire(link) != where) {
 			/* The object is elsewhere: only RCU keeps this host. */
+			zs_race("unpin_vain");
 			zspage_unpin_slow(host, slot);
 			rcu_read_unlock();
 			continue;

@@ -516,6 +516,7 @@ enum zs_race_context {
 	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no stub */		\
 	ZS_POINT(link_read, RCU)		/* link read, host not pinned */		\
 	ZS_POINT(link_pinned, RCU)		/* host pinned, link not looked at again */	\
+	ZS_POINT(unpin_vain, RCU)		/* host pinned, but the object is elsewhere */	\
 	ZS_POINT(wait_thaw, SLEEPS)		/* met a frozen zspage */			\
 	ZS_POINT(read, SLEEPS)			/* pinned, before looking for the page */	\
 	ZS_POINT(read_half, SLEEPS)		/* the first of two pages copied */		\

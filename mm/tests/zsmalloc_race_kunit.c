@@ -1538,6 +1538,40 @@ static void a_reader_lets_go_of_a_host_that_its_guest_left(struct kunit *test)
 	expect_end(t);
 }
 
+/* Frees the objects whose home is @zspage, and the zspage with them. */
+static void free_natives(struct zst *t, struct zspage *zspage)
+{
+	for (unsigned int n = 1; n < t->nr; n++)
+		if (obj_zspage(&t->objs[n]) == zspage)
+			obj_free(t, &t->objs[n--]);
+	/* Were it not for a reader, a grace period would end here. */
+	msleep(50);
+}
+
+/*
+ * A host is freed while a round waits for a vain pin: the reader keeps the
+ * descriptor by RCU until it has left the round, which frees the replaced page.
+ */
+static void a_host_is_freed_in_a_round_of_a_vain_pin(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *reader = reader_of(t, "reader", o);
+	struct zspage *host = obj_host(o);
+	struct page *old;
+
+	run_to(reader, "link_read");
+	evacuate_guests_only(t, host);
+	run_to(reader, "link_pinned");
+	old = replace_page(t, host);
+	run_to(reader, "unpin_vain");
+	free_natives(t, host);
+	expect_held(t, old);
+	expect_read(reader);
+	expect_free(t, old);
+	expect_end(t);
+}
+
 /* Of its objects the first is copied.  After that nothing can be. */
 static bool copied;
 
@@ -1992,6 +2026,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_host_stays_until_its_reader_has_left_the_round),
 	KUNIT_CASE(a_host_goes_that_was_evacuated_in_part),
 	KUNIT_CASE(a_vain_pin_takes_part_in_a_round),
+	KUNIT_CASE(a_host_is_freed_in_a_round_of_a_vain_pin),
 	KUNIT_CASE(a_guest_returns_to_its_slot_before_the_pin),
 	KUNIT_CASE(a_reader_lets_go_of_a_host_that_its_guest_left),
 	KUNIT_CASE(an_object_is_freed_as_it_moves),
