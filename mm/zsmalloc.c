@@ -46,8 +46,9 @@
  *			of the zspages of one size class
  *  zspage->moves	a sequence count, written under class->lock
  *
- * There is no pool-wide lock, and none on the way to an object that is not on
- * the move.
+ * There is no pool-wide lock.  Opening and closing an object takes no lock, unless
+ * objects of its zspage are being moved or a round is under way: then it takes
+ * class->lock.
  *
  * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
  * zspage without objects goes away at once, or when its last page comes back
@@ -292,22 +293,23 @@ static void zs_pool_put(struct zs_pool *pool)
 /*
  * Pins and replaced pages
  *
- * A page that was replaced is stale.  It is freed when the pins have gone that
- * existed when it was replaced: each of them may be that of a reader of the old
- * page, and no later one can be.  Pins have no names, so later ones are told
- * apart only where it matters, in a *round*.  A round begins when a page is
+ * A page that was replaced is stale.  The pins that existed when it was replaced
+ * may be those of readers of the old page, later ones cannot: the page must be
+ * held for the former, and need not be for the latter.  Pins have no names, so
+ * later ones are told apart only where it matters, in a *round*.  A round begins when a page is
  * replaced and there are pins: these are early, and counted.  It ends when the
  * last early pin has gone, and frees the pages that were stale when it began.
- * Pages that are replaced meanwhile wait for the next round.
+ * Pages that are replaced meanwhile wait for the next round, and so for all pins
+ * that exist when that begins.
  *
  * During a round zspage->pins is negative, which sends readers to slow paths:
  * they take class->lock, and note their pins as late, by slot.  An unpin is
  * that of a late reader of the slot if there is one, else that of an early one.
- * Two readers of one object may be taken for each other so; then the pages are
- * held until both have gone.
+ * So readers of one object may be taken for each other; then the pages are held
+ * until a moment at which none of them has the object open.
  */
 
-/* What class->lock has to be dropped for: stale pages, and notes of a round */
+/* What a round leaves behind, to be freed when class->lock was dropped */
 struct zs_drained {
 	struct zpdesc *pages;
 	u8 *late;
@@ -453,7 +455,10 @@ static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
 	struct zs_drained drained = { };
 
 	spin_lock(&class->lock);
-	/* First, as the next round is not to wait for this pin. */
+	/*
+	 * First, as the next round is not to wait for this pin.  The lock orders
+	 * it: pins are looked at for freeing pages, and for freezing, under it.
+	 */
 	atomic_dec(&zspage->pins);
 	if (zspage_in_round(zspage)) {
 		if (zspage->late && zspage->late[slot])
@@ -465,7 +470,7 @@ static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
 	zs_free_drained(&drained);
 }
 
-/* A round began just before the pin went: it waits for this. */
+/* The round began after the look at pins, so it counted this pin as early. */
 static noinline void zspage_unpin_early(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
@@ -479,9 +484,13 @@ static noinline void zspage_unpin_early(struct zspage *zspage)
 }
 
 /*
- * Close the object in @slot of @zspage.  After the decrement the zspage is touched
- * only if a round waits for this pin.  Such a zspage is not frozen, and not freed
- * either, as the caller's object is in it.
+ * Close the object in @slot of @zspage.  The object keeps the zspage from being
+ * freed until the caller returns to its user.
+ *
+ * The zspage may be frozen as soon as the pin is gone.  The slow path decrements
+ * under class->lock, which freezing takes.  Otherwise the zspage is touched after
+ * the decrement only if a round waits for this pin, and a zspage in a round is not
+ * frozen.
  */
 static __always_inline void zspage_unpin(struct zspage *zspage,
 					 unsigned int slot)
@@ -790,8 +799,9 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 }
 
 /*
- * Memory for evacuating, which reclaim may wait for: no reserves, no reclaim,
- * and done without if there is none.  So class->lock may be held.
+ * Memory that can be done without, for evacuating and for noting late pins.
+ * Reclaim may wait for either, so no reserves and no reclaim.  The context may be
+ * atomic.
  */
 void *zs_alloc_spare(size_t size)
 {
@@ -1805,8 +1815,10 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
  *		pages; may be NULL if @mem_len is PAGE_SIZE, as such an object
  *		never does
  *
- * Page migration does not make this wait, and an open object does not keep its
- * page from being migrated; only the memory of the replaced page is held back.
+ * An open object does not keep its page from being migrated; only the memory of
+ * the replaced page is held back.  As long as it is, opening an object of the same
+ * zspage takes a spinlock, and may wait while a page of the class is copied;
+ * otherwise page migration does not make this wait.
  * zs_compact() makes it wait while it moves the objects of one zspage, this one
  * among them, and leaves open objects alone.  Sleeping while one is open is
  * fine.  Freeing it is not.  How much is held back is limited, though: once as
@@ -1846,7 +1858,8 @@ EXPORT_SYMBOL_GPL(zs_obj_read_begin);
  * @mem_len: as for zs_obj_read_begin()
  * @handle_mem: what zs_obj_read_begin() returned
  *
- * Context: as zs_obj_read_begin(); does not wait.
+ * Context: as zs_obj_read_begin(); takes a spinlock while a replaced page of the
+ * zspage is held back, and frees it if no other reader needs it.
  */
 void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 		     size_t mem_len, void *handle_mem)
@@ -1910,7 +1923,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
  * @pool: as for zs_obj_read_sg_begin()
  * @handle: as for zs_obj_read_sg_begin()
  *
- * Context: as zs_obj_read_sg_begin(); does not wait.
+ * Context: as zs_obj_read_sg_begin(); may take a spinlock, as zs_obj_read_end().
  */
 void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 {
@@ -2024,6 +2037,8 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	/*
 	 * A reader that sleeps with an object open holds back every page that
 	 * is replaced meanwhile.  Let that be the zspage once over, no more.
+	 * Pages that no reader needs, and which a task is about to free, do not
+	 * count.
 	 */
 	isolated = zspage->fullness != ZS_DEAD &&
 		   zspage->isolated + zspage->nr_stale < class->geo.pages;

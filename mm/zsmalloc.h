@@ -300,8 +300,8 @@ struct zs_guests {
 /**
  * struct zspage - the descriptor: all there is to know about a zspage
  * @pins: objects held open; negative: frozen, or in a round.  No lock: users pin
- *	  and unpin.  Every read-modify-write of it is fully ordered; see
- *	  zspage_trypin() and zspage_unpin().
+ *	  and unpin.  Every read-modify-write of it is fully ordered, or under
+ *	  class->lock; see zspage_trypin() and zspage_unpin().
  * @moves: odd while a page is replaced; a writer that sees it change has to
  *	   write again
  * @class: its class, and through it its pool; constant
