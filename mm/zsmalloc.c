@@ -296,11 +296,11 @@ static void zs_pool_put(struct zs_pool *pool)
  * A page that was replaced is stale.  The pins that existed when it was replaced
  * may be those of readers of the old page, later ones cannot: the page must be
  * held for the former, and need not be for the latter.  Pins have no names, so
- * later ones are told apart only where it matters, in a *round*.  A round begins when a page is
- * replaced and there are pins: these are early, and counted.  It ends when the
- * last early pin has gone, and frees the pages that were stale when it began.
- * Pages that are replaced meanwhile wait for the next round, and so for all pins
- * that exist when that begins.
+ * later ones are told apart only where it matters, in a *round*.  A round begins
+ * when a page is replaced and there are pins: these are early, and counted.  It
+ * ends when the last early pin has gone, and frees the pages that were stale when
+ * it began.  Pages that are replaced meanwhile wait for the next round, and so for
+ * all pins that exist when that begins.
  *
  * During a round zspage->pins is negative, which sends readers to slow paths:
  * they take class->lock, and note their pins as late, by slot.  An unpin is
@@ -434,8 +434,8 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
  * here until zspage_unpin() no object of it is moved, and no page that is found
  * in pages[] is freed, though it may be replaced.
  *
- * Fully ordered: the pin is visible before pages[] is read.  Pairs with
- * zspage_next_round(), which looks at the pins after pages[] was changed.  And a
+ * Fully ordered: the pin is visible before pages[] is read.  Pairs with the
+ * exchange in zspage_next_round(), which comes after pages[] was changed.  And a
  * reader that pins a zspage that was frozen sees all that was done meanwhile;
  * pairs with zspage_thaw().
  */
@@ -628,7 +628,6 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
  */
 static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 {
-	unsigned long where;
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 	unsigned long where;

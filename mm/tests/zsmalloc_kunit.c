@@ -3255,7 +3255,9 @@ static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 		struct size_class *class = zs_class(t->pool, geo->size, nid);
 
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-			if (f != ZS_EMPTY)
+			if (f == ZS_BAD)
+				want[18] += class->nr[f];
+			else if (f != ZS_EMPTY)
 				want[1 + f] += class->nr[f];
 			zspages += class->nr[f];
 		}
@@ -3288,9 +3290,10 @@ static void the_classes_are_shown(struct kunit *test)
 	geos = zs_geometries(&nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		class_numbers(t, &geos[i], want);
-		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), 18);
+		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), 19);
 		KUNIT_EXPECT_MEMEQ(test, numbers, want, 17 * sizeof(*want));
-		for (unsigned int c = 2; c < 18; c++)
+		KUNIT_EXPECT_EQ(test, numbers[18], want[18]);
+		for (unsigned int c = 2; c < 19; c++)
 			total[c] += numbers[c];
 		freeable += numbers[17];
 	}
@@ -3303,9 +3306,10 @@ static void the_classes_are_shown(struct kunit *test)
 
 	/* An empty line, and the sums; those of the last but one make no sense. */
 	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 0);
-	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 15);
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 16);
 	KUNIT_EXPECT_MEMEQ(test, numbers, &total[2], 14 * sizeof(*total));
 	KUNIT_EXPECT_EQ(test, numbers[14], freeable);
+	KUNIT_EXPECT_EQ(test, numbers[15], total[18]);
 }
 
 static void what_compaction_left_behind_is_shown(struct kunit *test)
