@@ -210,6 +210,19 @@ test_overlay() {
 	unset KSRC
 }
 
+# The block of ordering pairs in the code names every pair that is tested.
+test_ordering() {
+	sed -n '/^ \* Memory ordering:/,/^ \*\//p' mm/zsmalloc.c |
+		grep -o -E '^ \*  [a-z+, ]+' | tr ', ' '\n\n' | grep '[a-z]' |
+		sort > "$tmp/pairs"
+	# In the README only these have a text; the others are weaker versions.
+	awk '/\.litmus / { name = $1 } /^    / && name { print name; name = "" }' \
+		Documentation/litmus-tests/zsmalloc/README |
+		sed 's/\.litmus$//' | sort > "$tmp/tests"
+	yes 'there are pairs' test -s "$tmp/pairs"
+	yes 'every pair has a litmus test, and the reverse' cmp "$tmp/pairs" "$tmp/tests"
+}
+
 # The table of races names tests that exist, and all tests of races.
 test_matrix() {
 	local doc=Documentation/mm/zsmalloc.rst suites=(mm/tests/zsmalloc*_kunit.c)
@@ -387,6 +400,7 @@ test_qemu() {
 
 step "Self-test of the harness (a few seconds)"
 test_matrix
+test_ordering
 test_points
 yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 test_splats

@@ -53,9 +53,83 @@
  * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
  * zspage without objects goes away at once, or when its last page comes back
  * from the migration core, or when a worker has got hold of its page locks.  A
- * descriptor that guests were moved out of is freed after a grace period, as
- * somebody may just be resolving one.  Zspages keep their pool, and pools keep
- * the module.
+ * descriptor that guests were moved out of is freed after a grace period, as a
+ * reader may just have read the link of one.  Zspages keep their pool, and pools
+ * keep the module.
+ */
+
+/*
+ * Memory ordering: all accesses that meet without a common lock.  Each entry has
+ * the name of its litmus test in Documentation/litmus-tests/zsmalloc/, where the
+ * same test without one of the barriers shows what that is for.  An arrow leads
+ * from the stores to the loads.
+ *
+ * Pages that are replaced
+ *
+ *  pin+move		zspage_move_page(): pages[] with release, then the exchange of
+ *			pins in zspage_next_round() <-> zspage_trypin(): increment,
+ *			then pages[].  The reader has the new page, or is counted.
+ *  move+leave+pin	The same if the round begins in a later lock hold.
+ *  late+read		The same for a reader that pins during a round.
+ *  copy+read		zspage_move_page(): contents, pages[] with release ->
+ *			zspage_page(): address dependency.  The new page has its
+ *			contents.
+ *  read+free		Reads of the page, then the decrement in zspage_unpin() ->
+ *			the exchange in zspage_next_round(), then the page is freed.
+ *  leave+leave		The same through class->lock, if a reader of another page was
+ *			the last early one: zspage_leave_round().
+ *  read+put+put	The same if the core has the last reference.
+ *  unpin+round		zspage_unpin(): decrement <-> the exchange that begins a round.
+ *			The reader is not counted, or knows of the round.
+ *  late+next		zspage_next_round(): ZS_PIN_ROUND -> zspage_finish_pin().  A
+ *			pin is counted as early or noted as late, and not both.
+ *  early+freeze	The sign of pins in a round -> zspage_freeze().  The zspage
+ *			stays while a round waits for zspage_unpin_early().
+ *  put+wait		zs_free_drained(): page count, wait queue <-> zs_wait_stale():
+ *			wait queue, page count.  No wake-up is lost.
+ *
+ * Writers
+ *
+ *  write+move		zs_obj_write(): bytes, smp_mb(), moves <-> zspage_move_page():
+ *			moves, smp_mb(), the copy.  The bytes are copied, or written
+ *			again.  And pages[], moves -> moves, pages[]: the next try
+ *			writes to the new page.
+ *  write+freeze	Bytes, then the decrement in zspage_unpin() -> zspage_freeze(),
+ *			then the copy.  An object that is moved has all bytes.
+ *
+ * Objects that are moved
+ *
+ *  pin+freeze		zspage_trypin() <-> zspage_freeze(): one of the two fails.
+ *  pin+thaw		All that a failed evacuation did, zspage_thaw() with release ->
+ *			zspage_trypin(), then the second look at the link.
+ *  frozen+wait		class_evacuate() -> class_wait_thaw(), through class->lock.
+ *			A reader of a frozen zspage waits once.
+ *  stub+link		Links, zspage_make_stub() with release -> zs_pin_slow() with
+ *			acquire.  A stub has its links.
+ *  link+host		zspage_move_guests(): the link with release -> the first look
+ *			in zs_pin_forwarded(): address dependency.  The host is valid.
+ *  link+read		The copy, then the link with release -> the second look with
+ *			acquire, then the bytes.
+ *  link+move+read	The same if a page of the host was replaced after the copy.
+ *  return		The same if the object left and came back to the same slot:
+ *			not the bytes of the object that was there meanwhile.
+ *  end+link, end+stub	Links and stub do not change while the object is pinned:
+ *			zs_pinned() reads them plainly.
+ *  vain+free		The link, then call_rcu() -> zs_pin_forwarded(), under RCU.  A
+ *			host that is pinned in vain is unpinned before it is freed.
+ *  keep+free		The same if the pin is not in vain: the object keeps the host.
+ *
+ * Pages, zspages and pools
+ *
+ *  adopt+isolate	zspage_adopt(): page->zspage, then the movable mark -> the
+ *			migration core: page lock with acquire, then page->zspage.
+ *			Mark and lock are bits of one word, which this rests on.
+ *  release+isolate	zs_release_pages(): page->zspage, page lock with release ->
+ *			the core: page lock with acquire, then page->zspage.
+ *  defer+worker	zspage_defer_free(): llist_add() -> zs_free_deferred():
+ *			llist_del_all().  The worker sees the dead zspage.
+ *  pool+pool		zs_pool_put() -> the last zs_pool_put().  All uses of the pool
+ *			come before it is freed.
  */
 
 #include <kunit/static_stub.h>
@@ -900,7 +974,10 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 	zpdesc->zspage = zspage;
 	__zpdesc_set_zsmalloc(zpdesc);
 	if (zs_migration) {
-		/* Pairs with the folio_trylock() of isolate_movable_ops_page() */
+		/*
+		 * Pairs with folio_trylock() in isolate_movable_ops_page(): the
+		 * mark is a bit of the same word as the page lock.
+		 */
 		smp_mb__before_atomic();
 		__zpdesc_set_movable(zpdesc);
 	}
@@ -2562,7 +2639,7 @@ static bool class_evacuate(struct size_class *class, struct zs_search *search,
 		return false;
 	}
 
-	/* Who unpinned last may not have got to the replaced pages yet: it will. */
+	/* There are no replaced pages: without pins they would be free. */
 	memcpy(ev->pages, source->pages,
 	       class->geo.pages * sizeof(*source->pages));
 	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
