@@ -383,25 +383,28 @@ static void zs_pool_put(struct zs_pool *pool)
  * until a moment at which none of them has the object open.
  */
 
-/* What a round leaves behind, to be freed when class->lock was dropped */
+/* Pages that a round leaves behind, to be freed when class->lock was dropped */
 struct zs_drained {
 	struct zpdesc *pages;
-	u8 *late;
+	unsigned int nr;
 };
 
 static void zs_free_drained(struct zs_drained *drained)
 {
 	struct zpdesc *zpdesc = drained->pages;
+	u8 *late = NULL;
 
-	while (zpdesc) {
+	while (drained->nr) {
 		struct zpdesc *next = zpdesc->next;
 
+		if (!--drained->nr)
+			late = zpdesc->late;
 		zpdesc_put(zpdesc);
 		/* zs_wait_stale() looks at the page count. */
 		wake_up_var(zpdesc);
 		zpdesc = next;
 	}
-	kfree(drained->late);
+	kfree(late);
 }
 
 static u8 *zs_alloc_late(const struct size_class *class)
@@ -447,14 +450,14 @@ static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 	} else {
 		newer = 0;
 	}
+	drained->nr = zspage->nr_stale - newer;
 	zspage->nr_stale = newer;
 	zspage->nr_draining = newer;
 	while (newer--)
 		link = &(*link)->next;
+	/* They take the notes of the round along, see zspage_late(). */
 	drained->pages = *link;
 	*link = NULL;
-	drained->late = zspage->late;
-	zspage->late = NULL;
 }
 
 /* An early pin has gone. */
@@ -464,6 +467,14 @@ static void zspage_leave_round(struct zspage *zspage,
 {
 	if (!--zspage->early)
 		zspage_next_round(zspage, drained);
+}
+
+/* Whether the round goes on that was under way when pins were @pins */
+static bool zspage_same_round(struct zspage *zspage, int pins)
+	__must_hold(&zspage->class->lock)
+{
+	pins ^= atomic_read(&zspage->pins);
+	return !(pins & (ZS_PIN_SLOW | ZS_PIN_ROUND));
 }
 
 /*
@@ -476,30 +487,34 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 			      int pins)
 {
 	struct size_class *class = zspage->class;
-	u8 *late = NULL;
+	u8 *memory = NULL;
 
 	if (likely(pins >= 0))
 		return true;
 	if (pins & ZS_PIN_FROZEN)
 		return false;
 
-	/* A guess; memory is allocated without the lock. */
-	if (!data_race(zspage->late))
-		late = zs_alloc_late(class);
 	zs_race("pin_late");
 	spin_lock(&class->lock);
-	pins ^= atomic_read(&zspage->pins);
-	if (!(pins & (ZS_PIN_SLOW | ZS_PIN_ROUND))) {
-		if (!zspage->late)
-			swap(zspage->late, late);
+	if (zspage_same_round(zspage, pins) && !*zspage_late(zspage)) {
+		/* The first one brings the memory, which takes no lock. */
+		spin_unlock(&class->lock);
+		memory = zs_alloc_late(class);
+		spin_lock(&class->lock);
+	}
+	if (zspage_same_round(zspage, pins)) {
+		u8 **late = zspage_late(zspage);
+
+		if (!*late)
+			swap(*late, memory);
 		/* What cannot be noted is waited for, as if it was early. */
-		if (zspage->late && zspage->late[slot] < U8_MAX)
-			zspage->late[slot]++;
+		if (*late && (*late)[slot] < U8_MAX)
+			(*late)[slot]++;
 		else
 			zspage->early++;
 	}
 	spin_unlock(&class->lock);
-	kfree(late);
+	kfree(memory);
 	return true;
 }
 
@@ -535,8 +550,10 @@ static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
 	 */
 	atomic_dec(&zspage->pins);
 	if (zspage_in_round(zspage)) {
-		if (zspage->late && zspage->late[slot])
-			zspage->late[slot]--;
+		u8 *late = *zspage_late(zspage);
+
+		if (late && late[slot])
+			late[slot]--;
 		else
 			zspage_leave_round(zspage, &drained);
 	}
@@ -1107,8 +1124,7 @@ static bool zspage_check_round(struct zspage *zspage)
 
 	return round == !!zspage->nr_draining && round == !!zspage->early &&
 	       round == !!zspage->nr_stale &&
-	       zspage->nr_draining <= zspage->nr_stale &&
-	       (round || !zspage->late);
+	       zspage->nr_draining <= zspage->nr_stale;
 }
 
 static bool zspage_check(struct size_class *class, struct zspage *zspage)

@@ -305,11 +305,10 @@ struct zs_guests {
  * @moves: odd while a page is replaced; a writer that sees it change has to
  *	   write again
  * @class: its class, and through it its pool; constant
- * @stale: replaced pages that pinned readers may still use, the newest first
- * @late: pins of this round that came after its beginning, by slot; NULL: none
- *	  was noted
+ * @stale: replaced pages that pinned readers may still use, the newest first; and
+ *	   notes of the round, see zspage_late()
  * @early: pins that this round waits for: those that were there when it began,
- *	   and those that could not be noted in @late
+ *	   and late ones that could not be noted
  * @stub: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
  *	  its own, as it is written under class->lock and read without.
  * @was_host: guests were moved out of it, all or some.  Never reverts.
@@ -351,7 +350,6 @@ struct zspage {
 	seqcount_spinlock_t	moves;
 	struct size_class	*class;
 	struct zpdesc		*stale __guarded_by(&class->lock);
-	u8			*late __guarded_by(&class->lock);
 	unsigned int		early __guarded_by(&class->lock);
 	bool			stub;
 	bool			was_host;
@@ -399,6 +397,20 @@ static inline void zspage_check_magic(const struct zspage *zspage)
 {
 }
 #endif
+
+/*
+ * Notes of a round: by slot, how many pins came after its beginning; NULL if there
+ * is no such pin, or no memory.  They belong to the oldest stale page, as a round
+ * has one; it is the last of the list, so there is room for them.
+ */
+static inline u8 **zspage_late(struct zspage *zspage)
+{
+	struct zpdesc *oldest = zspage->stale;
+
+	for (unsigned int i = 1; i < zspage->nr_stale; i++)
+		oldest = oldest->next;
+	return &oldest->late;
+}
 
 static inline unsigned long *zspage_bitmap(struct zspage *zspage)
 {
