@@ -2763,8 +2763,18 @@ static unsigned long zs_shrinker_count(struct shrinker *shrinker,
 static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
-	return pool_compact(shrinker->private_data, sc->nid, sc->nr_to_scan) ?:
-	       SHRINK_STOP;
+	struct zs_pool *pool = shrinker->private_data;
+	unsigned long freed;
+
+	/*
+	 * All tasks that reclaim memory come here at the same time.  A second one
+	 * would find no more to free, and wait for the locks that the first one takes.
+	 */
+	if (node_test_and_set(sc->nid, pool->shrinking))
+		return SHRINK_STOP;
+	freed = pool_compact(pool, sc->nid, sc->nr_to_scan);
+	node_clear(sc->nid, pool->shrinking);
+	return freed ?: SHRINK_STOP;
 }
 
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool)

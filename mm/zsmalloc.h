@@ -17,6 +17,7 @@
 #include <linux/llist.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
+#include <linux/nodemask.h>
 #include <linux/ratelimit_types.h>
 #include <linux/seqlock.h>
 #include <linux/spinlock.h>
@@ -248,6 +249,7 @@ enum zs_mistake {
  * @free_work: frees the pool; its last reference may go in atomic context
  * @shrinker: packs objects together when memory is short; NULL if there was no
  *	      memory for it
+ * @shrinking: the nodes on which @shrinker packs objects just now
  * @debugfs: its debugfs directory
  * @classes: by slot size, ascending, and for each size by node
  */
@@ -263,6 +265,7 @@ struct zs_pool {
 	struct ratelimit_state	reports;
 	struct work_struct	free_work;
 	struct shrinker		*shrinker;
+	nodemask_t		shrinking;
 	struct dentry		*debugfs;
 	struct size_class	classes[];
 };

@@ -29,6 +29,7 @@
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/shrinker.h>
 #include <linux/string.h>
 
 #include "zsmalloc_kunit.h"
@@ -1929,6 +1930,34 @@ static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
 	end_pool(t);
 }
 
+/* Two tasks reclaim memory: the second one leaves the pool to the first. */
+static void reclaim_packs_a_pool_once_at_a_time(struct kunit *test)
+{
+	struct shrink_control sc = {
+		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 1000,
+	};
+	struct zst *t = test->priv;
+	struct shrinker *shrinker = t->pool->shrinker;
+	struct actor *reclaimer = actor(t, "reclaimer", reclaims);
+	unsigned long before;
+
+	sparse_zspages(t, many_size(test), 8, 4);
+	run_to(reclaimer, "evacuated");
+	before = zs_get_total_pages(t->pool);
+	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
+	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), SHRINK_STOP);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), before);
+	/* zs_compact() was asked for by name. */
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	finish(reclaimer);
+	expect_end(t);
+
+	sparse_zspages(t, many_size(test), 8, 4);
+	KUNIT_EXPECT_NE(test, shrinker->scan_objects(shrinker, &sc), SHRINK_STOP);
+	expect_end(t);
+	free_all(t);
+}
+
 /* Reclaim packs the pool as it ends: the end waits for that. */
 static void a_pool_ends_as_reclaim_packs_it(struct kunit *test)
 {
@@ -2039,6 +2068,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(a_pool_ends_as_its_last_page_moves),
 	KUNIT_CASE(a_pool_ends_as_the_worker_frees),
 	KUNIT_CASE(a_pool_ends_as_its_last_page_is_isolated),
+	KUNIT_CASE(reclaim_packs_a_pool_once_at_a_time),
 	KUNIT_CASE(a_pool_ends_as_reclaim_packs_it),
 	{ }
 };
