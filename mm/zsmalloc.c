@@ -640,11 +640,10 @@ static unsigned long *stub_link(struct zspage *home, unsigned int slot)
 /*
  * Stands in for the host of an object that was freed before: no length fits into
  * its slots, so that nothing is read or written.  It is unpinned, but never pinned:
- * its count is high enough for that.
+ * see zs_follow().
  */
 static struct size_class zs_no_class;
-static struct zspage zs_no_host = {
-	.pins = ATOMIC_INIT(ZS_PIN_COUNT),
+struct zspage zs_no_host = {
 	.class = &zs_no_class,
 };
 
@@ -661,6 +660,11 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
 {
 	if (unlikely(!where)) {
 		*slot = 0;
+		/*
+		 * Each task that unpins it has been here before.  So its count
+		 * is never lower than this less the number of tasks.
+		 */
+		atomic_set(&zs_no_host.pins, ZS_PIN_COUNT);
 		return &zs_no_host;
 	}
 	return zs_decode_handle(where, slot);

@@ -595,6 +595,7 @@ static __always_inline void zs_race(const char *point)
 
 /* For the tests. */
 extern bool zs_migration;
+extern struct zspage zs_no_host;
 unsigned int zs_nr_classes(void);
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);

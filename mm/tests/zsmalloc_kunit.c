@@ -322,6 +322,10 @@ static void moved_objects_are_not_used_after_free(struct kunit *test)
 		/* A slot that was free when the zspage was evacuated */
 		stale.handle++;
 		expect_stale(t, &stale);
+		/* However often that was done before */
+		atomic_set(&zs_no_host.pins, 0);
+		expect_stale(t, &stale);
+		KUNIT_EXPECT_EQ(test, atomic_read(&zs_no_host.pins), ZS_PIN_COUNT - 1);
 		return;
 	}
 	KUNIT_FAIL(test, "no stub with two objects\n");
