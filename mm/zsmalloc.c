@@ -1699,9 +1699,10 @@ static bool zs_handle_is_current(unsigned long handle)
  * The caller has closed the object and does not use @handle any more.  Freeing
  * twice is reported, and does nothing else, as long as the object's neighbours
  * keep its zspage and its slot has not been used again, by an allocation or by
- * zs_compact(); beyond that it is a use after free like any other, unless
- * CONFIG_DEBUG_VM is set and the machine's words have 64 bits.  The first
- * report of a pool is a warning with a trace, further ones are a line each.
+ * zs_compact(); beyond that it is a use after free like any other.  With
+ * CONFIG_DEBUG_VM and words of 64 bits the slot may have been used again, up to
+ * seven times.  The first report of a pool is a warning with a trace, further ones
+ * are a line each, at a limited rate.
  *
  * Context: any but interrupts; takes a spinlock.
  */
@@ -1924,8 +1925,9 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
  * A @mem_len of 0, or for which the object's slot is too small, is reported, and
  * zeroes are read: up to a page of them.  The object has to be closed all the same.
  * So is an object that was freed before, if CONFIG_DEBUG_VM is set or zs_compact()
- * had moved it, and as long as its neighbours keep the zspage: also if its slot is
- * used again, where words have 64 bits.
+ * had moved it, and as long as its neighbours keep the zspage.  With CONFIG_DEBUG_VM
+ * and words of 64 bits that also holds if its slot was used again, but a slot's
+ * handles repeat: each has the value of the eighth one before it.
  *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
  * local mapping, see kmap_local_page(): to be ended in reverse order, and by the

@@ -47,7 +47,7 @@
  *
  * Debug builds for 64-bit use bits that no machine's memory is large enough for: a
  * generation, that of the slot when the object was allocated.  So the handle of an
- * object that was freed is not mistaken for that of another one in the same slot.
+ * object that was freed is not that of the next seven objects in the same slot.
  * Links have none: they are followed only by those that have checked a handle.
  */
 #ifdef CONFIG_64BIT
@@ -433,7 +433,10 @@ static inline size_t zs_generations_size(unsigned int slots)
 	return slots;
 }
 
-/* Those of @zspage begin where those of the one before it at this place did not. */
+/*
+ * A new zspage is often where the last one was that was freed.  So that its handles
+ * are others, mostly.
+ */
 static inline void zspage_init_generations(struct zspage *zspage)
 {
 	static atomic_t first;
