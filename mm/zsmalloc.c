@@ -10,15 +10,14 @@
  * A handle names a descriptor and a slot.  There is no table in between, so
  * looking an object up takes its descriptor and its class's slot size, and
  * moving a page is replacing one pointer in zspage->pages[], whatever is stored
- * in the page and whoever is reading it.
+ * in the page and however many readers it has.
  *
  * The hard part is to free a page that a reader may be reading, without making
  * readers wait.  A reader pins the zspage and then looks where its pages are.
- * Migration first publishes the new page, then looks for pins.  At least one of
- * them sees the other: either the reader gets the new page, or migration finds
- * the zspage pinned.  Then it leaves the old page on zspage->stale, and a round
- * begins: it ends, and the page is freed, when all readers have unpinned that
- * were there at its beginning.
+ * Migration first publishes the new page, then looks for pins.  So the reader
+ * finds the new page, or migration finds the pin.  If there are pins, migration
+ * puts the old page on zspage->stale and begins a *round*.  The round ends when
+ * all pins that existed at its beginning are gone.  Then the old page is freed.
  *
  * Writers use the same pages, but what they write to a page that is just being
  * copied may be lost.  They look at zspage->moves before and after, and write
@@ -29,14 +28,15 @@
  * with a link for each object that tells where it went, until the last of them
  * is freed.  A zspage that took objects in knows which handles own these
  * *guests*; when it is evacuated in turn, their links are changed to where they
- * go then.  So an object is found in at most one hop, however often it moved:
- * home, named by the handle, and host, named by the home's link.
+ * go then.  So at most one link leads to an object, however often it was moved.
+ * The zspage that the handle names is the object's *home*.  The zspage that the
+ * home's link names is its *host*.
  *
- * While objects are on the move, their zspage is *frozen*: nobody can pin it,
- * and it can be frozen only if nobody has.  Who meets a frozen zspage waits for
- * class->lock and starts over; nothing stays frozen beyond the lock hold that
- * froze it, but what was evacuated for good: stubs, and zspages which no link
- * names any more.
+ * While its objects are moved, a zspage is *frozen*.  A frozen zspage cannot be
+ * pinned, and a pinned zspage cannot be frozen.  A task that finds a zspage frozen
+ * waits for class->lock, and then looks the object up again.  A zspage is thawed
+ * before the lock is dropped under which it was frozen.  But it stays frozen if it
+ * was evacuated: it is a stub then, or no link names it any more.
  *
  * Locks, outermost first:
  *
@@ -50,9 +50,10 @@
  * objects of its zspage are being moved or a round is under way: then it takes
  * class->lock.
  *
- * Lifetimes: an object's owner keeps the descriptor that its handle names.  A
- * zspage without objects goes away at once, or when its last page comes back
- * from the migration core, or when a worker has got hold of its page locks.  A
+ * Lifetimes: an object keeps the descriptor that its handle names.  A zspage
+ * that has no objects left is freed at once if no page of it is isolated and its
+ * page locks can be taken.  Otherwise a worker, which may wait for page locks,
+ * frees it; if pages are isolated, after the last isolation has ended.  A
  * descriptor that guests were moved out of is freed after a grace period, as a
  * reader may just have read the link of one.  Zspages keep their pool, and pools
  * keep the module.
@@ -369,8 +370,8 @@ static void zs_pool_put(struct zs_pool *pool)
  *
  * A page that was replaced is stale.  The pins that existed when it was replaced
  * may be those of readers of the old page, later ones cannot: the page must be
- * held for the former, and need not be for the latter.  Pins have no names, so
- * later ones are told apart only where it matters, in a *round*.  A round begins
+ * held for the former, and need not be for the latter.  A pin does not say when it
+ * was taken, so the two are told apart only in a *round*.  A round begins
  * when a page is replaced and there are pins: these are early, and counted.  It
  * ends when the last early pin has gone, and frees the pages that were stale when
  * it began.  Pages that are replaced meanwhile wait for the next round, and so for
@@ -379,8 +380,8 @@ static void zs_pool_put(struct zs_pool *pool)
  * During a round zspage->pins is negative, which sends readers to slow paths:
  * they take class->lock, and note their pins as late, by slot.  An unpin is
  * that of a late reader of the slot if there is one, else that of an early one.
- * So readers of one object may be taken for each other; then the pages are held
- * until a moment at which none of them has the object open.
+ * So two readers of one object cannot be told apart.  If one of them is early and
+ * one late, the pages may be held until no reader has this object open.
  */
 
 /* Pages that a round leaves behind, to be freed when class->lock was dropped */
@@ -531,9 +532,10 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 static bool zspage_trypin(struct zspage *zspage, unsigned int slot)
 {
 	/*
-	 * One instruction that cannot fail, where not counting vain attempts
-	 * would take a loop.  ZS_FROZEN leaves room for more of these than there
-	 * are tasks, and each comes once per freeze, then waits for the lock.
+	 * An increment cannot fail.  If failed attempts were not to be counted,
+	 * it would take a loop.  ZS_FROZEN leaves room for more failed attempts
+	 * than there are tasks: after one, a task waits until the zspage was
+	 * thawed or evacuated.
 	 */
 	return zspage_finish_pin(zspage, slot, atomic_fetch_inc(&zspage->pins));
 }
@@ -606,13 +608,13 @@ static void zspage_thaw(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	/*
-	 * After all that was done to it.  Pairs with zspage_trypin(), of which
-	 * those that failed are forgotten.
+	 * Release: all that was done to the zspage comes before.  Pairs with
+	 * zspage_trypin().  Failed attempts to pin are not counted any more.
 	 */
 	atomic_set_release(&zspage->pins, 0);
 }
 
-/* For whoever met a frozen zspage of @class: it will have changed after this. */
+/* A zspage of @class was found frozen.  Wait until it was thawed or evacuated. */
 static void class_wait_thaw(struct size_class *class)
 {
 	zs_race("wait_thaw");
@@ -625,8 +627,8 @@ static void class_wait_thaw(struct size_class *class)
  */
 
 /*
- * Where the object went whose handle names @slot of @home, a stub; NULL if
- * there never was one.
+ * The link of the object that was in @slot of @home when that became a stub; NULL
+ * if there was none.
  */
 static unsigned long *stub_link(struct zspage *home, unsigned int slot)
 {
@@ -934,7 +936,7 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
- * A zspage that nobody can see yet, of the size of @class.  It belongs to the
+ * A zspage that no list or page names yet, of the size of @class.  It belongs to the
  * node where its first page was found.
  */
 static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
@@ -1005,8 +1007,8 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 }
 
 /*
- * Part with pages that are locked.  Whoever waits for one of these locks, or
- * still holds a reference to a page, finds page->zspage cleared.
+ * Free pages that are locked.  A task that waits for one of these locks, or has a
+ * reference to one of the pages, then finds page->zspage cleared.
  */
 static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 			     unsigned int nr)
@@ -1031,8 +1033,9 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 }
 
 /*
- * Who came by the link of a guest may still be looking at the host, when the
- * guest has gone elsewhere and does not keep it any more.
+ * A reader may have read the link of a guest before the guest was moved from here.
+ * The guest does not keep this descriptor any more, and the reader is about to pin
+ * it, under RCU.  So then it is freed after a grace period.
  */
 static void zspage_free_descriptor(struct zspage *zspage)
 {
@@ -1155,7 +1158,7 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 /**
  * struct zs_search - how far a search for zspages to evacuate has got
  * @node: on class->searches
- * @next: whose turn is next, by zspage->list; or the end of its group's list
+ * @next: zspage->list of the zspage to look at next; or the end of the group's list
  * @fullness: that group.  They are searched by fullness, each from front to back.
  * @over: there is nothing more to find
  *
@@ -1276,7 +1279,7 @@ static struct zspage *class_find_zspage(struct size_class *class)
 
 /*
  * Guests come and go under class->lock.  Nodes that are to spare meanwhile are
- * on a list of the caller's, who frees what is left of it without the lock.
+ * on a list of the caller, which frees what is left of it without the lock.
  */
 static void zs_put_node(struct zs_guests **nodes, struct zs_guests *node)
 {
@@ -1473,7 +1476,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	       bytes == class->stub_bytes;
 }
 
-/* All the equations of struct zspage, for a pool that nobody uses just now. */
+/* All the equations of struct zspage, for a pool that is not in use just now. */
 bool zs_check_pool(struct zs_pool *pool)
 {
 	unsigned long pages = 0, zspages = 0;
@@ -1528,9 +1531,9 @@ static unsigned long class_malloc(struct size_class *class, struct zspage *new)
 
 	spin_lock(&class->lock);
 	/*
-	 * The core must not see the pages before the zspage is in use and on a
-	 * list: the end of an isolation would free it.  It can't, as isolating
-	 * takes the lock held here.
+	 * From here on the core tries to isolate the pages.  An isolation that
+	 * ends while the zspage has no object would free it.  So its first
+	 * object is allocated in the same hold of the lock, which isolating takes.
 	 */
 	for (unsigned int i = 0; new && i < class->geo.pages; i++)
 		zspage_adopt(new, new->pages[i]);
@@ -1666,7 +1669,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 	if (!link || !*link)
 		return NULL;
 	host = zs_decode_handle(*link, slot);
-	/* Nobody reads it but who uses the object after this: let that be seen. */
+	/* Read after this only if the object is used after free, which 0 shows. */
 	WRITE_ONCE(*link, 0);
 	zspage_remove_guest(host, handle, nodes);
 	class->forwarded--;
@@ -1743,8 +1746,9 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	spin_unlock(&class->lock);
 
 	/*
-	 * Nobody else gets at a dead zspage.  It keeps the pool, and with it
-	 * the class, so it must not go while the class is locked.
+	 * No other task finds a dead zspage.  It may be the last reference to
+	 * the pool, which the class is a part of: so it must not be freed while
+	 * the class is locked.
 	 */
 	if (dead)
 		zs_race("free_dead");
@@ -1797,8 +1801,8 @@ static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len
 }
 
 /*
- * Whether there is an object that has @handle.  Whoever has allocated it need not
- * lock anything to see its bit.
+ * Whether there is an object that has @handle.  Its bit was set before its user got
+ * the handle, so no lock is needed to see it.
  */
 static bool zs_handle_is_live(unsigned long handle)
 {
@@ -2115,8 +2119,8 @@ static void zspage_end_isolation(struct size_class *class,
 
 /*
  * @page is locked, and freeing a zspage takes the locks of all its pages: so
- * page->zspage is stable, and what it points to stays.  It is NULL once the
- * page was let go of or replaced; then the core may still come across it.
+ * page->zspage is stable, and what it points to stays.  It is NULL if the page
+ * was freed or replaced: the core may find the page until its last reference goes.
  *
  * A page that is known to be bad stays where it is, so it is not isolated.
  */
@@ -2201,7 +2205,7 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 		zpdesc_get(new);
 		zspage_adopt(zspage, new);
 		/*
-		 * The contents before the pointer, for readers, who do not
+		 * The contents before the pointer, for readers, which do not
 		 * look at moves.  Pairs with zspage_page().
 		 */
 		smp_store_release(&zspage->pages[index], new);
@@ -2414,9 +2418,9 @@ static unsigned long class_freeable(struct size_class *class)
 }
 
 /*
- * Find a zspage whose objects fit into others of the class and which nobody
- * uses just now, the emptiest first.  Returns it frozen and with its pages
- * locked; or NULL, then the search may go on in another hold of the lock.
+ * Find a zspage to evacuate, the emptiest first: no object of it is open, and
+ * other zspages of the class have room for all of them.  Returns it frozen and with
+ * its pages locked; or NULL, then the search may go on in another hold of the lock.
  *
  * Evacuating has to pay: a stub must not add more than its share to the memory
  * that the class takes.  A single object may keep a stub for long.
@@ -2461,8 +2465,9 @@ static struct zspage *class_find_source(struct size_class *class,
 }
 
 /*
- * Copy the slot as a whole, as the object's length is not known.  Page moves
- * take class->lock, too, and nobody knows of the new slot yet.
+ * Copy the slot as a whole, as the object's length is not known.  No page of the
+ * two is replaced meanwhile, as that takes class->lock; and no reader is in the new
+ * slot, as no link names it yet.
  */
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot)
@@ -2491,8 +2496,8 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 }
 
 /*
- * Move the object in @slot of @source, and which @owner names, to the fullest
- * zspage that has room.  @where is where it is then.  Nobody is told yet.
+ * Copy the object in @slot of @source, which @owner names, to the fullest zspage
+ * that has room, as a guest.  @where tells where that is.  No link is changed yet.
  */
 static int class_move_object(struct size_class *class, struct zspage *source,
 			     unsigned int slot, unsigned long owner,
@@ -2525,8 +2530,8 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 }
 
 /*
- * Guests go one by one, and their owners' links tell at once where to.  Those
- * that went need not come back if another one, or a native, cannot go.
+ * Guests are moved one by one, and the link of each is changed at once.  If another
+ * guest or a native cannot be moved, those that were moved stay where they are then.
  */
 static int zspage_move_guests(struct size_class *class, struct zspage *source,
 			      struct zs_evacuation *ev)
