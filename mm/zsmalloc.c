@@ -1809,8 +1809,10 @@ static bool zs_handle_is_live(unsigned long handle)
 	unsigned int slot;
 	struct zspage *home = zs_decode_handle(handle, &slot);
 
-	return zs_handle_is_current(handle) &&
-	       test_bit(slot, zspage_bitmap(home));
+	if (!zs_handle_is_current(handle))
+		return false;
+	/* Other bits of the word change meanwhile, under class->lock. */
+	return data_race(test_bit(slot, zspage_bitmap(home)));
 }
 
 /*
