@@ -1401,6 +1401,43 @@ static void late_readers_without_memory(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static struct kmem_cache *note_cache;
+
+static void *notes_of_cache(size_t size)
+{
+	return kmem_cache_alloc(note_cache, GFP_NOWAIT);
+}
+
+/* The memory of the notes goes with their round: its cache is empty then. */
+static void notes_of_a_round_are_freed(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct scatterlist sg[3][2];
+	struct zspage *zspage;
+	struct obj *o;
+
+	needs_migration(test);
+	o = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(o);
+	note_cache = kmem_cache_create("kunit-zs-notes", zspage->class->geo.slots,
+				       0, SLAB_NO_MERGE, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, note_cache);
+	kunit_activate_static_stub(test, zs_alloc_spare, notes_of_cache);
+	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
+	put_page(replace_page(t, zspage));
+	put_page(replace_page(t, zspage));
+	zs_obj_read_sg_begin(t->pool, o[1].handle, sg[1], o->size);
+	zs_obj_read_sg_begin(t->pool, o[2].handle, sg[2], o->size);
+	KUNIT_EXPECT_NOT_NULL(test, *zspage_late(zspage));
+	zs_obj_read_sg_end(t->pool, o[1].handle);
+	zs_obj_read_sg_end(t->pool, o[0].handle);
+	zs_obj_read_sg_end(t->pool, o[2].handle);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
+	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	kmem_cache_destroy(note_cache);
+	expect_all_intact(t);
+}
+
 /* More readers of one object than can be noted hold the page, too. */
 static void too_many_late_readers_of_one_object(struct kunit *test)
 {
@@ -3782,6 +3819,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(open_objects_do_not_hinder_migration),
 	KUNIT_CASE(readers_that_take_turns_hold_no_page_for_long),
 	KUNIT_CASE(late_readers_without_memory),
+	KUNIT_CASE(notes_of_a_round_are_freed),
 	KUNIT_CASE(too_many_late_readers_of_one_object),
 	KUNIT_CASE(the_next_try_writes_all_of_it_again),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
