@@ -52,8 +52,8 @@
  *
  * Lifetimes: an object keeps the descriptor that its handle names.  A zspage
  * that has no objects left is freed at once if no page of it is isolated and its
- * page locks can be taken.  Otherwise a worker, which may wait for page locks,
- * frees it; if pages are isolated, after the last isolation has ended.  A
+ * page locks can be taken.  Otherwise a worker frees it, which tries again until it
+ * gets them; if pages are isolated, after the last isolation has ended.  A
  * descriptor that guests were moved out of is freed after a grace period, as a
  * reader may just have read the link of one.  Zspages keep their pool, and pools
  * keep the module.
@@ -1084,39 +1084,64 @@ static bool zspage_trylock_pages(struct zspage *zspage)
  * core holds one when a zspage's last isolation ends.
  *
  * A dead zspage cannot be isolated any more, so its pages[] stand still.
+ *
+ * The worker does not sleep for page locks either, as there is one for all pools: a
+ * zspage whose pages are locked is left for later, and holds up no other.
  */
 
-static LLIST_HEAD(zs_deferred);
+/* How long it may take to find that a page is not locked any more, in jiffies */
+#define ZS_MAX_DELAY	(HZ / 10)
 
+static LLIST_HEAD(zs_deferred);
+static void zs_free_deferred(struct work_struct *work);
+static DECLARE_DELAYED_WORK(zs_deferred_work, zs_free_deferred);
+
+/* Look at each zspage once.  A work item is never run twice at the same time. */
 static void zs_free_deferred(struct work_struct *work)
 {
+	static unsigned long delay = 1;
 	struct zspage *zspage, *next;
+	bool freed = false, left = false;
 
 	llist_for_each_entry_safe(zspage, next, llist_del_all(&zs_deferred),
 				  deferred) {
 		zs_race("deferred");
-		for (unsigned int i = 0; i < zspage->class->geo.pages; i++) {
-			zpdesc_lock(zspage->pages[i]);
+		if (zspage_trylock_pages(zspage)) {
 			zs_race("deferred_lock");
+			zspage_free(zspage);
+			freed = true;
+		} else {
+			zs_race("deferred_again");
+			llist_add(&zspage->deferred, &zs_deferred);
+			left = true;
 		}
-		zspage_free(zspage);
 		cond_resched();
 	}
+	/* Up to as long again as it has been waited for */
+	delay = left && !freed ? min(2 * delay, ZS_MAX_DELAY) : 1;
+	if (left)
+		queue_delayed_work(zs_wq, &zs_deferred_work, delay);
 }
 
-static DECLARE_WORK(zs_deferred_work, zs_free_deferred);
-
+/* Whatever the worker waits for, it comes at once. */
 static void zspage_defer_free(struct zspage *zspage)
 {
-	if (llist_add(&zspage->deferred, &zs_deferred))
-		queue_work(zs_wq, &zs_deferred_work);
+	llist_add(&zspage->deferred, &zs_deferred);
+	mod_delayed_work(zs_wq, &zs_deferred_work, 0);
 }
 
-/* Wait until all that was deferred has been freed, pools included. */
-void zs_flush_deferred(void)
+/*
+ * Wait until all that was deferred has been freed, pools included, but for zspages with
+ * a page that is locked: the worker looks at each zspage once after this was called.
+ * Returns whether that is all.
+ */
+bool zs_flush_deferred(void)
 {
-	flush_work(&zs_deferred_work);
+	/* Not a run that is under way: it may have been past a page when that was unlocked. */
+	mod_delayed_work(zs_wq, &zs_deferred_work, 0);
+	flush_delayed_work(&zs_deferred_work);
 	flush_workqueue(zs_wq);
+	return llist_empty(&zs_deferred);
 }
 
 /*
@@ -3079,8 +3104,8 @@ EXPORT_SYMBOL_GPL(zs_create_pool);
  * zs_destroy_pool - destroy a pool
  * @pool: the pool, all of its objects freed; or NULL
  *
- * Pages that the migration core is about to move are no obstacle; the rest of
- * the pool goes when they do.
+ * Pages that the migration core is about to move, or has locked, are no obstacle; the
+ * rest of the pool goes when they do.
  *
  * Objects that were not freed are reported.  They stay as they are, and so do
  * their memory, the pool and the module.
@@ -3107,7 +3132,10 @@ void zs_destroy_pool(struct zs_pool *pool)
 	     pool->name, live);
 	zs_race("destroy");
 	zs_pool_put(pool);
-	/* So that the module can go when its last user has returned from here. */
+	/*
+	 * So that the module can go when its last user has returned from here, unless
+	 * a page is locked or isolated.
+	 */
 	zs_flush_deferred();
 }
 EXPORT_SYMBOL_GPL(zs_destroy_pool);
@@ -3144,7 +3172,10 @@ static void __exit zs_exit(void)
 {
 	debugfs_remove(zs_debugfs);
 	zs_unregister_mops();
-	/* zs_pool_free() may still run, for all that it freed the last pool. */
+	/*
+	 * zs_pool_free() may still run, for all that it freed the last pool.  No
+	 * zspage is left for the worker to come back to: it would keep the module.
+	 */
 	destroy_workqueue(zs_wq);
 	/* zspage_free_rcu() */
 	rcu_barrier();

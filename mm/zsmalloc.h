@@ -528,7 +528,8 @@ enum zs_race_context {
 	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */			\
 	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */		\
 	ZS_POINT(deferred, SLEEPS)		/* the worker, before the page locks */		\
-	ZS_POINT(deferred_lock, SLEEPS)		/* the worker, between two page locks */	\
+	ZS_POINT(deferred_lock, SLEEPS)		/* the worker has all page locks */		\
+	ZS_POINT(deferred_again, SLEEPS)	/* it does not get them, and leaves it */	\
 	ZS_POINT(looked_up, SLEEPS)		/* home is no stub, not pinned yet */		\
 	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, before the lock */	\
 	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no stub */		\
@@ -619,6 +620,6 @@ void *zs_alloc_spare(size_t size);
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
 bool zs_check_pool(struct zs_pool *pool);
-void zs_flush_deferred(void);
+bool zs_flush_deferred(void);
 
 #endif /* _MM_ZSMALLOC_H */

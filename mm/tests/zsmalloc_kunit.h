@@ -9,6 +9,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/test-bug.h>
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
@@ -439,11 +440,18 @@ static inline void copy_bytes(struct zspage *dest, unsigned int dest_slot,
 	}
 }
 
+/* The core may have a page locked for a moment. */
+static inline void flush_deferred(struct kunit *test)
+{
+	for (int tries = 100; !zs_flush_deferred(); msleep(20))
+		KUNIT_ASSERT_GT(test, tries--, 0);
+}
+
 static inline void destroy(struct zst *t)
 {
 	zs_destroy_pool(t->pool);
 	t->pool = NULL;
-	zs_flush_deferred();
+	flush_deferred(t->test);
 }
 
 static inline int zst_init(struct kunit *test)
@@ -454,7 +462,7 @@ static inline int zst_init(struct kunit *test)
 		return -ENOMEM;
 	test->priv = t;
 	t->test = test;
-	zs_flush_deferred();
+	flush_deferred(test);
 	t->pages_before = all_zspages();
 	t->objs = kvcalloc(MAX_OBJS, sizeof(*t->objs), GFP_KERNEL);
 	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);

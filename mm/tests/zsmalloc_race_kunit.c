@@ -1098,7 +1098,7 @@ static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
 	isolator->page = page_of(obj_zspage(o), 1);
 	run_to(isolator, "isolate");
 	obj_free(t, o);
-	/* The worker waits for the page lock that the isolator has. */
+	/* The worker does not get the page lock that the isolator has. */
 	msleep(20);
 	KUNIT_EXPECT_GT(test, zs_get_total_pages(t->pool), 0);
 	finish(isolator);
@@ -1106,7 +1106,7 @@ static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
 	expect_all_freed(t);
 }
 
-/* The worker locks pages one by one as the core tries to isolate them. */
+/* The worker locks pages as the core tries to isolate them. */
 static void the_worker_locks_pages_as_they_are_isolated(struct kunit *test)
 {
 	static const char * const points[] = { "deferred", "deferred_lock" };
@@ -1912,6 +1912,85 @@ static void a_pool_ends_as_the_worker_frees(struct kunit *test)
 	}
 }
 
+/* ... while the worker has just not got a page lock. */
+static void a_pool_ends_as_its_last_page_is_unlocked(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct actor *w = worker(t, "deferred_again");
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct page *page = page_of(obj_zspage(o), 0);
+
+	get_page(page);
+	lock_page(page);
+	obj_free(t, o);
+	expect_stop(w);
+	unlock_page(page);
+	expect_waiting(destroyer);
+	let_go(w);
+	finish(destroyer);
+	/* It is not for the next try of the worker, which is late. */
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+	put_replaced_pages(t, &page, 1);
+	end_pool(t);
+}
+
+/* One pool has a page that stays locked.  Another one is destroyed meanwhile. */
+static void a_locked_page_holds_up_no_other_pool(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct page *page = page_of(obj_zspage(o), 0);
+	unsigned long pages = zs_get_total_pages(t->pool), handle;
+	struct zs_pool *pool = t->pool;
+
+	get_page(page);
+	lock_page(page);
+	obj_free(t, o);
+
+	for (int i = 0; i < 2; i++) {
+		struct actor *destroyer = actor(t, "destroyer", destroys);
+		struct actor *w = worker(t, i ? "pool_free" : "deferred_lock");
+		struct zspage *zspage;
+		struct page *other;
+		unsigned int slot;
+
+		destroyer->t.pool = zs_create_pool("kunit-other");
+		KUNIT_ASSERT_NOT_NULL(test, destroyer->t.pool);
+		handle = zs_malloc(destroyer->t.pool, long_size(test), GFP_TEST, TEST_NODE);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		zspage = zs_decode_handle(handle, &slot);
+		other = page_of(zspage, 0);
+		get_page(other);
+		lock_page(other);
+		zs_free(destroyer->t.pool, handle);
+		unlock_page(other);
+		if (!i) {
+			/* Its zspage is freed, without any help. */
+			expect_stop(w);
+			let_go(w);
+			finish(destroyer);
+		} else {
+			/* It goes itself. */
+			let_go(destroyer);
+			expect_stop(w);
+			let_go(w);
+			finish(destroyer);
+		}
+		put_replaced_pages(t, &other, 1);
+		KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before + pages);
+		nr_cast = 0;
+	}
+
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(pool), pages);
+	unlock_page(page);
+	/* No other zspage is deferred that would wake the worker. */
+	for (int ms = 0; ms < 2000 && zs_get_total_pages(pool); ms += 20)
+		msleep(20);
+	put_replaced_pages(t, &page, 1);
+	expect_all_freed(t);
+}
+
 /* The core comes across a page whose zspage goes with the pool. */
 static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
 {
@@ -1923,10 +2002,10 @@ static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
 	isolator->page = page_of(obj_zspage(o), 0);
 	run_to(isolator, "isolate");
 	obj_free(t, o);
-	expect_waiting(destroyer);
+	finish(destroyer);
+	KUNIT_EXPECT_GT(test, all_zspages(), t->pages_before);
 	finish(isolator);
 	KUNIT_EXPECT_FALSE(test, isolator->ok);
-	finish(destroyer);
 	end_pool(t);
 }
 
@@ -2067,6 +2146,8 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(classes_are_compacted_in_parallel),
 	KUNIT_CASE(a_pool_ends_as_its_last_page_moves),
 	KUNIT_CASE(a_pool_ends_as_the_worker_frees),
+	KUNIT_CASE(a_pool_ends_as_its_last_page_is_unlocked),
+	KUNIT_CASE(a_locked_page_holds_up_no_other_pool),
 	KUNIT_CASE(a_pool_ends_as_its_last_page_is_isolated),
 	KUNIT_CASE(reclaim_packs_a_pool_once_at_a_time),
 	KUNIT_CASE(a_pool_ends_as_reclaim_packs_it),

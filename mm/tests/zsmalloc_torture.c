@@ -973,7 +973,9 @@ static void zt_check(unsigned long other_zspages)
 	unsigned long inuse, pages;
 	unsigned int nr = zs_nr_classes();
 
-	zs_flush_deferred();
+	/* The kernel may have a page locked for a moment. */
+	for (int tries = 100; !zs_flush_deferred() && tries; tries--)
+		msleep(20);
 	memset(zt_inuse, 0, nr * sizeof(*zt_inuse));
 	for (unsigned int i = 0; i < objects; i++) {
 		struct zt_object *o = &zt_slots[i].obj;
