@@ -129,6 +129,8 @@
  *			the core: page lock with acquire, then page->zspage.
  *  defer+worker	zspage_defer_free(): llist_add() -> zs_free_deferred():
  *			llist_del_all().  The worker sees the dead zspage.
+ *  classes+malloc	zs_add_node(): classes, nodes[] with release -> zs_node_classes():
+ *			address dependency.  A node's classes are initialised.
  *  pool+pool		zs_pool_put() -> the last zs_pool_put().  All uses of the pool
  *			come before it is freed.
  */
@@ -246,22 +248,81 @@ static void __init zs_init_geometries(void)
 		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
 }
 
+/* Which of the geometries a size goes to */
+static unsigned int zs_geo_index(unsigned int size)
+{
+	return zs_geo_of_step[zs_size_step(size)];
+}
+
+/* The most that a pool can have */
 unsigned int zs_nr_classes(void)
 {
 	return zs_nr_geos * nr_node_ids;
 }
 
-struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
+/* Each class of a pool has another one, below zs_nr_classes(). */
+unsigned int zs_class_number(const struct size_class *class)
 {
-	unsigned int geo = zs_geo_of_step[zs_size_step(size)];
-
-	return &pool->classes[geo * nr_node_ids + nid];
+	return class->nid * zs_nr_geos + zs_geo_index(class->geo.size);
 }
 
-/* The class of the same size on node @nid */
-static struct size_class *class_on_node(struct size_class *class, int nid)
+/*
+ * The classes of node @nid, or NULL.  They are initialised, by an address dependency.
+ * Pairs with zs_add_node().
+ */
+static struct size_class *zs_node_classes(struct zs_pool *pool, int nid)
 {
-	return class - class->nid + nid;
+	return READ_ONCE(pool->nodes[nid]);
+}
+
+/* NULL if @nid has no classes yet */
+struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
+{
+	struct size_class *classes = zs_node_classes(pool, nid);
+
+	return classes ? &classes[zs_geo_index(size)] : NULL;
+}
+
+bool zs_node_has_memory(int nid)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_node_has_memory, nid);
+
+	return node_state(nid, N_MEMORY);
+}
+
+/*
+ * Whether reclaim for node @nid packs the classes of @class_nid.  It is never asked to
+ * for a node that has no memory.  But such a node may have classes, from when it had
+ * memory: the first node that has memory packs these, too.
+ */
+bool zs_node_serves(int nid, int class_nid)
+{
+	return nid == (zs_node_has_memory(class_nid) ? class_nid : first_memory_node);
+}
+
+/* See for_each_class(). */
+struct size_class *zs_next_class(struct zs_walk *walk)
+{
+	struct size_class *class = walk->class;
+	int node = 0;
+
+	if (class) {
+		node = class->nid;
+		if (++class < zs_node_classes(walk->pool, node) + zs_nr_geos)
+			goto found;
+		node++;
+	}
+	for (; node < nr_node_ids; node++) {
+		class = zs_node_classes(walk->pool, node);
+		if (class && (walk->nid == NUMA_NO_NODE ||
+			      zs_node_serves(walk->nid, node)))
+			goto found;
+	}
+	return NULL;
+
+found:
+	walk->class = class;
+	return class;
 }
 
 /*
@@ -354,6 +415,8 @@ static void zs_pool_free(struct work_struct *work)
 	struct zs_pool *pool = container_of(work, struct zs_pool, free_work);
 
 	zs_race("pool_free");
+	for (int nid = 0; nid < nr_node_ids; nid++)
+		kvfree(pool->nodes[nid]);
 	kvfree(pool);
 	/* zs_exit() waits for this work before the code below it goes. */
 	module_put(THIS_MODULE);
@@ -862,6 +925,23 @@ struct zs_pool *zs_alloc_pool(size_t size)
 	return kvzalloc(size, GFP_KERNEL);
 }
 
+/*
+ * Memory for the classes of node @nid.  @gfp is that of a zspage: what it says of zones
+ * and nodes is said of pages.
+ */
+struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
+{
+	size_t size = zs_nr_geos * sizeof(struct size_class);
+
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_classes, nid, gfp);
+
+	gfp = (gfp & GFP_KERNEL) | __GFP_NOWARN;
+	/* vmalloc() may be called with spinlocks held, but not with softirqs off. */
+	if (in_interrupt())
+		return kzalloc_node(size, gfp, nid);
+	return kvzalloc_node(size, gfp, nid);
+}
+
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_descriptor, class, gfp, nid);
@@ -906,6 +986,36 @@ void *zs_alloc_spare(size_t size)
 	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
 }
 
+/*
+ * Node @nid gets classes, which takes memory: returns NULL if there is none.  Tasks
+ * that come here at once get those of one of them.
+ */
+static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
+{
+	struct size_class *classes = zs_alloc_classes(nid, gfp), *others;
+
+	if (!classes)
+		return NULL;
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		struct size_class *class = &classes[i];
+
+		class->geo = zs_geos[i];
+		class->nid = nid;
+		class->pool = pool;
+		class->cache = *zs_cache(&class->geo);
+		spin_lock_init(&class->lock);
+		for (int f = 0; f < ZS_NR_FULLNESS; f++)
+			INIT_LIST_HEAD(&class->zspages[f]);
+		INIT_LIST_HEAD(&class->stubs);
+	}
+	/* Initialised, and then to be found.  Pairs with zs_node_classes(). */
+	others = cmpxchg_release(&pool->nodes[nid], NULL, classes);
+	if (!others)
+		return classes;
+	kvfree_atomic(classes);
+	return others;
+}
+
 /* Add @sign for each of the pages to its zone; mostly they are of one zone. */
 static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 {
@@ -936,8 +1046,21 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
+ * The class of the same size on node @nid; it is @class if the node has no classes, and
+ * no memory can be had for them.
+ */
+static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t gfp)
+{
+	struct size_class *classes = zs_node_classes(class->pool, nid);
+
+	if (unlikely(!classes))
+		classes = zs_add_node(class->pool, nid, gfp);
+	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
+}
+
+/*
  * A zspage that no list or page names yet, of the size of @class.  It belongs to the
- * node where its first page was found.
+ * node where its first page was found, see class_on_node().
  */
 static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 {
@@ -969,7 +1092,8 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 			goto fail;
 	}
 
-	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])));
+	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])),
+			      gfp);
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
 	zspage->class = class;
 	zspage_init_generations(zspage);
@@ -1505,11 +1629,10 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 bool zs_check_pool(struct zs_pool *pool)
 {
 	unsigned long pages = 0, zspages = 0;
+	struct size_class *class;
 	bool ok = true;
 
-	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
-		struct size_class *class = &pool->classes[i];
-
+	for_each_class(class, pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
 		ok &= class_check(class, &zspages, &pages);
 		spin_unlock(&class->lock);
@@ -1573,8 +1696,65 @@ static unsigned long class_malloc(struct size_class *class, struct zspage *new)
 }
 
 /*
- * The node of @class has no free slot.  If it has no memory at hand either, then
- * a slot of another node is better than reclaim.
+ * The nodes that have memory, from the nearest to @nid to the farthest: as the page
+ * allocator takes them.  With __GFP_THISNODE there is @nid only.  Each of their zones
+ * has an entry, and those of a node stand together.  The end is an entry without zone.
+ */
+static struct zoneref *zs_near_nodes(int nid, gfp_t gfp)
+{
+	return node_zonelist(nid, gfp)->_zonerefs;
+}
+
+/* The node of an entry.  It is read once, as it changes when memory comes or goes. */
+static bool zs_node_of(struct zoneref *z, int *nid)
+{
+	struct zone *zone = READ_ONCE(z->zone);
+
+	if (zone)
+		*nid = zone_to_nid(zone);
+	return zone;
+}
+
+/*
+ * Node @nid has no classes.  It gets them if it has memory; but if there is none for
+ * them just now, those of the nearest node that has some do as well.
+ */
+static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid,
+						   gfp_t gfp)
+{
+	struct zoneref *z = zs_near_nodes(nid, GFP_KERNEL);
+	struct size_class *classes = NULL;
+
+	if (zs_node_has_memory(nid))
+		classes = zs_add_node(pool, nid, gfp);
+	for (; !classes && zs_node_of(z, &nid); z++)
+		classes = zs_node_classes(pool, nid);
+	/* All that have classes have lost their memory. */
+	for (nid = 0; !classes; nid++)
+		classes = zs_node_classes(pool, nid);
+	return classes;
+}
+
+/* A free slot in a class of the same size as @class, on another node near @nid; or 0 */
+static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp, int nid)
+{
+	struct size_class *other, *last = class;
+	struct zoneref *z = zs_near_nodes(nid, gfp);
+	unsigned long handle = 0;
+
+	for (; !handle && zs_node_of(z, &nid); z++) {
+		other = zs_class(class->pool, class->geo.size, nid);
+		if (!other || other == class || other == last)
+			continue;
+		handle = class_malloc(other, NULL);
+		last = other;
+	}
+	return handle;
+}
+
+/*
+ * @class, which is that of node @nid, has no free slot.  If the node has no memory at
+ * hand either, then a slot of another node is better than reclaim.
  */
 static noinline unsigned long class_malloc_slow(struct size_class *class,
 						gfp_t gfp, int nid)
@@ -1585,12 +1765,10 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 
 	if (nr_node_ids > 1 && nid != NUMA_NO_NODE)
 		new = zspage_alloc(class, at_hand, nid);
-	for (int other = 0; !new && other < nr_node_ids; other++) {
-		unsigned long handle;
+	if (nr_node_ids > 1 && !new) {
+		int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
+		unsigned long handle = class_malloc_elsewhere(class, gfp, near);
 
-		if (other == class->nid)
-			continue;
-		handle = class_malloc(class_on_node(class, other), NULL);
 		if (handle)
 			return handle;
 	}
@@ -1623,9 +1801,16 @@ static bool zs_hint_is_valid(int nid)
  * @nid: the node that the object should be on, or NUMA_NO_NODE
  *
  * A free slot on @nid is used first, then memory that is free there; then a slot
- * on any other node, and only then is memory reclaimed.  NUMA_NO_NODE stands for
- * the CPU's node, but any free slot goes before new memory; so does a @nid that is
- * offline, as a user may have read it before the node went.
+ * on another node that has memory, the nearest first, and only then is memory
+ * reclaimed.  NUMA_NO_NODE stands for the CPU's node, but any free slot goes before new
+ * memory; so does a @nid that is offline, as a user may have read it before the node
+ * went.
+ *
+ * With __GFP_THISNODE in @gfp slots of other nodes are not used either; unless there is
+ * no memory for the pool's lists of @nid, some 50 KB, when it is asked for the first
+ * time: then objects of @nid share those of another node until there is.  The rest of
+ * @gfp, and the cpuset of the task, hold for new memory only: a free slot may be on a
+ * node on which the task may not allocate.
  *
  * The object's contents are undefined until zs_obj_write().
  *
@@ -1638,8 +1823,8 @@ static bool zs_hint_is_valid(int nid)
 unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 			const int nid)
 {
+	struct size_class *classes, *class;
 	int hint = nid, node = nid;
-	struct size_class *class;
 	unsigned long handle;
 
 	if (unlikely(!zs_node_is_online(nid))) {
@@ -1653,7 +1838,11 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 	if (unlikely(size > PAGE_SIZE))
 		return (unsigned long)-ENOSPC;
 
-	class = zs_class(pool, size, node);
+	classes = zs_node_classes(pool, node);
+	/* If there can be one node only, it has classes. */
+	if (MAX_NUMNODES > 1 && unlikely(!classes))
+		classes = zs_classes_slow(pool, node, gfp);
+	class = &classes[zs_geo_index(size)];
 	handle = class_malloc(class, NULL);
 	if (unlikely(!handle))
 		handle = class_malloc_slow(class, gfp, hint);
@@ -2741,15 +2930,21 @@ static unsigned long class_compact(struct size_class *class, unsigned long nr)
 	return freed;
 }
 
-/* Frees at least @nr pages of node @nid, if that many can be freed. */
+/*
+ * Frees at least @nr pages of the classes that node @nid serves, if that many can be
+ * freed; NUMA_NO_NODE: of all classes.
+ */
 static unsigned long pool_compact(struct zs_pool *pool, int nid,
 				  unsigned long nr)
 {
+	struct size_class *class;
 	unsigned long freed = 0;
 
-	for (unsigned int i = nid; i < zs_nr_classes() && freed < nr;
-	     i += nr_node_ids)
-		freed += class_compact(&pool->classes[i], nr - freed);
+	for_each_class(class, pool, nid) {
+		if (freed >= nr)
+			break;
+		freed += class_compact(class, nr - freed);
+	}
 	atomic_long_add(freed, &pool->stats.pages_compacted);
 	return freed;
 }
@@ -2769,11 +2964,7 @@ static unsigned long pool_compact(struct zs_pool *pool, int nid,
  */
 unsigned long zs_compact(struct zs_pool *pool)
 {
-	unsigned long freed = 0;
-
-	for (int nid = 0; nid < nr_node_ids; nid++)
-		freed += pool_compact(pool, nid, ULONG_MAX);
-	return freed;
+	return pool_compact(pool, NUMA_NO_NODE, ULONG_MAX);
 }
 EXPORT_SYMBOL_GPL(zs_compact);
 
@@ -2781,10 +2972,9 @@ EXPORT_SYMBOL_GPL(zs_compact);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid)
 {
 	unsigned long freeable = 0;
+	struct size_class *class;
 
-	for (unsigned int i = nid; i < zs_nr_classes(); i += nr_node_ids) {
-		struct size_class *class = &pool->classes[i];
-
+	for_each_class(class, pool, nid) {
 		spin_lock(&class->lock);
 		freeable += class_freeable(class);
 		spin_unlock(&class->lock);
@@ -2881,7 +3071,7 @@ EXPORT_SYMBOL_GPL(zs_huge_class_size);
 unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size)
 {
 	size = min_t(unsigned int, size, PAGE_SIZE);
-	return zs_size_step(zs_class(pool, size, 0)->geo.size);
+	return zs_size_step(zs_geos[zs_geo_index(size)].size);
 }
 EXPORT_SYMBOL_GPL(zs_lookup_class_index);
 
@@ -2937,6 +3127,8 @@ static int classes_show(struct seq_file *m, void *unused)
 		for (int nid = 0; nid < nr_node_ids; nid++) {
 			struct size_class *class = zs_class(pool, geo->size, nid);
 
+			if (!class)
+				continue;
 			spin_lock(&class->lock);
 			for (int f = 0; f < ZS_NR_FULLNESS; f++)
 				t.nr[f] += class->nr[f];
@@ -2986,6 +3178,8 @@ static int compaction_show(struct seq_file *m, void *unused)
 		for (int nid = 0; nid < nr_node_ids; nid++) {
 			struct size_class *class = zs_class(pool, size, nid);
 
+			if (!class)
+				continue;
 			spin_lock(&class->lock);
 			nr_stubs += class->nr_stubs;
 			stub_bytes += class->stub_bytes;
@@ -3059,12 +3253,15 @@ static void __init zs_create_debugfs(void)
  *
  * If there is no memory for the pool's shrinker, the pool goes without.
  *
+ * A pool takes memory for each node that its objects are to be on: here for one node,
+ * and for another one when zs_malloc() comes to it.
+ *
  * Context: process context, may sleep.
  * Return: the pool, or NULL if there is no memory for it or no @name.
  */
 struct zs_pool *zs_create_pool(const char *name)
 {
-	size_t size = struct_size_t(struct zs_pool, classes, zs_nr_classes());
+	size_t size = struct_size_t(struct zs_pool, nodes, nr_node_ids);
 	struct zs_pool *pool;
 	size_t name_size;
 
@@ -3081,17 +3278,9 @@ struct zs_pool *zs_create_pool(const char *name)
 	INIT_WORK(&pool->free_work, zs_pool_free);
 	ratelimit_state_init(&pool->reports, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
-	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
-		struct size_class *class = &pool->classes[i];
-
-		class->geo = zs_geos[i / nr_node_ids];
-		class->nid = i % nr_node_ids;
-		class->pool = pool;
-		class->cache = *zs_cache(&class->geo);
-		spin_lock_init(&class->lock);
-		for (int f = 0; f < ZS_NR_FULLNESS; f++)
-			INIT_LIST_HEAD(&class->zspages[f]);
-		INIT_LIST_HEAD(&class->stubs);
+	if (!zs_add_node(pool, first_memory_node, GFP_KERNEL)) {
+		kvfree(pool);
+		return NULL;
 	}
 	zs_pool_add_shrinker(pool);
 	__module_get(THIS_MODULE);
@@ -3114,6 +3303,7 @@ EXPORT_SYMBOL_GPL(zs_create_pool);
  */
 void zs_destroy_pool(struct zs_pool *pool)
 {
+	struct size_class *class;
 	unsigned long live = 0;
 
 	if (!pool)
@@ -3121,9 +3311,7 @@ void zs_destroy_pool(struct zs_pool *pool)
 
 	debugfs_remove(pool->debugfs);
 	shrinker_free(pool->shrinker);
-	for (unsigned int i = 0; i < zs_nr_classes(); i++) {
-		struct size_class *class = &pool->classes[i];
-
+	for_each_class(class, pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
 		live += class->inuse;
 		spin_unlock(&class->lock);

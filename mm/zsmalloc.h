@@ -182,7 +182,8 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 /**
  * struct size_class - all zspages of one slot size on one node, in a pool
  * @geo: their geometry; constant
- * @nid: the node that their first pages were allocated on; constant
+ * @nid: the node that their first pages were allocated on, but those for which there
+ *	 was no memory for classes of their node; constant
  * @pool: the pool; constant
  * @cache: where their descriptors come from; constant
  * @lock: guards slots, fullness and isolation of every zspage of the class,
@@ -251,7 +252,10 @@ enum zs_mistake {
  *	      memory for it
  * @shrinking: the nodes on which @shrinker packs objects just now
  * @debugfs: its debugfs directory
- * @classes: by slot size, ascending, and for each size by node
+ * @nodes: the classes of each node, by slot size, ascending; NULL as long as no
+ *	   zspage was to be on the node.  There is one node at least that has
+ *	   classes.  Set once, by zs_add_node(), read without a lock, and freed with
+ *	   the pool.
  */
 struct zs_pool {
 	const char		*name;
@@ -267,7 +271,7 @@ struct zs_pool {
 	struct shrinker		*shrinker;
 	nodemask_t		shrinking;
 	struct dentry		*debugfs;
-	struct size_class	classes[];
+	struct size_class	*nodes[];
 };
 
 /*
@@ -597,11 +601,31 @@ static __always_inline void zs_race(const char *point)
 	zs_race_call(point);
 }
 
+/* The classes of a pool, one after the other */
+struct zs_walk {
+	struct zs_pool		*pool;
+	int			nid;
+	struct size_class	*class;
+};
+
+struct size_class *zs_next_class(struct zs_walk *walk);
+
+/*
+ * For each class of @pool that node @nid serves, or for all with NUMA_NO_NODE: node by
+ * node, from the smallest slot to the largest.  See zs_node_serves().
+ */
+#define for_each_class(class, pool, nid)				\
+	for (struct zs_walk __walk = { pool, nid };			\
+	     (class = zs_next_class(&__walk));)
+
 /* For the tests. */
 extern bool zs_migration;
 extern struct zspage zs_no_host;
 unsigned int zs_nr_classes(void);
+unsigned int zs_class_number(const struct size_class *class);
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid);
+bool zs_node_has_memory(int nid);
+bool zs_node_serves(int nid, int class_nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid);
 void zs_discard_descriptor(struct size_class *class, struct zspage *zspage);
@@ -616,6 +640,7 @@ unsigned long zs_stale_timeout(void);
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
+struct size_class *zs_alloc_classes(int nid, gfp_t gfp);
 void *zs_alloc_spare(size_t size);
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);

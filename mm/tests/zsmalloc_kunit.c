@@ -660,7 +660,7 @@ static void classes_ascend_and_cover_every_size(struct kunit *test)
 		KUNIT_ASSERT_GE(test, class->geo.size, size);
 		/* The smallest that is large enough */
 		if (class->geo.size != geo[0].size)
-			KUNIT_ASSERT_LT(test, (class - nr_node_ids)->geo.size, size);
+			KUNIT_ASSERT_LT(test, (class - 1)->geo.size, size);
 	}
 }
 
@@ -869,11 +869,19 @@ static void expect_enomem(struct zst *t, size_t size)
 	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
 }
 
+static struct size_class *no_classes(int nid, gfp_t gfp)
+{
+	return NULL;
+}
+
 static void no_memory_for_a_pool_is_reported(struct kunit *test)
 {
 	kunit_activate_static_stub(test, zs_alloc_pool, no_pool);
 	KUNIT_EXPECT_NULL(test, zs_create_pool("none"));
 	kunit_deactivate_static_stub(test, zs_alloc_pool);
+	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	KUNIT_EXPECT_NULL(test, zs_create_pool("none"));
+	kunit_deactivate_static_stub(test, zs_alloc_classes);
 	KUNIT_EXPECT_NULL(test, zs_create_pool(NULL));
 	zs_destroy_pool(NULL);
 }
@@ -1058,6 +1066,112 @@ static void free_slots_on_the_node_go_first(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static unsigned int nr_classes(struct zs_pool *pool, int nid)
+{
+	struct size_class *class;
+	unsigned int nr = 0;
+
+	for_each_class(class, pool, nid)
+		nr++;
+	return nr;
+}
+
+static size_t size_of_pool;
+
+static struct zs_pool *measured_pool(size_t size)
+{
+	size_of_pool = size;
+	return kvzalloc(size, GFP_KERNEL);
+}
+
+/* A machine can have a thousand nodes, most of which it does not. */
+static void a_pool_takes_no_memory_for_nodes_that_are_not_used(struct kunit *test)
+{
+	static const char name[] = "kunit-nodes";
+	struct zs_pool *pool;
+	unsigned int geos;
+	int node;
+
+	kunit_activate_static_stub(test, zs_alloc_pool, measured_pool);
+	pool = zs_create_pool(name);
+	kunit_deactivate_static_stub(test, zs_alloc_pool);
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	KUNIT_EXPECT_EQ(test, size_of_pool, sizeof(*pool) + sizeof(name) +
+			nr_node_ids * sizeof(struct size_class *));
+	zs_geometries(&geos);
+	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE), geos);
+	KUNIT_EXPECT_EQ(test, nr_classes(pool, TEST_NODE), geos);
+
+	/* One after the other */
+	for_each_node_state(node, N_MEMORY) {
+		unsigned long handle;
+
+		if (node != TEST_NODE) {
+			KUNIT_EXPECT_NULL(test, zs_class(pool, 100, node));
+			KUNIT_EXPECT_EQ(test, nr_classes(pool, node), 0);
+		}
+		handle = zs_malloc(pool, 100, GFP_TEST, node);
+		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+		zs_free(pool, handle);
+		KUNIT_EXPECT_NOT_NULL(test, zs_class(pool, 100, node));
+		KUNIT_EXPECT_EQ(test, nr_classes(pool, node), geos);
+	}
+	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE),
+			num_node_state(N_MEMORY) * geos);
+	KUNIT_EXPECT_TRUE(test, zs_check_pool(pool));
+	zs_destroy_pool(pool);
+}
+
+/* As zswap allocates, and with a lock held */
+static void the_first_object_of_a_node_may_be_allocated_in_atomic_context(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	DEFINE_SPINLOCK(lock);
+	unsigned long handle;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	spin_lock_bh(&lock);
+	handle = zs_malloc(t->pool, 100, GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MOVABLE,
+			   nid[1]);
+	spin_unlock_bh(&lock);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_EXPECT_NOT_NULL(test, zs_class(t->pool, 100, nid[1]));
+	zs_free(t->pool, handle);
+}
+
+/* Objects get memory of their node, but share the lists of another node. */
+static void a_node_can_do_without_classes(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	unsigned int pages = test_class(t, size)->geo.pages;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	for (unsigned int i = 0; i < 2 * slots; i++) {
+		KUNIT_EXPECT_EQ(test, nid[1],
+				obj_node(obj_alloc_node(t, size, nid[1])));
+		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+				(i / slots + 1) * pages);
+	}
+	KUNIT_EXPECT_NULL(test, zs_class(t->pool, size, nid[1]));
+	KUNIT_EXPECT_EQ(test, zs_class(t->pool, size, nid[0])->inuse, 2 * slots);
+	thin_out(t, 0, 2);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[1]), 0);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_classes);
+
+	/* The next one has classes, whatever the others have. */
+	obj_alloc_node(t, size, nid[1]);
+	KUNIT_ASSERT_NOT_NULL(test, zs_class(t->pool, size, nid[1]));
+	KUNIT_EXPECT_EQ(test, zs_class(t->pool, size, nid[1])->inuse, 1);
+	expect_all_intact(t);
+	expect_model(t);
+}
+
 /*
  * The node stays what it is but for its mark, which is taken away for a moment:
  * of a node that is offline there is no more to be seen by who asks for it.
@@ -1115,6 +1229,14 @@ static struct zpdesc *none_on_empty_node(gfp_t gfp, int nid)
 	return page_zpdesc(alloc_pages_node(next_memory_node(nid), gfp, 0));
 }
 
+/* There is memory on the first node. */
+static struct zpdesc *first_nodes_page(gfp_t gfp, int nid)
+{
+	if (nid == empty_node && (gfp & __GFP_THISNODE))
+		return NULL;
+	return page_zpdesc(alloc_pages_node(first_memory_node, gfp, 0));
+}
+
 static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
 {
 	size_t size = long_size(test);
@@ -1143,6 +1265,122 @@ static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
 	}
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	expect_all_intact(t);
+}
+
+/* Of all nodes with a free slot the nearest is taken, not the one with the lowest number. */
+static void the_nearest_slot_is_taken(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	unsigned int pages = 0, nodes = num_node_state(N_MEMORY);
+	struct zoneref *z;
+	int node, last;
+
+	if (nodes < 3)
+		kunit_skip(test, "no three nodes");
+	/* From the last but one, the order is another than from the first. */
+	empty_node = NUMA_NO_NODE;
+	for_each_node_state(node, N_MEMORY)
+		if (next_memory_node(node) < MAX_NUMNODES)
+			empty_node = node;
+	for_each_node_state(node, N_MEMORY)
+		if (node != empty_node)
+			obj_alloc_node(t, size, node);
+	pages = zs_get_total_pages(t->pool);
+
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
+	last = empty_node;
+	for (z = node_zonelist(empty_node, GFP_TEST)->_zonerefs; zonelist_zone(z); z++) {
+		if (zonelist_node_idx(z) == last)
+			continue;
+		last = zonelist_node_idx(z);
+		for (unsigned int i = 1; i < slots; i++)
+			KUNIT_EXPECT_EQ(test, last,
+					obj_node(obj_alloc_node(t, size, empty_node)));
+	}
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	KUNIT_EXPECT_EQ(test, t->nr, (nodes - 1) * slots);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	expect_all_intact(t);
+}
+
+/* Neither memory nor slots of another node */
+static void an_object_may_be_wanted_on_its_node_only(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	obj_alloc_node(t, size, nid[1]);
+	empty_node = nid[0];
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, size, GFP_TEST | __GFP_THISNODE, nid[0]),
+			(unsigned long)-ENOMEM);
+	KUNIT_EXPECT_EQ(test, nid[1], obj_node(obj_alloc_node(t, size, nid[0])));
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+}
+
+static bool not_on_empty_node(int nid)
+{
+	return nid != empty_node && node_state(nid, N_MEMORY);
+}
+
+/* Reclaim does not ask for such a node, so another one has to pack its zspages. */
+static void a_node_without_memory_is_packed(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nr_to_scan = 1000 };
+	struct zst *t = test->priv;
+	struct shrinker *shrinker = t->pool->shrinker;
+	unsigned long freeable, pages;
+	int nid[2], node;
+
+	needs_two_nodes(test, nid);
+	for (unsigned int i = 8 * test_class(t, size)->geo.slots; i--;)
+		obj_alloc_node(t, size, nid[1]);
+	thin_out(t, 0, 2);
+	freeable = zs_freeable_pages(t->pool, nid[1]);
+	KUNIT_EXPECT_GT(test, freeable, 0);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[0]), 0);
+
+	empty_node = nid[1];
+	kunit_activate_static_stub(test, zs_node_has_memory, not_on_empty_node);
+	for_each_node_state(node, N_MEMORY)
+		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, node),
+				node == nid[0] ? freeable : 0);
+	sc.nid = nid[0];
+	pages = zs_get_total_pages(t->pool);
+	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), freeable);
+	KUNIT_EXPECT_GE(test, shrinker->scan_objects(shrinker, &sc), freeable);
+	KUNIT_EXPECT_LE(test, zs_get_total_pages(t->pool), pages - freeable);
+	kunit_deactivate_static_stub(test, zs_node_has_memory);
+	expect_all_intact(t);
+	expect_model(t);
+}
+
+/* An object asked for there goes where slots are near, and the node gets no classes. */
+static void a_node_without_memory_gets_no_classes(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	empty_node = nid[1];
+	kunit_activate_static_stub(test, zs_node_has_memory, not_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, first_nodes_page);
+	KUNIT_EXPECT_EQ(test, nid[0], obj_node(obj_alloc_node(t, 100, nid[1])));
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	kunit_deactivate_static_stub(test, zs_node_has_memory);
+	KUNIT_EXPECT_NULL(test, zs_class(t->pool, 100, nid[1]));
 	expect_all_intact(t);
 }
 
@@ -1956,11 +2194,11 @@ static void expect_zone_counters(struct zst *t, const unsigned long *before)
 	int i = 0;
 
 	for_each_populated_zone(zone) {
+		struct size_class *class;
 		unsigned long here = 0;
 
-		for (unsigned int nr = zs_nr_classes(); nr--;)
+		for_each_class(class, t->pool, NUMA_NO_NODE)
 			for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-				struct size_class *class = &t->pool->classes[nr];
 				struct zspage *zspage;
 
 				list_for_each_entry(zspage, &class->zspages[f], list)
@@ -3295,6 +3533,8 @@ static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 	for (int nid = 0; nid < nr_node_ids; nid++) {
 		struct size_class *class = zs_class(t->pool, geo->size, nid);
 
+		if (!class)
+			continue;
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			if (f == ZS_BAD)
 				want[18] += class->nr[f];
@@ -3376,6 +3616,8 @@ static void what_compaction_left_behind_is_shown(struct kunit *test)
 			struct size_class *class = zs_class(t->pool, geos[i].size,
 							    nid);
 
+			if (!class)
+				continue;
 			want[2] += class->nr_stubs;
 			want[3] += class->stub_bytes;
 			want[4] += class->forwarded;
@@ -3430,19 +3672,22 @@ static void files_go_with_their_pool(struct kunit *test)
 /* What compaction has left behind, with guests counted as the bound does */
 static unsigned long pool_overhead(struct zs_pool *pool)
 {
+	struct size_class *class;
 	unsigned long bytes = 0;
 
-	for (unsigned int nr = zs_nr_classes(); nr--;)
-		bytes += pool->classes[nr].stub_bytes +
-			 pool->classes[nr].guest_nodes * sizeof(struct zs_guests);
+	for_each_class(class, pool, NUMA_NO_NODE)
+		bytes += class->stub_bytes +
+			 class->guest_nodes * sizeof(struct zs_guests);
 	return bytes;
 }
 
 /* Documentation/mm/zsmalloc.rst states these bounds. */
 static void expect_bounds(struct zst *t, unsigned long *peak_pages)
 {
-	for (unsigned int nr = zs_nr_classes(); nr--;) {
-		struct size_class *class = &t->pool->classes[nr];
+	struct size_class *class;
+
+	for_each_class(class, t->pool, NUMA_NO_NODE) {
+		unsigned int nr = zs_class_number(class);
 		unsigned long hosts = 0;
 
 		for (int f = ZS_10; f <= ZS_FULL; f++)
@@ -3810,9 +4055,16 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(unreachable_descriptors_are_refused),
 	KUNIT_CASE(a_short_bulk_is_completed_singly),
 	KUNIT_CASE(pages_come_from_the_node_asked_for),
+	KUNIT_CASE(a_pool_takes_no_memory_for_nodes_that_are_not_used),
+	KUNIT_CASE(the_first_object_of_a_node_may_be_allocated_in_atomic_context),
+	KUNIT_CASE(a_node_can_do_without_classes),
 	KUNIT_CASE(an_offline_node_is_no_obstacle),
 	KUNIT_CASE(free_slots_on_the_node_go_first),
 	KUNIT_CASE(slots_of_other_nodes_go_before_reclaim),
+	KUNIT_CASE(the_nearest_slot_is_taken),
+	KUNIT_CASE(an_object_may_be_wanted_on_its_node_only),
+	KUNIT_CASE(a_node_without_memory_is_packed),
+	KUNIT_CASE(a_node_without_memory_gets_no_classes),
 	KUNIT_CASE(compaction_stays_within_a_node),
 	KUNIT_CASE(every_page_moves_and_every_byte_stays),
 	KUNIT_CASE(a_replaced_page_is_free_at_once),

@@ -201,8 +201,9 @@ static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
 
 static inline void expect_model(struct zst *t)
 {
-	for (unsigned int nr = zs_nr_classes(); nr--;) {
-		struct size_class *class = &t->pool->classes[nr];
+	struct size_class *class;
+
+	for_each_class(class, t->pool, NUMA_NO_NODE) {
 		struct zspage *zspage;
 
 		for (int f = 0; f < ZS_NR_FULLNESS; f++)
@@ -331,14 +332,14 @@ static inline unsigned int isolate_zspage(struct zspage *zspage,
 static inline unsigned int isolate_pool(struct zs_pool *pool,
 					struct list_head *list)
 {
+	struct size_class *class;
 	unsigned int nr = 0;
 
-	for (unsigned int i = 0; i < zs_nr_classes(); i++)
+	for_each_class(class, pool, NUMA_NO_NODE)
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			struct zspage *zspage;
 
-			list_for_each_entry(zspage,
-					    &pool->classes[i].zspages[f], list)
+			list_for_each_entry(zspage, &class->zspages[f], list)
 				nr += isolate_zspage(zspage, list);
 		}
 	return nr;
@@ -355,13 +356,13 @@ static inline void needs_migration(struct kunit *test)
 /* Nobody holds anything of the pool: no pin, no isolated or replaced page. */
 static inline void expect_quiet(struct zst *t)
 {
-	for (unsigned int nr = zs_nr_classes(); nr--;)
+	struct size_class *class;
+
+	for_each_class(class, t->pool, NUMA_NO_NODE)
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			struct zspage *zspage;
 
-			list_for_each_entry(zspage,
-					    &t->pool->classes[nr].zspages[f],
-					    list) {
+			list_for_each_entry(zspage, &class->zspages[f], list) {
 				KUNIT_EXPECT_EQ(t->test, 0,
 						atomic_read(&zspage->pins));
 				KUNIT_EXPECT_EQ(t->test, 0, zspage->nr_stale);

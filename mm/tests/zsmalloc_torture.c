@@ -661,6 +661,8 @@ static unsigned int zt_isolate(struct zt_thread *t, struct zs_pool *pool,
 
 	zt_at(t, "isolate pages");
 	class = zs_class(pool, zt_size(t), zt_random(t, nr_node_ids));
+	if (!class)
+		return 0;
 	nr = zt_class_pages(t, class, pfns);
 	for (unsigned int i = 0; i < nr; i++) {
 		unsigned long *recent = &zt_recent[zt_random(t, ZT_RECENT)];
@@ -969,14 +971,14 @@ static void zt_check_quiet(struct size_class *class)
 /* All threads are parked: the pool has to be what the objects say. */
 static void zt_check(unsigned long other_zspages)
 {
+	unsigned long inuse, pages, used;
 	struct zs_pool_stats stats;
-	unsigned long inuse, pages;
-	unsigned int nr = zs_nr_classes();
+	struct size_class *class;
 
 	/* The kernel may have a page locked for a moment. */
 	for (int tries = 100; !zs_flush_deferred() && tries; tries--)
 		msleep(20);
-	memset(zt_inuse, 0, nr * sizeof(*zt_inuse));
+	memset(zt_inuse, 0, zs_nr_classes() * sizeof(*zt_inuse));
 	for (unsigned int i = 0; i < objects; i++) {
 		struct zt_object *o = &zt_slots[i].obj;
 		struct zspage *home;
@@ -985,20 +987,19 @@ static void zt_check(unsigned long other_zspages)
 		if (!o->handle)
 			continue;
 		home = zs_decode_handle(o->handle, &slot);
-		zt_inuse[home->class - zt_pool->classes]++;
+		zt_inuse[zs_class_number(home->class)]++;
 		zt_read(zt_checker, zt_pool, o);
 		if (i % 256 == 0)
 			cond_resched();
 	}
-	for (unsigned int i = 0; i < nr; i++) {
-		struct size_class *class = &zt_pool->classes[i];
-
+	for_each_class(class, zt_pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
 		inuse = class->inuse;
 		spin_unlock(&class->lock);
-		if (inuse != zt_inuse[i])
+		used = zt_inuse[zs_class_number(class)];
+		if (inuse != used)
 			zt_error("%lu slots of %u bytes in use by %lu objects\n",
-				 inuse, class->geo.size, zt_inuse[i]);
+				 inuse, class->geo.size, used);
 		zt_check_quiet(class);
 	}
 	if (!zs_check_pool(zt_pool))
@@ -1018,9 +1019,9 @@ static void zt_check(unsigned long other_zspages)
 /* All objects are freed. */
 static void zt_check_empty(void)
 {
-	for (unsigned int nr = zs_nr_classes(); nr--;) {
-		struct size_class *class = &zt_pool->classes[nr];
+	struct size_class *class;
 
+	for_each_class(class, zt_pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
 		if (class->inuse || class->nr_stubs || class->stub_bytes ||
 		    class->forwarded || class->guest_nodes)
