@@ -2312,6 +2312,42 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 }
 EXPORT_SYMBOL_GPL(zs_obj_write);
 
+/**
+ * zs_handle_to_nid - the node that an object is on
+ * @pool: where it was allocated
+ * @handle: what zs_malloc() returned
+ *
+ * The node of the page in which the object begins, as it is now: pages may be migrated,
+ * and zs_compact() may move the object, so it is a hint as soon as it is returned.  It
+ * is meant for a user that allocates another object in place of this one, and wants it
+ * on the same node, as zram does when it compresses an object anew.
+ *
+ * Like reading, this waits while zs_compact() moves the objects of one zspage, this one
+ * among them.
+ *
+ * Context: any but interrupts; on PREEMPT_RT it may sleep.
+ * Return: the node; NUMA_NO_NODE if the object was freed before, which is reported if
+ * zs_obj_read_begin() would report it.
+ */
+int zs_handle_to_nid(struct zs_pool *pool, unsigned long handle)
+{
+	unsigned int slot, index, offset;
+	int nid = NUMA_NO_NODE;
+	struct zspage *zspage;
+
+	zspage = zs_pin(handle, &slot);
+	if (likely(zs_may_access(handle, zspage, 1))) {
+		index = zspage_locate(zspage, slot, &offset);
+		zs_race("read");
+		nid = page_to_nid(zspage_page(zspage, index));
+	} else {
+		zs_refuse(pool, handle, zspage, 1);
+	}
+	zspage_unpin(zspage, slot);
+	return nid;
+}
+EXPORT_SYMBOL_GPL(zs_handle_to_nid);
+
 /*
  * Migration of pages
  */

@@ -1384,6 +1384,95 @@ static void a_node_without_memory_gets_no_classes(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static struct folio *folio_on_node(struct folio *src, unsigned long nid)
+{
+	return __folio_alloc_node(GFP_TEST | __GFP_THISNODE, 0, nid);
+}
+
+/* The page in which each object begins goes to the node; others' stay. */
+static void migrate_to_node(struct zst *t, struct zspage *zspage, unsigned int index,
+			    int nid)
+{
+	LIST_HEAD(list);
+
+	KUNIT_ASSERT_TRUE(t->test, isolate(zpdesc_page(zspage->pages[index]), &list));
+	KUNIT_EXPECT_EQ(t->test, 0,
+			migrate_pages(&list, folio_on_node, NULL, nid,
+				      MIGRATE_SYNC, MR_COMPACTION, NULL));
+}
+
+static int node_of_first_byte(const struct obj *o)
+{
+	struct zspage *host;
+	unsigned int slot;
+
+	host = zs_decode_handle(obj_where(o), &slot);
+	return page_to_nid(zpdesc_page(host->pages[slot * host->class->geo.size /
+						   PAGE_SIZE]));
+}
+
+static void expect_known_nodes(struct zst *t)
+{
+	for (unsigned int i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_EQ(t->test, node_of_first_byte(&t->objs[i]),
+				zs_handle_to_nid(t->pool, t->objs[i].handle));
+}
+
+static void an_object_is_known_to_be_on_its_node(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int forwarded = 0;
+	struct zspage *zspage;
+	int node;
+
+	needs_migration(test);
+	for_each_node_state(node, N_MEMORY) {
+		for (unsigned int i = 4 * test_class(t, size)->geo.slots; i--;) {
+			struct obj *o = obj_alloc_node(t, size, node);
+
+			KUNIT_EXPECT_EQ(test, zs_handle_to_nid(t->pool, o->handle), node);
+		}
+	}
+	expect_known_nodes(t);
+	thin_out(t, 0, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	expect_known_nodes(t);
+
+	/* One page of each of two zspages goes from node to node. */
+	for_each_node_state(node, N_MEMORY) {
+		zspage = obj_host(&t->objs[0]);
+		migrate_to_node(t, zspage, 0, node);
+		expect_known_nodes(t);
+		zspage = obj_host(&t->objs[t->nr - 1]);
+		migrate_to_node(t, zspage, zspage->class->geo.pages - 1, node);
+		expect_known_nodes(t);
+	}
+	for (unsigned int i = 0; i < t->nr; i++)
+		forwarded += obj_is_forwarded(&t->objs[i]);
+	KUNIT_EXPECT_GT(test, forwarded, 0);
+	expect_quiet(t);
+	expect_all_intact(t);
+}
+
+static void the_node_of_a_freed_object_is_not_known(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long handle;
+
+	if (!IS_ENABLED(CONFIG_DEBUG_VM))
+		kunit_skip(test, "no CONFIG_DEBUG_VM");
+	/* A neighbour keeps the zspage. */
+	obj_alloc(t, 100);
+	handle = obj_alloc(t, 100)->handle;
+	obj_free(t, &t->objs[1]);
+	kunit_warning_suppress(test) {
+		KUNIT_EXPECT_EQ(test, zs_handle_to_nid(t->pool, handle), NUMA_NO_NODE);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+	}
+	expect_quiet(t);
+}
+
 static void compaction_stays_within_a_node(struct kunit *test)
 {
 	size_t size = long_size(test);
@@ -4065,6 +4154,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(an_object_may_be_wanted_on_its_node_only),
 	KUNIT_CASE(a_node_without_memory_is_packed),
 	KUNIT_CASE(a_node_without_memory_gets_no_classes),
+	KUNIT_CASE(an_object_is_known_to_be_on_its_node),
+	KUNIT_CASE(the_node_of_a_freed_object_is_not_known),
 	KUNIT_CASE(compaction_stays_within_a_node),
 	KUNIT_CASE(every_page_moves_and_every_byte_stays),
 	KUNIT_CASE(a_replaced_page_is_free_at_once),

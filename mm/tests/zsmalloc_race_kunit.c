@@ -448,6 +448,13 @@ static void reclaims(struct actor *a)
 	drop_slab();
 }
 
+static void asks_for_the_node(struct actor *a)
+{
+	int nid = zs_handle_to_nid(a->t.pool, a->obj->handle);
+
+	a->ok = nid == a->result;
+}
+
 static void destroys(struct actor *a)
 {
 	zs_destroy_pool(a->t.pool);
@@ -618,6 +625,68 @@ static void pages_move_under_a_copying_reader(struct kunit *test)
 		finish(reader);
 		expect_ok(reader);
 		expect_end(t);
+	}
+}
+
+static struct folio *folio_on_node(struct folio *src, unsigned long nid)
+{
+	return __folio_alloc_node(GFP_TEST | __GFP_THISNODE, 0, nid);
+}
+
+/* Wherever it is looked for, an object is where it is when its page is looked at. */
+static void the_node_is_asked_for_as_the_page_moves(struct kunit *test)
+{
+	static const char * const points[] = { "looked_up", "pinned", "read", "unpin" };
+	struct zst *t = test->priv;
+	struct obj *o = fill_zspage(t, long_size(test));
+	struct zspage *zspage = obj_zspage(o);
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct actor *asker = actor(t, "asker", asks_for_the_node);
+		int old = page_to_nid(zpdesc_page(zspage->pages[0]));
+		int new = next_memory_node(old);
+		struct page *pages[ZS_MAX_PAGES];
+		LIST_HEAD(list);
+
+		if (new >= MAX_NUMNODES)
+			new = first_memory_node;
+		asker->obj = o;
+		asker->result = i < 3 ? new : old;
+		get_pages(zspage, pages);
+		run_to(asker, points[i]);
+		KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list),
+				zspage->class->geo.pages);
+		KUNIT_EXPECT_EQ(test, 0,
+				migrate_pages(&list, folio_on_node, NULL, new,
+					      MIGRATE_ASYNC, MR_COMPACTION, NULL));
+		finish(asker);
+		expect_ok(asker);
+		put_replaced_pages(t, pages, zspage->class->geo.pages);
+		KUNIT_EXPECT_EQ(test, zs_handle_to_nid(t->pool, o->handle), new);
+		expect_end(t);
+	}
+}
+
+/* A guest goes to another host as it is asked where it is. */
+static void the_node_is_asked_for_as_the_object_moves(struct kunit *test)
+{
+	static const char * const points[] = { "link_read", "link_pinned" };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(points); i++) {
+		struct obj *o = lonely_guest(t, true);
+		struct actor *asker = actor(t, "asker", asks_for_the_node);
+		unsigned long was = obj_where(o);
+
+		asker->obj = o;
+		asker->result = TEST_NODE;
+		run_to(asker, points[i]);
+		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+		KUNIT_EXPECT_EQ(test, obj_where(o) != was, i == 0);
+		finish(asker);
+		expect_ok(asker);
+		expect_end(t);
+		free_all(t);
 	}
 }
 
@@ -2104,6 +2173,8 @@ static void race_exit(struct kunit *test)
 static struct kunit_case race_cases[] = {
 	KUNIT_CASE(pages_move_under_a_reader),
 	KUNIT_CASE(pages_move_under_a_copying_reader),
+	KUNIT_CASE(the_node_is_asked_for_as_the_page_moves),
+	KUNIT_CASE(the_node_is_asked_for_as_the_object_moves),
 	KUNIT_CASE(readers_do_not_wait_for_migration),
 	KUNIT_CASE(two_pages_move_at_once),
 	KUNIT_CASE(later_readers_do_not_hold_replaced_pages),
