@@ -21,7 +21,8 @@
  * Left out: what is in the pages (write.pml); where objects went that were
  * evacuated (compact.pml), here that is elsewhere, and reading them ends at once;
  * the core's own look at a page before it is locked, but for the reference that
- * it takes.  More about pins and rounds is in pin.pml.  Freed memory is not used
+ * it takes; how often the worker tries, which waits for each page lock here, and keeps
+ * those that it has.  More about pins and rounds is in pin.pml.  Freed memory is not used
  * again, so a task that touches it is caught.  Memory is sequentially consistent
  * here: the barriers are not modelled.
  *
