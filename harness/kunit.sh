@@ -23,7 +23,7 @@ run_uml() { # run_uml GLOB
 run_x86() { # run_x86 GLOB CONSOLE REPORT
 	: > "$3"
 	guest "$BUILD/x86-debug/vmlinux" 1024M "$TIMEOUT" "$2" "$2.results" \
-		"numa=fake=2 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$1 kunit_shutdown=reboot" ||
+		"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$1 kunit_shutdown=reboot" ||
 		return
 	python3 "$KUNIT" parse "$2" > "$3" 2>&1
 }
@@ -68,7 +68,7 @@ main() {
 
 	if ! splat_check "$log"; then
 		failed=$((failed + 1))
-	elif ! grep -a -q -E "Brought up [12] nodes?, $GUEST_CPUS CPUs" "$log"; then
+	elif ! grep -a -q -E "Brought up [13] nodes?, $GUEST_CPUS CPUs" "$log"; then
 		echo "FAILED: the kernel did not bring up $GUEST_CPUS CPUs" >&2
 		failed=$((failed + 1))
 	elif ((status || passed == 0)) && ((!failed)); then

@@ -193,7 +193,7 @@ on_uml() { # on_uml SLOT NAME
 noticed_on_x86() {
 	local log=$WORK/console.x86 seconds=$((TIMEOUT > 400 ? TIMEOUT : 400))
 	GUEST_CPUS=2 guest "$WORK/x86-debug/vmlinux" 1024M "$seconds" "$log" '' \
-		"numa=fake=2 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit.filter=speed>slow kunit_shutdown=reboot" \
+		"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit.filter=speed>slow kunit_shutdown=reboot" \
 		2> "$WORK/logs/guest.log" || true
 	grep -a -q 'Linux version' "$log" || return 2
 	passed "$log" "$log.splat" && return
