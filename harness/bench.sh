@@ -12,8 +12,9 @@
 #                         it works; time; wants an idle machine, too
 #                    profile: what functions the instructions of zs_malloc(),
 #                         zs_free(), a read and munmap() are spent in, exact
-#   BENCH_ONLY       what to measure, of "density speed pools curve migrate
-#                    latency wakeup", separated by commas (default all)
+#   BENCH_ONLY       what to measure, of "density survivor shrinker speed pools
+#                    curve migrate latency wakeup pressure", separated by commas
+#                    (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
@@ -45,7 +46,7 @@ problems=()
 
 # KEY|what|better: - less, + more, = neither
 keys() {
-	local n mb what text
+	local n mb what text size
 	cat <<- EOT
 	speed.malloc_1|zs_malloc, 1 thread|-
 	speed.malloc_2|zs_malloc, 2 threads|-
@@ -74,7 +75,7 @@ keys() {
 	migrate.open_elapsed|64 objects open: migrate a page, with waiting|-
 	EOT
 	for what in latency.quiet latency.moving latency.packing wakeup.reading \
-			wakeup.moving wakeup.packing; do
+			wakeup.moving wakeup.packing pressure.quiet pressure.reclaim; do
 		case $what in
 		latency.quiet)  text='checked read, quiet' ;;
 		latency.moving) text='checked read, all pages moving' ;;
@@ -82,6 +83,8 @@ keys() {
 		wakeup.reading) text='wake-up during reads' ;;
 		wakeup.moving)  text='wake-up during migration' ;;
 		wakeup.packing) text='wake-up during compaction' ;;
+		pressure.quiet) text='zs_malloc, no reclaim' ;;
+		pressure.reclaim) text='zs_malloc while 8 tasks reclaim' ;;
 		esac
 		printf '%s\n' "${what}_p50|$text: p50|-" "${what}_p99|$text: p99|-" \
 			"${what}_p999|$text: p99.9|-" "${what}_max|$text: longest|-"
@@ -89,7 +92,21 @@ keys() {
 	cat <<- EOT
 	latency.moves_per_ms|pages moved per ms meanwhile|+
 	latency.packed_per_ms|pages given back per ms meanwhile|+
+	pressure.passes_per_ms|passes over all shrinkers per ms meanwhile|=
+	pressure.packed_per_ms|pages given back per ms meanwhile|=
 	EOT
+	for n in 1 8 32; do
+		text="$n pools"
+		[[ $n != 1 ]] || text='1 pool'
+		cat <<- EOT
+		shrinker.count_$n|shrinker, $text: count, per pool|-
+		shrinker.scan_$n|shrinker, $text: scan, per page freed|-
+		shrinker.idle_$n|shrinker, $text: scan with nothing to free, per pool|-
+		shrinker.pass_$n|shrinker, $text: what each adds to drop_caches=2|-
+		shrinker.promised_$n|shrinker, $text: pages promised per pool|=
+		shrinker.freed_$n|shrinker, $text: pages freed per pool|+
+		EOT
+	done
 	for what in zram zswap; do
 		for n in 1 2; do
 			text="$what, $n processes"
@@ -114,6 +131,14 @@ keys() {
 		for mb in 4 16 64 256 1024; do
 			echo "curve.${what}_$mb|$what, pool of $mb MB|-"
 		done
+	done
+	for size in 32 48 64 112 208 400 1024 2048; do
+		for n in 1 2 4 8; do
+			text="$n generations"
+			[[ $n != 1 ]] || text='1 generation'
+			echo "survivor.${size}_$n|survivors of $size bytes, $text: bytes each|-"
+		done
+		echo "survivor.${size}_pages|... bytes of that in pages of the pool|-"
 	done
 	for n in 4000 40000 400000; do
 		cat <<- EOT
@@ -421,8 +446,8 @@ main() {
 		[[ -n ${NAMES[$platform]:-} ]] ||
 			die "BENCH_PLATFORMS: ${!NAMES[*]}, not '$platform'"
 	done
-	[[ $ONLY =~ ^(all|((density|speed|pools|curve|migrate|latency|wakeup)(,|$))+)$ ]] ||
-		die "BENCH_ONLY: density,speed,pools,curve,migrate,latency,wakeup, not '$ONLY'"
+	[[ $ONLY =~ ^(all|((density|survivor|shrinker|speed|pools|curve|migrate|latency|wakeup|pressure)(,|$))+)$ ]] ||
+		die "BENCH_ONLY: density,survivor,shrinker,speed,pools,curve,migrate,latency,wakeup,pressure, not '$ONLY'"
 	"$HARNESS/deps.sh" tree build guest
 	[[ $PLATFORMS != *arm64* ]] || "$HARNESS/deps.sh" arm64
 	[[ $PLATFORMS != *profile* ]] || "$HARNESS/deps.sh" profile

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Benchmark of zsmalloc, for any implementation of it: only the public API and
- * the migration core are used.  harness/bench.sh builds this file into a kernel
+ * Benchmark of zsmalloc, for any implementation of it: only the public API, the
+ * migration core and what a pool registers (its shrinker) are used.
+ * harness/bench.sh builds this file into a kernel
  * that runs it at the end of boot and powers off, if its command line says
  * "zs_bench=" and what to measure, or "all".
  *
@@ -30,11 +31,14 @@
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/cputime.h>
+#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 #include <linux/zsmalloc.h>
+
+#include "slab.h"
 
 /* UML's ktime_get_ns() goes in steps of 256 ns. */
 #ifdef CONFIG_UML
@@ -57,6 +61,14 @@
 #define MAX_PFNS	65536U
 #define BATCH		32		/* pages per migrate_pages(), as compaction */
 #define MAX_THREADS	2U
+#define NR_RECLAIMERS	8U
+#define SURVIVOR_OBJECTS 60000U
+#define GENERATIONS	8U
+#define MAX_POOLS	32U
+#define POOL_OBJECTS	2000U		/* in each of these pools */
+#define NR_MALLOCS	100000U
+#define COUNT_ROUNDS	32U
+#define SCAN_BATCH	128U		/* as do_shrink_slab() does */
 #define GFP_OBJECT	(GFP_NOIO | __GFP_NOWARN | __GFP_HIGHMEM | __GFP_MOVABLE)
 
 struct worker {
@@ -67,7 +79,7 @@ struct worker {
 	struct completion done;
 };
 
-static struct worker workers[MAX_THREADS];
+static struct worker workers[MAX_THREADS + NR_RECLAIMERS];
 static atomic_t nr_ready;
 static bool disturber_stop;
 
@@ -154,19 +166,23 @@ static void write_all(void)
 	}
 }
 
+static bool is_wrong(struct zs_pool *in, unsigned int i)
+{
+	void *p = zs_obj_read_begin(in, handles[i], sizes[i], workers[0].buf);
+	bool wrong;
+
+	fill(expected, i, sizes[i]);
+	wrong = memcmp(p, expected, sizes[i]) != 0;
+	zs_obj_read_end(in, handles[i], sizes[i], p);
+	return wrong;
+}
+
 static void verify_all(void)
 {
-	void *buf = workers[0].buf, *p;
 	unsigned int i, bad = 0;
 
-	for (i = 0; i < nr_objects; i++) {
-		if (!handles[i])
-			continue;
-		fill(expected, i, sizes[i]);
-		p = zs_obj_read_begin(pool, handles[i], sizes[i], buf);
-		bad += memcmp(p, expected, sizes[i]) != 0;
-		zs_obj_read_end(pool, handles[i], sizes[i], p);
-	}
+	for (i = 0; i < nr_objects; i++)
+		bad += handles[i] && is_wrong(pool, i);
 	if (bad)
 		fail("wrong contents");
 }
@@ -470,17 +486,21 @@ struct memory {
 	unsigned long free;	/* free pages: the same by other means, with noise */
 };
 
-static struct memory memory_now(void)
+/* Deferred work: whatever is to be freed shall be free. */
+static void free_deferred(void)
+{
+	ssleep(1);
+	rcu_barrier();
+	kvfree_rcu_barrier();
+}
+
+static struct memory count_memory(void)
 {
 	struct memory m = { .taken = pcpu_nr_pages() };
 	struct pglist_data *pgdat;
 	struct zone *zone;
 	int cpu;
 
-	/* Deferred work first: whatever is to be freed shall be free. */
-	ssleep(1);
-	rcu_barrier();
-	kvfree_rcu_barrier();
 	for_each_populated_zone(zone) {
 		m.taken += zone_page_state_snapshot(zone, NR_ZSPAGES);
 		m.free += zone_page_state_snapshot(zone, NR_FREE_PAGES);
@@ -493,6 +513,12 @@ static struct memory memory_now(void)
 		m.taken += node_pages(pgdat, NR_VMALLOC);
 	}
 	return m;
+}
+
+static struct memory memory_now(void)
+{
+	free_deferred();
+	return count_memory();
 }
 
 static void report_density(const char *what, const char *what_free, struct memory before)
@@ -548,6 +574,98 @@ static void density(const char *name, unsigned int nr)
 
 	free_all();
 	zs_destroy_pool(pool);
+}
+
+/*
+ * What is swapped out and stays, while all around it comes and goes.  In each
+ * generation SURVIVOR_OBJECTS objects of one size are stored, and all but every
+ * n-th in the order of allocation are freed; then the pool is compacted.
+ *
+ * The n are the objects of a zspage of 4 KB pages as this project cut them when
+ * this was written, so that one object of each zspage's worth stays.  They are a
+ * table to have the same objects survive on any kernel.
+ */
+static const struct {
+	unsigned int size, every;
+} survivor_sizes[] = {
+	{ 32, 128 }, { 48, 170 }, { 64, 64 }, { 112, 73 },
+	{ 208, 39 }, { 400, 51 }, { 1024, 4 }, { 2048, 2 },
+};
+
+/*
+ * All memory.  Slabs with nothing in them but what is kept for later allocations
+ * are given back: of few objects these would be a good part.
+ */
+static struct memory memory_packed(void)
+{
+	struct kmem_cache *cache;
+
+	free_deferred();
+	mutex_lock(&slab_mutex);
+	list_for_each_entry(cache, &slab_caches, list)
+		kmem_cache_shrink(cache);
+	mutex_unlock(&slab_mutex);
+	return count_memory();
+}
+
+static void store(struct zs_pool *in, unsigned int i)
+{
+	handles[i] = allocate(in, sizes[i]);
+	fill(expected, i, sizes[i]);
+	zs_obj_write(in, handles[i], expected, sizes[i]);
+}
+
+/* The survivors' handles come first, those of the rest after the last survivor's. */
+static void survivors_of(unsigned int size, unsigned int every)
+{
+	unsigned int rest = DIV_ROUND_UP(SURVIVOR_OBJECTS, every) * GENERATIONS;
+	unsigned int i, generation, nr = 0;
+	struct memory before, now;
+	char name[24];
+
+	if (si_mem_available() < (u64)(rest + SURVIVOR_OBJECTS) * size / PAGE_SIZE * 3 / 2) {
+		pr_info("SKIP survivors of %u bytes do not fit this machine's memory\n", size);
+		return;
+	}
+	before = memory_packed();
+	setup(rest + SURVIVOR_OBJECTS, size);
+	for (generation = 1; generation <= GENERATIONS; generation++) {
+		for (i = 0; i < SURVIVOR_OBJECTS; i++)
+			store(pool, i % every ? rest + i : nr++);
+		for (i = 0; i < SURVIVOR_OBJECTS; i++) {
+			if (handles[rest + i])
+				zs_free(pool, handles[rest + i]);
+			handles[rest + i] = 0;
+		}
+		cond_resched();
+		zs_compact(pool);
+		if (!is_power_of_2(generation))
+			continue;
+		now = memory_packed();
+		snprintf(name, sizeof(name), "%u_%u", size, generation);
+		report(name, (u64)(now.taken - before.taken) * PAGE_SIZE, nr);
+	}
+	snprintf(name, sizeof(name), "%u_pages", size);
+	report(name, (u64)zs_get_total_pages(pool) * PAGE_SIZE, nr);
+	verify_all();
+	free_all();
+	zs_destroy_pool(pool);
+}
+
+static void survivors(void)
+{
+	unsigned int i;
+
+	scenario = "survivor";
+	/* What a first pool of many objects leaves behind is not that of a size. */
+	setup(SURVIVOR_OBJECTS, survivor_sizes[0].size);
+	run(1, do_malloc);
+	free_all();
+	zs_destroy_pool(pool);
+	free_deferred();
+	for (i = 0; i < ARRAY_SIZE(survivor_sizes); i++)
+		survivors_of(survivor_sizes[i].size,
+			     survivor_sizes[i].every * (PAGE_SIZE / SZ_4K));
 }
 
 /* Page migration */
@@ -952,6 +1070,258 @@ static void curve(void)
 	}
 }
 
+/* Shrinkers.  No header has their list; mm/shrinker_debug.c declares it like this. */
+
+extern struct mutex shrinker_mutex;
+extern struct list_head shrinker_list;
+
+/* The one that was registered last, which is that of a pool that was just made */
+static struct shrinker *newest_shrinker(void)
+{
+	struct shrinker *newest;
+
+	mutex_lock(&shrinker_mutex);
+	newest = list_last_entry(&shrinker_list, struct shrinker, list);
+	mutex_unlock(&shrinker_mutex);
+	return newest;
+}
+
+/* On every node, as reclaim does */
+static unsigned long count_once(struct shrinker *shrinker)
+{
+	unsigned long nr = 0, ret;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = nid };
+
+		ret = shrinker->count_objects(shrinker, &sc);
+		nr += ret == SHRINK_EMPTY ? 0 : ret;
+	}
+	return nr;
+}
+
+static unsigned long scan_once(struct shrinker *shrinker)
+{
+	unsigned long nr = 0, ret;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct shrink_control sc = {
+			.gfp_mask = GFP_KERNEL,
+			.nid = nid,
+			.nr_to_scan = SCAN_BATCH,
+			.nr_scanned = SCAN_BATCH,
+		};
+
+		ret = shrinker->scan_objects(shrinker, &sc);
+		nr += ret == SHRINK_STOP ? 0 : ret;
+	}
+	return nr;
+}
+
+/* Thousandths of a nanosecond of what echo 2 > /proc/sys/vm/drop_caches does */
+static u64 drop_cost(void)
+{
+	u64 t, best = 0;
+	unsigned int i, k;
+
+	drop_slab();
+	for (i = 0; i < REPEAT; i++) {
+		t = now_ns();
+		for (k = 0; k < COUNT_ROUNDS; k++)
+			drop_slab();
+		keep_best(&best, div_u64((now_ns() - t) * 1000, COUNT_ROUNDS));
+	}
+	return best;
+}
+
+static void report_pools(const char *what, unsigned int nr, u64 num, u64 den)
+{
+	char name[24];
+
+	snprintf(name, sizeof(name), "%s_%u", what, nr);
+	report(name, num, den);
+}
+
+/*
+ * What the shrinkers of @nr pools cost, each with objects of all sizes half of
+ * which were freed at random: to count what can be freed, to free that, to scan
+ * when nothing is left, and in the end a pass over all shrinkers.
+ */
+static void shrinkers_of(unsigned int nr)
+{
+	static struct shrinker *shrinker[MAX_POOLS];
+	static struct zs_pool *pools[MAX_POOLS];
+	u64 t, best_count = 0, best_idle = 0, none, all;
+	unsigned long promised = 0, freed = 0, n;
+	unsigned int i, k, round, bad = 0;
+	char name[24];
+
+	none = drop_cost();
+	for (i = 0; i < nr; i++) {
+		struct shrinker *last = newest_shrinker();
+
+		snprintf(name, sizeof(name), "zs_bench_%u", i);
+		if (!i)
+			setup(nr * POOL_OBJECTS, 0);
+		pools[i] = i ? zs_create_pool(name) : pool;
+		if (!pools[i])
+			panic("no pool");
+		shrinker[i] = newest_shrinker();
+		if (shrinker[i] == last)
+			panic("no shrinker");
+	}
+	for (i = 0; i < nr_objects; i++)
+		store(pools[i % nr], i);
+	for (i = 0; i < nr_objects / 2; i++) {
+		zs_free(pools[order[i] % nr], handles[order[i]]);
+		handles[order[i]] = 0;
+	}
+	free_deferred();
+
+	for (round = 0; round < REPEAT; round++) {
+		t = now_ns();
+		for (k = 0; k < COUNT_ROUNDS; k++) {
+			promised = 0;
+			for (i = 0; i < nr; i++)
+				promised += count_once(shrinker[i]);
+		}
+		keep_best(&best_count, div_u64((now_ns() - t) * 1000, COUNT_ROUNDS));
+	}
+	report_pools("count", nr, best_count, nr * 1000);
+	report_pools("promised", nr, promised, nr);
+
+	t = now_ns();
+	for (i = 0; i < nr; i++) {
+		while ((n = scan_once(shrinker[i])))
+			freed += n;
+	}
+	t = now_ns() - t;
+	report_pools("freed", nr, freed, nr);
+	report_pools("scan", nr, t, freed);
+
+	for (round = 0; round < REPEAT; round++) {
+		t = now_ns();
+		for (k = 0; k < COUNT_ROUNDS; k++) {
+			for (i = 0; i < nr; i++)
+				scan_once(shrinker[i]);
+		}
+		keep_best(&best_idle, div_u64((now_ns() - t) * 1000, COUNT_ROUNDS));
+	}
+	report_pools("idle", nr, best_idle, nr * 1000);
+
+	all = drop_cost();
+	report_pools("pass", nr, all > none ? all - none : 0, nr * 1000);
+
+	for (i = 0; i < nr_objects; i++) {
+		if (!handles[i])
+			continue;
+		bad += is_wrong(pools[i % nr], i);
+		zs_free(pools[i % nr], handles[i]);
+		handles[i] = 0;
+	}
+	if (bad)
+		fail("wrong contents");
+	for (i = 0; i < nr; i++)
+		zs_destroy_pool(pools[i]);
+}
+
+static void shrinkers(void)
+{
+	scenario = "shrinker";
+	shrinkers_of(1);
+	shrinkers_of(8);
+	shrinkers_of(MAX_POOLS);
+}
+
+/*
+ * How long zs_malloc() takes while tasks reclaim.  Most of every second object is
+ * freed and then allocated again, so that reclaim has something to do.
+ */
+static u64 do_sample_mallocs(struct worker *w)
+{
+	unsigned int i, nr = 0;
+	u64 start;
+
+	while (nr < NR_MALLOCS) {
+		for (i = 1; i < nr_objects; i += 2) {
+			if (i % 8 == 1)
+				continue;
+			zs_free(pool, handles[i]);
+			handles[i] = 0;
+		}
+		cond_resched();
+		for (i = 1; i < nr_objects; i += 2) {
+			if (handles[i])
+				continue;
+			start = now_ns();
+			handles[i] = allocate(pool, sizes[i]);
+			start = now_ns() - start;
+			if (nr < NR_MALLOCS)
+				samples[nr++] = min_t(u64, start, U32_MAX);
+			fill(w->buf, i, sizes[i]);
+			zs_obj_write(pool, handles[i], w->buf, sizes[i]);
+			cond_resched();
+		}
+	}
+	WRITE_ONCE(disturber_stop, true);
+	return NR_MALLOCS;
+}
+
+/* As a task that writes 2 to drop_caches over and over */
+static u64 do_reclaim(struct worker *w)
+{
+	u64 passes = 0;
+
+	while (!READ_ONCE(disturber_stop)) {
+		drop_slab();
+		passes++;
+		cond_resched();
+	}
+	return passes;
+}
+
+static void pressure(void)
+{
+	struct zs_pool_stats stats;
+	unsigned int i;
+	u64 passes = 0;
+	long packed;
+
+	if (num_online_cpus() < 2)
+		return;
+	scenario = "pressure";
+	setup(SPEED_OBJECTS, 0);
+	run(1, do_malloc);
+	write_all();
+
+	run(1, do_sample_mallocs);	/* warm */
+	run(1, do_sample_mallocs);
+	report_samples(NR_MALLOCS, "quiet");
+
+	zs_pool_stats(pool, &stats);
+	packed = atomic_long_read(&stats.pages_compacted);
+	disturber_stop = false;
+	/* They do not wait for each other: there are more of them than CPUs. */
+	for (i = MAX_THREADS; i < MAX_THREADS + NR_RECLAIMERS; i++)
+		start(i, 1, i % num_online_cpus(), do_reclaim);
+	run(1, do_sample_mallocs);
+	for (i = MAX_THREADS; i < MAX_THREADS + NR_RECLAIMERS; i++) {
+		wait_for_completion(&workers[i].done);
+		passes += workers[i].ops;
+	}
+	zs_pool_stats(pool, &stats);
+	packed = atomic_long_read(&stats.pages_compacted) - packed;
+	report_samples(NR_MALLOCS, "reclaim");
+	report("passes_per_ms", passes * NSEC_PER_MSEC, workers[0].ns);
+	report("packed_per_ms", packed * NSEC_PER_MSEC, workers[0].ns);
+
+	verify_all();
+	free_all();
+	zs_destroy_pool(pool);
+}
+
 /* Names, separated by commas, or "all" */
 static char *wanted;
 core_param(zs_bench, wanted, charp, 0);
@@ -984,6 +1354,10 @@ static int __init zs_bench(void)
 		density("40000", 40000);
 		density("400000", 400000);
 	}
+	if (is_wanted("survivor"))
+		survivors();
+	if (is_wanted("shrinker"))
+		shrinkers();
 	if (is_wanted("speed"))
 		speed();
 	if (is_wanted("pools"))
@@ -996,6 +1370,8 @@ static int __init zs_bench(void)
 		latency();
 	if (is_wanted("wakeup"))
 		wakeups();
+	if (is_wanted("pressure"))
+		pressure();
 
 	pr_info("%s\n", failed ? "FAILED" : "DONE");
 	kernel_power_off();
