@@ -153,6 +153,12 @@ skip() { # skip WHAT WHY
 
 vm() { awk -v key="$1" '$1 == key { print $2 }' /proc/vmstat; }
 
+# /proc/vmstat lags behind by what CPUs have not added to it yet.
+exact_vm() {
+	write /proc/sys/vm/stat_refresh 1
+	vm "$1"
+}
+
 meminfo() { # meminfo KEY: in MB
 	awk -v key="$1:" '$1 == key { print int($2 / 1024) }' /proc/meminfo
 }
