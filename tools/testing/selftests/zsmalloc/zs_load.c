@@ -46,7 +46,7 @@ static unsigned int seed = 1;
 static unsigned int random_percent = 10;
 static unsigned int work_seconds;
 static unsigned int keep_one_in;
-static bool idle, losses_are_fine;
+static bool idle, losses_are_fine, no_page_out;
 static FILE *report;
 
 static size_t checked, wrong, lost, rewritten;
@@ -187,6 +187,8 @@ static void check_page(size_t page, bool then_rewrite)
 
 static void page_out(size_t first, size_t nr)
 {
+	if (no_page_out)
+		return;
 	if (first + nr > nr_pages)
 		nr = nr_pages - first;
 	if (madvise(area + first * PAGE, nr * PAGE, MADV_PAGEOUT) && errno != EINTR)
@@ -236,6 +238,7 @@ static void help(void)
 		"  -m MB       how much memory (64)\n"
 		"  -s SECONDS  how long to work on it; 0 (default): until SIGTERM\n"
 		"  -i          do not touch it meanwhile\n"
+		"  -p          leave paging out to memory reclaim\n"
 		"  -r PERCENT  of the pages that do not compress (10)\n"
 		"  -k N        keep only one in N pages, give back the rest at first\n"
 		"  -l          pages that are lost are not an error\n"
@@ -250,7 +253,7 @@ static void options(int argc, char **argv)
 	int c;
 
 	report = stdout;
-	while ((c = getopt(argc, argv, "m:s:ir:k:ln:o:")) != -1) {
+	while ((c = getopt(argc, argv, "m:s:ipr:k:ln:o:")) != -1) {
 		switch (c) {
 		case 'm':
 			mbytes = strtoul(optarg, NULL, 0);
@@ -260,6 +263,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'i':
 			idle = true;
+			break;
+		case 'p':
+			no_page_out = true;
 			break;
 		case 'r':
 			random_percent = strtoul(optarg, NULL, 0);
