@@ -12,27 +12,13 @@ HOLD_MS=50	# for how long
 LIMIT=45	# seconds until all of it has to be had
 
 start_test 9
-need_file /sys/kernel/debug/cma CONFIG_CMA_DEBUGFS
-AREA=
-for dir in /sys/kernel/debug/cma/*/; do
-	[[ -e $dir/alloc && $(cat "$dir/used") == 0 ]] && AREA=$dir && break
-done
-[[ -n $AREA ]] || skip_test "no CMA area that is not in use: boot with cma=64M"
-PAGES=$(cat "$AREA/count")
-FIRST=$(cat "$AREA/base_pfn")
-LAST=$((FIRST + PAGES - 1))
-need_file /sys/devices/system/memory/block_size_bytes CONFIG_MEMORY_HOTPLUG
-NODE=$(node_of_block "/sys/devices/system/memory/memory$((FIRST / $(block_pages)))") ||
-	skip_test "cannot tell the node of the CMA area"
+need_cma
 need_hold
 need_zram
-at_exit free_area
 zswap_off
 count_migrations
 begin_checks
 say "CMA area $(basename "$AREA"): $PAGES pages on node $NODE"
-
-free_area() { write "$AREA/free" "$PAGES"; }
 
 # The area is filled last, as the rest of its node is full then.
 fill() {

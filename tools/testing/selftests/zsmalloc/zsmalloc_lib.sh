@@ -430,6 +430,27 @@ node_of_block() { # node_of_block MEMORY-BLOCK-DIRECTORY
 # Memory blocks are numbered by their address.
 block_pages() { echo $((0x$(cat /sys/devices/system/memory/block_size_bytes) / PAGE_SIZE)); }
 
+# --- CMA --------------------------------------------------------------------
+
+need_cma() { # sets AREA, and its PAGES, FIRST, LAST and NODE
+	local dir
+	need_file /sys/kernel/debug/cma CONFIG_CMA_DEBUGFS
+	AREA=
+	for dir in /sys/kernel/debug/cma/*/; do
+		[[ -e $dir/alloc && $(cat "$dir/used") == 0 ]] && AREA=$dir && break
+	done
+	[[ -n $AREA ]] || skip_test "no CMA area that is not in use: boot with cma=64M"
+	PAGES=$(cat "$AREA/count")
+	FIRST=$(cat "$AREA/base_pfn")
+	LAST=$((FIRST + PAGES - 1))
+	need_file /sys/devices/system/memory/block_size_bytes CONFIG_MEMORY_HOTPLUG
+	NODE=$(node_of_block "/sys/devices/system/memory/memory$((FIRST / $(block_pages)))") ||
+		skip_test "cannot tell the node of the CMA area"
+	at_exit free_area
+}
+
+free_area() { write "$AREA/free" "$PAGES"; }
+
 # --- pages that fail --------------------------------------------------------
 
 SOFT_OFFLINE=/sys/devices/system/memory/soft_offline_page

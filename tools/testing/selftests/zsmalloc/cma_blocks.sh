@@ -1,0 +1,159 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# How long a driver waits for 1 MB of a CMA area that is full of zsmalloc pages: one
+# block after the other is allocated, until none is left, while objects are opened
+# and closed all the time, by zram that is read and by a module that holds them
+# open.
+
+. "$(dirname "$0")/zsmalloc_lib.sh"
+
+OPEN=256	# objects held open at a time
+HOLD_MS=20	# for how long
+ROUNDS=$((SECONDS_OF_WORK < 4 ? 1 : 2))
+BLOCK=$(((1 << 20) / PAGE_SIZE))
+KIND=(-w 40-240 -r 20)	# of zram's pages: objects of 1 to 4 KB
+LIMIT_MS=2000	# the longest that one in a hundred may take
+
+start_test 6
+need_cma
+need_hold
+need_zram
+need_command numactl
+zswap_off
+count_migrations
+begin_checks
+NR=$((PAGES / BLOCK))
+say "CMA area $(basename "$AREA"): $NR blocks of 1 MB on node $NODE"
+
+free_on_node() { # in MB
+	awk '$3 == "MemFree:" { print int($4 / 1024) }' \
+		"/sys/devices/system/node/node$NODE/meminfo"
+}
+
+# All of the node's memory but the area and a little is taken, by files in memory, so
+# that the area can be filled again and again. The area is allocated meanwhile.
+make_ballast() {
+	local mb
+	mkdir "$TMP/ballast" || return
+	write "$AREA/alloc" "$PAGES" || fail "the empty area is not to be had" || return
+	write /proc/sys/vm/drop_caches 3
+	mb=$(($(free_on_node) - 32))
+	mount -t tmpfs -o "mpol=bind:$NODE,size=${mb}M" tmpfs "$TMP/ballast" || return
+	at_exit umount "$TMP/ballast"
+	limited dd if=/dev/zero of="$TMP/ballast/file" bs=1M count="$mb" 2> "$TMP/dd" ||
+		fail "$(tail -n 1 "$TMP/dd")" || return
+	free_area
+	say "$(free_on_node) MB of the node are free, $(meminfo CmaFree) MB in the area"
+	(($(meminfo CmaFree) >= (PAGES * PAGE_SIZE >> 20) * 95 / 100))
+}
+
+# The area is full enough for most blocks to have something in them that moves.
+is_full() {
+	(($(meminfo CmaFree) * 8 <= PAGES * PAGE_SIZE >> 20)) ||
+		fail "$(meminfo CmaFree) MB of the area are free"
+}
+
+# one_by_one NAME: all blocks of the area; the times go to $TMP/NAME
+one_by_one() {
+	is_full || return
+	limited "$DIR/zs_time" "$NR" "$AREA/alloc" "$BLOCK" >> "$TMP/$1" ||
+		fail "the time is up after $(wc -l < "$TMP/$1") blocks"
+}
+
+# report NAME: what there is in $TMP/NAME
+report() {
+	local nr failed p50 p99 max
+	[[ -s $TMP/$1 ]] || return
+	nr=$(wc -l < "$TMP/$1")
+	failed=$(awk '$2 { n++ } END { print n + 0 }' "$TMP/$1")
+	read -r p50 p99 max < <(sort -n "$TMP/$1" | awk '
+		{ us[NR] = $1 }
+		END { print us[int((NR + 1) / 2)], us[int(NR * 0.99 + 0.99)], us[NR] }')
+	say "$1: $nr blocks, $failed failed; $p50 us for half of them, $p99 us for 99 %, $max us at most"
+	figure "cma_blocks.$1.blocks" "$nr"
+	figure "cma_blocks.$1.failed" "$failed"
+	figure "cma_blocks.$1.p50_us" "$p50"
+	figure "cma_blocks.$1.p99_us" "$p99"
+	figure "cma_blocks.$1.max_us" "$max"
+	figure "cma_blocks.$1.migrated" "$MOVED"
+	((nr == NR * ROUNDS && p99 <= LIMIT_MS * 1000))
+}
+
+# blocks NAME FILL BEGIN END: ROUNDS times
+blocks() {
+	local name=$1 status=0 round before
+	MOVED=0
+	for ((round = 0; round < ROUNDS && status == 0; round++)); do
+		"$2" || return
+		"$3" || status=1
+		before=$(migrated)
+		((status)) || one_by_one "$name" || status=1
+		MOVED=$((MOVED + $(migrated) - before))
+		"$4" || status=1
+		free_area
+	done
+	report "$name" && ((status == 0))
+}
+
+hold_fill() {
+	empty_node
+	fill_node "$NODE" 12
+}
+
+hold_begin() { hold_set hold_ms $HOLD_MS && hold_set open $OPEN; }
+
+hold_end() { hold_is_intact; }
+
+# Objects are on the node of the buffer that is written.
+disk() { # disk COMMAND...: of zs_disk
+	limited numactl --preferred="$NODE" "$DIR/zs_disk" "${KIND[@]}" "$ZRAM" \
+		"$TMP/state" "$@" > "$TMP/disk" || fail "$(cat "$TMP/disk")"
+}
+
+zram_fill() {
+	local mb=$(($(free_on_node) - 12))
+	zram_end_all
+	rm -f "$TMP/state"
+	zram_new && write "$SYS/comp_algorithm" lz4 &&
+		write "$SYS/disksize" 512M && write "$SYS/mem_limit" "${mb}M" &&
+		disk fill || return
+	say "zram has $(($(mm_stat 1) >> 20)) MB in $(($(mm_stat 3) >> 20)) MB"
+}
+
+zram_begin() {
+	local i
+	READERS=()
+	for i in 1 2; do
+		timeout -s KILL "$WRITE_SECONDS" "$DIR/zs_disk" "${KIND[@]}" -c $i \
+			"$ZRAM" "$TMP/state" read "$WRITE_SECONDS" > "$TMP/reader$i" &
+		READERS+=($!)
+	done
+	sleep 0.5
+}
+
+zram_end_readers() {
+	local pid alive=0
+	for pid in "${READERS[@]}"; do
+		kill -0 "$pid" 2> /dev/null && alive=$((alive + 1))
+	done
+	# They end by themselves only if something is wrong.
+	kill "${READERS[@]}" 2> /dev/null
+	wait "${READERS[@]}" 2> /dev/null
+	((alive == 2)) || fail "a reader ended: $(cat "$TMP"/reader?)" || return
+	disk check
+}
+
+none() { :; }
+
+check "the node of the area is full" make_ballast
+check "blocks are allocated while no object is open" blocks idle hold_fill none hold_end
+check "... while objects are opened for $HOLD_MS ms" blocks held hold_fill hold_begin hold_end
+empty_node
+check "... while zram is read" blocks zram zram_fill zram_begin zram_end_readers
+zram_end_all
+check "all of the area is allocated in the end" write "$AREA/alloc" "$PAGES"
+free_area
+umount "$TMP/ballast"
+check "no zsmalloc page is left" nothing_leaked
+ktap_finished
