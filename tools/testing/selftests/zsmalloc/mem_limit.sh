@@ -62,8 +62,9 @@ new_device() {
 	zram_new && write "$SYS/comp_algorithm" lz4 &&
 		write "$SYS/disksize" "${DISK_MB}M" &&
 		write "$SYS/mem_limit" "${LIMIT_MB}M" || return
-	# The device's own table is there now; descriptors are freed with a delay.
-	sleep 1
+	# The first one's own table is there now. Slabs that are left of an earlier
+	# one are used by the next, so they count.
+	[[ -z ${SLAB_BEFORE:-} ]] || return 0
 	PAGES_BEFORE=$(pages_bytes)
 	SLAB_BEFORE=$(slab_bytes)
 }
@@ -75,7 +76,7 @@ measure() {
 	pages=$(($(pages_bytes) - PAGES_BEFORE))
 	slab=$(($(slab_bytes) - SLAB_BEFORE))
 	TOTAL=$((pages + slab))
-	say "$1: $((pages >> 10)) KB of pages, $((slab >> 10)) KB of slabs; $(($(mm_stat 1) / PAGE_SIZE)) pages stored"
+	say "$1: $((pages >> 10)) KB of pages, $((slab >> 10)) KB of slabs, $(($(mm_stat 3) >> 10)) KB for the limit; $(($(mm_stat 1) / PAGE_SIZE)) pages stored"
 }
 
 # As full as it gets: to the limit
