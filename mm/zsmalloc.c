@@ -219,6 +219,32 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 	return fit;
 }
 
+/* Bytes for the links of a stub that do not find room in its descriptor */
+static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_links)
+{
+	nr_links -= min(nr_links, geo->pages);
+	return kmalloc_size_roundup(nr_links * sizeof(unsigned long));
+}
+
+/* Evacuating a zspage frees at least this many times what it adds. */
+#define ZS_PAYBACK	2
+
+/*
+ * What an evacuation adds stays for as long as one of these objects does: the
+ * descriptor as a stub, a link for each object, and a note of its owner.
+ */
+static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
+{
+	size_t pays = geo->pages * PAGE_SIZE / ZS_PAYBACK;
+	unsigned int nr = geo->slots;
+
+	while (nr && zspage_descriptor_size(geo->pages, geo->slots) +
+	       zs_extra_links(geo, nr) +
+	       DIV_ROUND_UP(nr, ZS_GUESTS_PER_NODE) * sizeof(struct zs_guests) > pays)
+		nr--;
+	return nr;
+}
+
 /* From the largest size down, as that is the one that smaller ones may share. */
 static void __init zs_init_geometries(void)
 {
@@ -235,6 +261,7 @@ static void __init zs_init_geometries(void)
 		if (!geo || shared > cost + cost / ZS_SHARE_SLACK) {
 			geo = &zs_geos[zs_nr_geos++];
 			*geo = fit;
+			geo->max_natives = zs_max_natives(geo);
 			shared = cost;
 		}
 		if (geo->slots == 1)
@@ -471,15 +498,6 @@ static void zs_free_drained(struct zs_drained *drained)
 	kfree(late);
 }
 
-static u8 *zs_alloc_late(const struct size_class *class)
-{
-	u8 *late = zs_alloc_spare(class->geo.slots);
-
-	if (late)
-		memset(late, 0, class->geo.slots);
-	return late;
-}
-
 static bool zspage_in_round(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -515,6 +533,7 @@ static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 		newer = 0;
 	}
 	drained->nr = zspage->nr_stale - newer;
+	zspage->class->nr_stale -= drained->nr;
 	zspage->nr_stale = newer;
 	zspage->nr_draining = newer;
 	while (newer--)
@@ -563,7 +582,7 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 	if (zspage_same_round(zspage, pins) && !*zspage_late(zspage)) {
 		/* The first one brings the memory, which takes no lock. */
 		spin_unlock(&class->lock);
-		memory = zs_alloc_late(class);
+		memory = zs_alloc_late(class->geo.slots);
 		spin_lock(&class->lock);
 	}
 	if (zspage_same_round(zspage, pins)) {
@@ -975,15 +994,25 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 }
 
 /*
- * Memory that can be done without, for evacuating and for noting late pins.
- * Reclaim may wait for either, so no reserves and no reclaim.  The context may be
- * atomic.
+ * For noting late pins, which can be done without: no reserves, and no reclaim, as
+ * the context may be atomic.
  */
-void *zs_alloc_spare(size_t size)
+void *zs_alloc_late(size_t size)
 {
-	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_spare, size);
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_late, size);
 
-	return kmalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
+	return kzalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
+}
+
+/*
+ * For evacuating one zspage.  That is asked for when memory is short, and gives back
+ * at least ZS_PAYBACK times as much at once: this is what reserves are for.
+ */
+void *zs_alloc_supply(size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_supply, size);
+
+	return kmalloc(size, GFP_NOWAIT | __GFP_MEMALLOC);
 }
 
 /*
@@ -1450,19 +1479,13 @@ static void zs_free_nodes(struct zs_guests *nodes)
 		kfree(zs_get_node(&nodes));
 }
 
-/* Have what zspage_add_guest() may need. */
-static bool zspage_prepare_guest(struct zspage *zspage,
-				 struct zs_guests **nodes)
-	__must_hold(&zspage->class->lock)
+static unsigned int zs_count_nodes(const struct zs_guests *nodes)
 {
-	if (zspage->nr_links % ZS_GUESTS_PER_NODE == 0 && !*nodes) {
-		struct zs_guests *node = zs_alloc_spare(sizeof(*node));
+	unsigned int nr = 0;
 
-		if (!node)
-			return false;
-		zs_put_node(nodes, node);
-	}
-	return true;
+	for (; nodes; nodes = nodes->next)
+		nr++;
+	return nr;
 }
 
 static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
@@ -1525,17 +1548,17 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
  * The equations
  */
 
-/* Links of a stub that do not find room in its descriptor, in bytes */
-static size_t class_extra_links(struct size_class *class, unsigned int nr_links)
+static size_t class_descriptor_size(const struct size_class *class)
 {
-	nr_links -= min(nr_links, class->geo.pages);
-	return nr_links * sizeof(unsigned long);
+	return zspage_descriptor_size(class->geo.pages, class->geo.slots);
 }
 
-static size_t stub_size(struct size_class *class, unsigned int nr_links)
+/* What zs_compact() has added to the memory that the class takes */
+static size_t class_added(const struct size_class *class)
+	__must_hold(&class->lock)
 {
-	return zspage_descriptor_size(class->geo.pages, class->geo.slots) +
-	       kmalloc_size_roundup(class_extra_links(class, nr_links));
+	return class->nr_stubs * class_descriptor_size(class) +
+	       class->link_bytes + class->guest_nodes * sizeof(struct zs_guests);
 }
 
 /* Links that a stub was made with, live or not */
@@ -1590,7 +1613,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	__must_hold(&class->lock)
 {
 	unsigned long inuse = 0, guests = 0, nodes = 0;
-	unsigned long forwarded = 0, stubs = 0, bytes = 0, bad = 0;
+	unsigned long forwarded = 0, stubs = 0, bytes = 0, bad = 0, stale = 0;
 	struct zspage *zspage;
 	bool ok = true;
 
@@ -1602,6 +1625,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			ok &= zspage_check_guests(zspage);
 			inuse += zspage->inuse;
 			bad += f == ZS_BAD ? zspage->inuse : 0;
+			stale += zspage->nr_stale;
 			guests += zspage->nr_links;
 			nodes += DIV_ROUND_UP(zspage->nr_links,
 					      ZS_GUESTS_PER_NODE);
@@ -1614,7 +1638,7 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	list_for_each_entry(zspage, &class->stubs, list) {
 		ok &= stub_check(class, zspage);
 		forwarded += zspage->nr_links;
-		bytes += stub_size(class, stub_max_links(zspage));
+		bytes += zs_extra_links(&class->geo, stub_max_links(zspage));
 		stubs++;
 	}
 	*zspages += stubs;
@@ -1622,22 +1646,24 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 	       guests == class->forwarded &&
 	       nodes == class->guest_nodes &&
 	       forwarded == class->forwarded && stubs == class->nr_stubs &&
-	       bytes == class->stub_bytes;
+	       bytes == class->link_bytes && stale == class->nr_stale;
 }
 
 /* All the equations of struct zspage, for a pool that is not in use just now. */
 bool zs_check_pool(struct zs_pool *pool)
 {
-	unsigned long pages = 0, zspages = 0;
+	unsigned long pages = 0, zspages = 0, added = 0;
 	struct size_class *class;
 	bool ok = true;
 
 	for_each_class(class, pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
 		ok &= class_check(class, &zspages, &pages);
+		added += class_added(class);
 		spin_unlock(&class->lock);
 	}
 	return ok && pages == atomic_long_read(&pool->pages) &&
+	       added == atomic_long_read(&pool->added) &&
 	       zspages + 1 == atomic_long_read(&pool->refs);
 }
 
@@ -1878,6 +1904,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 	__must_hold(&class->lock)
 {
 	unsigned long *link = stub_link(home, *slot);
+	size_t added = class_added(class);
 	struct zspage *host;
 
 	if (!link || !*link)
@@ -1890,8 +1917,10 @@ static struct zspage *stub_drop_link(struct size_class *class,
 	if (!--home->nr_links) {
 		list_del(&home->list);
 		class->nr_stubs--;
-		class->stub_bytes -= stub_size(class, stub_max_links(home));
+		class->link_bytes -= zs_extra_links(&class->geo,
+						    stub_max_links(home));
 	}
+	atomic_long_sub(added - class_added(class), &class->pool->added);
 	return host;
 }
 
@@ -2431,6 +2460,7 @@ static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
 	zpdesc->next = zspage->stale;
 	zspage->stale = zpdesc;
 	zspage->nr_stale++;
+	zspage->class->nr_stale++;
 	if (!zspage_in_round(zspage))
 		zspage_next_round(zspage, drained);
 }
@@ -2525,6 +2555,8 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	 */
 	if (zs_page_is_bad(page)) {
 		atomic_long_inc(&pool->not_migrated);
+		trace_zs_migrate_page(pool->name, page_to_pfn(page),
+				      page_to_pfn(newpage), -EHWPOISON, false);
 		return -EHWPOISON;
 	}
 
@@ -2593,27 +2625,88 @@ static void zs_unregister_mops(void)
  * Compaction of objects
  */
 
-/* The stubs of a class may take this part of the memory of its pages. */
-#define ZS_STUB_SHARE		8
+/**
+ * struct zs_supply - memory for the next evacuation, had before class->lock is taken
+ * @nodes: for guests
+ * @links: for the links of a stub that its descriptor has no room for
+ * @links_size: its size
+ * @need_nodes: how many nodes the next evacuation may take
+ * @need_links: how large its links will be
+ *
+ * So no evacuation fails half way for want of memory, and no slab page is allocated
+ * or freed under the lock.  What is left over serves the evacuation after that.
+ */
+struct zs_supply {
+	struct zs_guests *nodes;
+	unsigned long *links;
+	size_t links_size;
+	unsigned int need_nodes;
+	size_t need_links;
+};
 
 /**
  * struct zs_evacuation - evacuating one zspage
  * @dest: where objects are moved to; its fullness is to be updated
- * @nodes: spare
+ * @supply: memory for it
  * @links: where its objects go, if it becomes a stub: as many as it has pages, for
- *	   which these have to make room first
- * @more_links: the rest of them
+ *	   which these have to make room first.  The rest is in supply->links.
  * @pages: what is left of the zspage, to be freed without a lock: its pages,
  * @dead: and itself, unless it became a stub
  */
 struct zs_evacuation {
 	struct zspage *dest;
-	struct zs_guests *nodes;
+	struct zs_supply *supply;
 	unsigned long links[ZS_MAX_PAGES];
-	unsigned long *more_links;
 	struct zpdesc *pages[ZS_MAX_PAGES];
 	struct zspage *dead;
 };
+
+/**
+ * struct zs_compaction - a call of zs_compact(), or of the shrinker
+ * @wanted: pages to free
+ * @freed: pages freed
+ * @supply: memory for the next evacuation
+ * @starved: there was none, so that the call ends
+ */
+struct zs_compaction {
+	unsigned long wanted;
+	unsigned long freed;
+	struct zs_supply supply;
+	bool starved;
+};
+
+static bool zs_supply_suffices(const struct zs_supply *supply)
+{
+	return (!supply->need_links || supply->links_size == supply->need_links) &&
+	       zs_count_nodes(supply->nodes) >= supply->need_nodes;
+}
+
+static void zs_free_supply(struct zs_supply *supply)
+{
+	kfree(supply->links);
+	zs_free_nodes(supply->nodes);
+}
+
+static bool zs_get_supply(struct zs_supply *supply)
+{
+	unsigned int nr = zs_count_nodes(supply->nodes);
+
+	if (supply->need_links && supply->links_size != supply->need_links) {
+		kfree(supply->links);
+		supply->links = zs_alloc_supply(supply->need_links);
+		supply->links_size = supply->links ? supply->need_links : 0;
+		if (!supply->links)
+			return false;
+	}
+	for (; nr < supply->need_nodes; nr++) {
+		struct zs_guests *node = zs_alloc_supply(sizeof(*node));
+
+		if (!node)
+			return false;
+		zs_put_node(&supply->nodes, node);
+	}
+	return true;
+}
 
 /* What compaction has to do with: all zspages that have objects, but bad ones */
 static unsigned long class_nr_used_zspages(struct size_class *class)
@@ -2633,62 +2726,100 @@ static unsigned long class_nr_used_slots(struct size_class *class)
 	return class->inuse - class->bad_inuse;
 }
 
-/* How much memory stubs may take if @zspages have pages. */
-static unsigned long class_stub_budget(struct size_class *class,
-				       unsigned long zspages)
+/* The groups of zspages with slots in use and free slots */
+#define ZS_PARTLY_USED	GENMASK(ZS_99, ZS_10)
+
+/*
+ * Pages that zs_compact() can free, if nothing is in its way; of @kept free slots it
+ * is known that something is.  A guess if class->lock is not held, but never more
+ * than what there is in zspages that it pays to evacuate.
+ */
+static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
-	return zspages * (class->geo.pages * PAGE_SIZE / ZS_STUB_SHARE);
+	unsigned long slots = class->geo.slots, zspages = 0, pay = 0, used, room;
+
+	for (int f = ZS_10; f <= ZS_FULL; f++) {
+		unsigned long nr = READ_ONCE(class->nr[f]);
+
+		zspages += nr;
+		/* All of a group have less than f/10 of their slots in use. */
+		if (f < ZS_FULL && f * slots <= (class->geo.max_natives + 1) * 10)
+			pay += nr;
+	}
+	room = zspages * slots;
+	used = READ_ONCE(class->inuse) - READ_ONCE(class->bad_inuse) + kept;
+	if (!pay || room <= used)
+		return 0;
+	return min((room - used) / slots, pay) * class->geo.pages;
 }
 
 /*
- * Pages that zs_compact() can free, if nothing is in its way and stubs stay
- * within their budget.  It goes by fullness group, so no more natives are in
- * what it evacuates than the average of what is not full, plus a group's width;
- * and the links for them are rounded up to at most twice their size.
+ * What the shrinker promises to free.  A promise that was not kept is not made again
+ * at once, but for slots that have become free since.
  */
-static unsigned long class_freeable(struct size_class *class)
+static unsigned long class_promise(struct size_class *class)
+{
+	unsigned long futile = READ_ONCE(class->futile);
+
+	if (!(READ_ONCE(class->groups) & ZS_PARTLY_USED))
+		return 0;
+	if (futile && time_after_eq(jiffies, READ_ONCE(class->futile_until)))
+		futile = 0;
+	return class_freeable(class, futile);
+}
+
+/*
+ * What evacuating @source may need: a node for each three objects that go to the same
+ * zspage, and one more in case that one of these goes bad meanwhile.
+ * class_find_zspage() is going to find them in this order.  Returns false if some
+ * turned out to be bad, and there is not enough room besides.
+ */
+static bool class_count_need(struct size_class *class, struct zspage *source,
+			     struct zs_supply *supply)
+	__must_hold(&class->lock)
+{
+	unsigned int left = source->inuse;
+
+	supply->need_links = zs_extra_links(&class->geo, left - source->nr_links);
+	supply->need_nodes = 1;
+	for (int f = ZS_99; f >= ZS_10 && left; f--) {
+		struct zspage *zspage, *next;
+
+		list_for_each_entry_safe(zspage, next, &class->zspages[f], list) {
+			unsigned int nr;
+
+			if (zspage == source || zspage_is_bad(class, zspage))
+				continue;
+			nr = min(left, class->geo.slots - zspage->inuse);
+			supply->need_nodes += DIV_ROUND_UP(nr, ZS_GUESTS_PER_NODE);
+			left -= nr;
+			if (!left)
+				break;
+		}
+	}
+	return !left;
+}
+
+/*
+ * Find a zspage to evacuate, the emptiest first: no object of it is open, other
+ * zspages of the class have room for all of them, and it pays.  Returns it frozen and
+ * with its pages locked; or NULL, then the search may go on in another hold of the
+ * lock, with more supply if @supply does not suffice.
+ */
+static struct zspage *class_find_source(struct size_class *class,
+					struct zs_search *search,
+					struct zs_supply *supply)
 	__must_hold(&class->lock)
 {
 	unsigned long zspages = class_nr_used_zspages(class);
-	unsigned long slots = class->geo.slots, full = class->nr[ZS_FULL];
-	unsigned long inuse = class_nr_used_slots(class);
-	unsigned long nr, budget, natives, cost;
-
-	nr = (zspages * slots - inuse) / slots;
-	if (!nr)
-		return 0;
-	budget = class_stub_budget(class, zspages);
-	if (class->stub_bytes >= budget)
-		return 0;
-	natives = (inuse - full * slots) / (zspages - full) +
-		  slots / 10 + 1;
-	natives = min(natives, slots);
-	cost = zspage_descriptor_size(class->geo.pages, slots) +
-	       2 * class_extra_links(class, natives) +
-	       class_stub_budget(class, 1);
-	return min(nr, (budget - class->stub_bytes) / cost) * class->geo.pages;
-}
-
-/*
- * Find a zspage to evacuate, the emptiest first: no object of it is open, and
- * other zspages of the class have room for all of them.  Returns it frozen and with
- * its pages locked; or NULL, then the search may go on in another hold of the lock.
- *
- * Evacuating has to pay: a stub must not add more than its share to the memory
- * that the class takes.  A single object may keep a stub for long.
- */
-static struct zspage *class_find_source(struct size_class *class,
-					struct zs_search *search)
-	__must_hold(&class->lock)
-{
-	unsigned long zspages = class_nr_used_zspages(class), budget;
 	unsigned long slots = class->geo.slots;
 
+	supply->need_nodes = 0;
+	supply->need_links = 0;
 	if (zspages * slots - class_nr_used_slots(class) < slots) {
 		search->over = true;
 		return NULL;
 	}
-	budget = class_stub_budget(class, zspages - 1);
 
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
 		struct zspage *zspage = class_search(class, search);
@@ -2699,12 +2830,16 @@ static struct zspage *class_find_source(struct size_class *class,
 			break;
 		}
 		natives = zspage->inuse - zspage->nr_links;
-		if (!zspage->isolated &&
-		    (!natives || class->stub_bytes +
-				 stub_size(class, natives) <= budget)) {
+		if (!zspage->isolated && !atomic_read(&zspage->pins) &&
+		    natives <= class->geo.max_natives) {
 			/* There is less room than was found above. */
-			if (zspage_is_bad(class, zspage))
+			if (zspage_is_bad(class, zspage) ||
+			    !class_count_need(class, zspage, supply))
 				break;
+			if (!zs_supply_suffices(supply)) {
+				search->next = &zspage->list;
+				break;
+			}
 			if (zspage_freeze(zspage)) {
 				if (zspage_trylock_pages(zspage))
 					return zspage;
@@ -2769,14 +2904,15 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 		if (!dest)
 			return -ENOENT;
 	}
-	if (!zspage_prepare_guest(dest, &ev->nodes))
-		return -ENOMEM;
+	/* They were counted for other zspages, which have gone bad. */
+	if (dest->nr_links % ZS_GUESTS_PER_NODE == 0 && !ev->supply->nodes)
+		return -ENOENT;
 	dest_slot = zspage_take_slot(class, dest);
 	if (!zs_copy_slot(dest, dest_slot, source, slot)) {
 		zspage_put_slot(class, dest, dest_slot);
 		return -EHWPOISON;
 	}
-	zspage_add_guest(dest, owner, &ev->nodes);
+	zspage_add_guest(dest, owner, &ev->supply->nodes);
 	*where = zs_encode_handle(dest, dest_slot);
 	return 0;
 }
@@ -2803,7 +2939,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 		if (ret)
 			return ret;
 		zspage_put_slot(class, source, slot);
-		zspage_drop_last_guest(source, &ev->nodes);
+		zspage_drop_last_guest(source, &ev->supply->nodes);
 		source->was_host = true;
 		zs_race("guest_moved");
 		/* After the copy.  Pairs with zs_pin_forwarded(). */
@@ -2818,7 +2954,7 @@ static unsigned long *ev_link_at(struct zs_evacuation *ev,
 {
 	unsigned int here = class->geo.pages;
 
-	return rank < here ? &ev->links[rank] : &ev->more_links[rank - here];
+	return rank < here ? &ev->links[rank] : &ev->supply->links[rank - here];
 }
 
 /*
@@ -2856,7 +2992,7 @@ undo:
 		dest = zs_decode_handle(*ev_link_at(ev, class, i++),
 					&dest_slot);
 		zspage_remove_guest(dest, zspage_handle(source, slot),
-				    &ev->nodes);
+				    &ev->supply->nodes);
 		zspage_put_slot(class, dest, dest_slot);
 		zspage_update_fullness(class, dest);
 	}
@@ -2868,37 +3004,34 @@ static void zspage_make_stub(struct size_class *class, struct zspage *stub,
 			     struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
+	size_t extra = zs_extra_links(&class->geo, stub->nr_links);
+
 	memcpy(stub->pages, ev->links, class->geo.pages * sizeof(*ev->links));
-	stub->links = ev->more_links;
+	stub->links = NULL;
+	if (extra) {
+		swap(stub->links, ev->supply->links);
+		ev->supply->links_size = 0;
+	}
 	list_add(&stub->list, &class->stubs);
 	class->nr_stubs++;
-	class->stub_bytes += stub_size(class, stub->nr_links);
+	class->link_bytes += extra;
 	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
 	smp_store_release(&stub->stub, true);
 }
 
-/* Move the objects of one zspage into others. */
-static bool class_evacuate(struct size_class *class, struct zs_search *search,
+/* Move the objects of @source, which is frozen and has its pages locked, into others. */
+static bool class_evacuate(struct size_class *class, struct zspage *source,
 			   struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	struct zspage *source = class_find_source(class, search);
-	unsigned int natives;
-	size_t extra;
-	int ret = -ENOMEM;
-
-	if (!source)
-		return false;
+	unsigned int natives = source->inuse - source->nr_links;
+	size_t added = class_added(class);
+	int ret;
 
 	zs_race("frozen");
 	/* Not a place to move its own objects to */
 	zspage_set_fullness(class, source, ZS_DEAD);
-	natives = source->inuse - source->nr_links;
-	extra = class_extra_links(class, natives);
-	if (extra)
-		ev->more_links = zs_alloc_spare(extra);
-	if (!extra || ev->more_links)
-		ret = zspage_move_guests(class, source, ev);
+	ret = zspage_move_guests(class, source, ev);
 	if (!ret)
 		ret = zspage_move_natives(class, source, ev);
 	if (ev->dest)
@@ -2908,81 +3041,81 @@ static bool class_evacuate(struct size_class *class, struct zs_search *search,
 		zspage_update_fullness(class, source);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
-		kfree(ev->more_links);
-		if (ret == -ENOMEM) {
-			/* Others would find none either.  They come first the next time. */
-			list_move_tail(&source->list,
-				       &class->zspages[source->fullness]);
-			search->over = true;
-		}
-		return false;
+	} else {
+		/* There are no replaced pages: without pins they would be free. */
+		memcpy(ev->pages, source->pages,
+		       class->geo.pages * sizeof(*source->pages));
+		memset(source->pages, 0,
+		       class->geo.pages * sizeof(*source->pages));
+		zs_race("natives_moved");
+		if (natives)
+			zspage_make_stub(class, source, ev);
+		else
+			ev->dead = source;
 	}
-
-	/* There are no replaced pages: without pins they would be free. */
-	memcpy(ev->pages, source->pages,
-	       class->geo.pages * sizeof(*source->pages));
-	memset(source->pages, 0, class->geo.pages * sizeof(*source->pages));
-	zs_race("natives_moved");
-	if (natives)
-		zspage_make_stub(class, source, ev);
-	else
-		ev->dead = source;
-	return true;
+	atomic_long_add(class_added(class) - added, &class->pool->added);
+	return !ret;
 }
 
-/* Frees at least @nr pages, if that many can be freed. */
-static unsigned long class_compact(struct size_class *class, unsigned long nr)
+/*
+ * No more of @class can be evacuated.  If there is room for more, something was in the
+ * way: open objects, isolated or locked pages, no memory, or that it would not pay.
+ */
+static void class_note_futile(struct size_class *class)
+	__must_hold(&class->lock)
 {
+	unsigned long slots = class->geo.slots;
+	unsigned long room = class_nr_used_zspages(class) * slots -
+			     class_nr_used_slots(class);
+
+	WRITE_ONCE(class->futile_until, jiffies + HZ);
+	WRITE_ONCE(class->futile, room < slots ? 0 : room);
+}
+
+/* Pack the objects of @class, until enough pages were freed. */
+static void class_compact(struct size_class *class, struct zs_compaction *compaction)
+{
+	struct zs_supply *supply = &compaction->supply;
 	struct zs_search search = {
 		.next = &class->zspages[ZS_EMPTY],
 		.fullness = ZS_EMPTY,
 	};
-	struct zs_guests *nodes = NULL;
-	unsigned long freed = 0;
 
 	spin_lock(&class->lock);
 	hlist_add_head(&search.node, &class->searches);
-	while (!search.over && freed < nr) {
-		struct zs_evacuation ev = { .nodes = nodes };
-		bool evacuated = class_evacuate(class, &search, &ev);
+	while (!search.over && !compaction->starved &&
+	       compaction->freed < compaction->wanted) {
+		struct zs_evacuation ev = { .supply = supply };
+		struct zspage *source = class_find_source(class, &search, supply);
+		bool evacuated = source && class_evacuate(class, source, &ev);
 
 		spin_unlock(&class->lock);
-		nodes = ev.nodes;
+		if (!source)
+			compaction->starved = !zs_get_supply(supply);
 		if (evacuated) {
 			zs_race("evacuated");
 			zs_release_pages(class->pool, ev.pages,
 					 class->geo.pages);
 			if (ev.dead)
 				zspage_free_descriptor(ev.dead);
-			freed += class->geo.pages;
+			compaction->freed += class->geo.pages;
 		}
 		zs_race("searching");
 		cond_resched();
 		spin_lock(&class->lock);
 	}
 	hlist_del(&search.node);
+	if (compaction->freed < compaction->wanted)
+		class_note_futile(class);
 	spin_unlock(&class->lock);
-	zs_free_nodes(nodes);
-	return freed;
 }
 
-/*
- * Frees at least @nr pages of the classes that node @nid serves, if that many can be
- * freed; NUMA_NO_NODE: of all classes.
- */
-static unsigned long pool_compact(struct zs_pool *pool, int nid,
-				  unsigned long nr)
+static unsigned long pool_end_compaction(struct zs_pool *pool,
+					 struct zs_compaction *compaction)
 {
-	struct size_class *class;
-	unsigned long freed = 0;
-
-	for_each_class(class, pool, nid) {
-		if (freed >= nr)
-			break;
-		freed += class_compact(class, nr - freed);
-	}
-	atomic_long_add(freed, &pool->stats.pages_compacted);
-	return freed;
+	zs_free_supply(&compaction->supply);
+	atomic_long_add(compaction->freed, &pool->stats.pages_compacted);
+	return compaction->freed;
 }
 
 /**
@@ -2990,17 +3123,29 @@ static unsigned long pool_compact(struct zs_pool *pool, int nid,
  * @pool: the pool
  *
  * Handles stay valid.  Zspages are left alone if an object of theirs is open, or
- * one of their pages is isolated, locked or known to be bad; if there is no
- * memory for links; or if stubs take too much already.  However many these are,
- * all others are found: each zspage is looked at, and mostly once.  May be called
- * by several CPUs at once, and next to anything else.
+ * one of their pages is isolated, locked or known to be bad; or if the memory that
+ * evacuating them adds, for links and for owners of objects, is more than half of
+ * what it frees.  However many these are, all others are found: each zspage is looked
+ * at, and mostly once.  May be called by several CPUs at once, and next to anything
+ * else.
+ *
+ * The memory that is added is taken from the kernel's reserves if there is no other:
+ * for one zspage at a time, whose pages are freed then.
  *
  * Context: process context, may sleep.
  * Return: the number of pages freed.
  */
 unsigned long zs_compact(struct zs_pool *pool)
 {
-	return pool_compact(pool, NUMA_NO_NODE, ULONG_MAX);
+	struct zs_compaction compaction = { .wanted = ULONG_MAX };
+	struct size_class *class;
+
+	for_each_class(class, pool, NUMA_NO_NODE) {
+		if (compaction.starved)
+			break;
+		class_compact(class, &compaction);
+	}
+	return pool_end_compaction(pool, &compaction);
 }
 EXPORT_SYMBOL_GPL(zs_compact);
 
@@ -3010,11 +3155,8 @@ unsigned long zs_freeable_pages(struct zs_pool *pool, int nid)
 	unsigned long freeable = 0;
 	struct size_class *class;
 
-	for_each_class(class, pool, nid) {
-		spin_lock(&class->lock);
-		freeable += class_freeable(class);
-		spin_unlock(&class->lock);
-	}
+	for_each_class(class, pool, nid)
+		freeable += class_promise(class);
 	return freeable;
 }
 
@@ -3024,11 +3166,13 @@ static unsigned long zs_shrinker_count(struct shrinker *shrinker,
 	return zs_freeable_pages(shrinker->private_data, sc->nid);
 }
 
+/* Classes of which nothing was promised are not searched. */
 static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
+	struct zs_compaction compaction = { .wanted = sc->nr_to_scan };
 	struct zs_pool *pool = shrinker->private_data;
-	unsigned long freed;
+	struct size_class *class;
 
 	/*
 	 * All tasks that reclaim memory come here at the same time.  A second one
@@ -3036,9 +3180,14 @@ static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 	 */
 	if (node_test_and_set(sc->nid, pool->shrinking))
 		return SHRINK_STOP;
-	freed = pool_compact(pool, sc->nid, sc->nr_to_scan);
+	for_each_class(class, pool, sc->nid) {
+		if (compaction.starved || compaction.freed >= compaction.wanted)
+			break;
+		if (class_promise(class))
+			class_compact(class, &compaction);
+	}
 	node_clear(sc->nid, pool->shrinking);
-	return freed ?: SHRINK_STOP;
+	return pool_end_compaction(pool, &compaction) ?: SHRINK_STOP;
 }
 
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool)
@@ -3071,12 +3220,16 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
  * zs_get_total_pages - the memory that a pool's objects take
  * @pool: the pool
  *
+ * This is what users hold against a limit.  So it counts the pages, and the memory
+ * that zs_compact() has added to find objects that it moved.
+ *
  * Context: any.
  * Return: in pages.
  */
 unsigned long zs_get_total_pages(struct zs_pool *pool)
 {
-	return atomic_long_read(&pool->pages);
+	return atomic_long_read(&pool->pages) +
+	       atomic_long_read(&pool->added) / PAGE_SIZE;
 }
 EXPORT_SYMBOL_GPL(zs_get_total_pages);
 
@@ -3169,7 +3322,7 @@ static int classes_show(struct seq_file *m, void *unused)
 			for (int f = 0; f < ZS_NR_FULLNESS; f++)
 				t.nr[f] += class->nr[f];
 			t.used += class->inuse;
-			t.freeable += class_freeable(class);
+			t.freeable += class_freeable(class, 0);
 			spin_unlock(&class->lock);
 		}
 
@@ -3202,13 +3355,11 @@ DEFINE_SHOW_ATTRIBUTE(classes);
 static int compaction_show(struct seq_file *m, void *unused)
 {
 	struct zs_pool *pool = m->private;
-	unsigned long stubs = 0, forwarded = 0, bytes = 0, guests = 0;
+	unsigned long stubs = 0, forwarded = 0;
 
-	seq_printf(m, " %5s %5s %10s %10s %10s %11s\n\n", "class", "size",
-		   "stubs", "stub_bytes", "forwarded", "guest_bytes");
+	seq_printf(m, " %5s %5s %10s %10s\n\n", "class", "size", "stubs", "forwarded");
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		unsigned long nr_stubs = 0, nr_forwarded = 0;
-		unsigned long stub_bytes = 0, guest_bytes = 0;
 		unsigned int size = zs_geos[i].size;
 
 		for (int nid = 0; nid < nr_node_ids; nid++) {
@@ -3218,26 +3369,80 @@ static int compaction_show(struct seq_file *m, void *unused)
 				continue;
 			spin_lock(&class->lock);
 			nr_stubs += class->nr_stubs;
-			stub_bytes += class->stub_bytes;
 			nr_forwarded += class->forwarded;
-			guest_bytes += class->guest_nodes *
-				       sizeof(struct zs_guests);
 			spin_unlock(&class->lock);
 		}
-
-		seq_printf(m, " %5u %5u %10lu %10lu %10lu %11lu\n",
-			   zs_size_step(size), size,
-			   nr_stubs, stub_bytes, nr_forwarded, guest_bytes);
-		guests += guest_bytes;
+		seq_printf(m, " %5u %5u %10lu %10lu\n", zs_size_step(size), size,
+			   nr_stubs, nr_forwarded);
 		stubs += nr_stubs;
-		bytes += stub_bytes;
 		forwarded += nr_forwarded;
 	}
-	seq_printf(m, "\n %5s %5s %10lu %10lu %10lu %11lu\n", "Total", "", stubs,
-		   bytes, forwarded, guests);
+	seq_printf(m, "\n %5s %5s %10lu %10lu\n", "Total", "", stubs, forwarded);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);
+
+/* All memory by what it is for, in bytes */
+enum zs_memory {
+	ZS_MEMORY_USED,		/* of the pages, that of slots in use */
+	ZS_MEMORY_PAGES,
+	ZS_MEMORY_STALE,	/* replaced pages that readers hold */
+	ZS_MEMORY_DESCRIPTORS,	/* of zspages with pages */
+	ZS_MEMORY_STUBS,
+	ZS_MEMORY_LINKS,
+	ZS_MEMORY_GUESTS,
+	ZS_NR_MEMORY,
+};
+
+static void class_add_memory(struct size_class *class, unsigned long *bytes)
+{
+	unsigned long zspages = 0;
+
+	spin_lock(&class->lock);
+	for (int f = 0; f < ZS_NR_FULLNESS; f++)
+		zspages += class->nr[f];
+	bytes[ZS_MEMORY_USED] += class->inuse * class->geo.size;
+	bytes[ZS_MEMORY_PAGES] += zspages * class->geo.pages * PAGE_SIZE;
+	bytes[ZS_MEMORY_STALE] += class->nr_stale * PAGE_SIZE;
+	bytes[ZS_MEMORY_DESCRIPTORS] += zspages * class_descriptor_size(class);
+	bytes[ZS_MEMORY_STUBS] += class->nr_stubs * class_descriptor_size(class);
+	bytes[ZS_MEMORY_LINKS] += class->link_bytes;
+	bytes[ZS_MEMORY_GUESTS] += class->guest_nodes * sizeof(struct zs_guests);
+	spin_unlock(&class->lock);
+}
+
+static void zs_show_memory(struct seq_file *m, const unsigned long *bytes)
+{
+	for (int i = 0; i < ZS_NR_MEMORY; i++)
+		seq_printf(m, " %12lu", bytes[i]);
+	seq_putc(m, '\n');
+}
+
+static int memory_show(struct seq_file *m, void *unused)
+{
+	unsigned long total[ZS_NR_MEMORY] = { };
+	struct zs_pool *pool = m->private;
+
+	seq_printf(m, " %5s %5s %12s %12s %12s %12s %12s %12s %12s\n\n", "class",
+		   "size", "used", "pages", "stale", "descriptors", "stubs", "links",
+		   "guests");
+	for (unsigned int i = 0; i < zs_nr_geos; i++) {
+		unsigned long bytes[ZS_NR_MEMORY] = { };
+		unsigned int size = zs_geos[i].size;
+
+		for (int nid = 0; nid < nr_node_ids; nid++)
+			if (zs_class(pool, size, nid))
+				class_add_memory(zs_class(pool, size, nid), bytes);
+		seq_printf(m, " %5u %5u", zs_size_step(size), size);
+		zs_show_memory(m, bytes);
+		for (int j = 0; j < ZS_NR_MEMORY; j++)
+			total[j] += bytes[j];
+	}
+	seq_printf(m, "\n %5s %5s", "Total", "");
+	zs_show_memory(m, total);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(memory);
 
 /* How page migration ended, since the pool was created. */
 static int migration_show(struct seq_file *m, void *unused)
@@ -3258,6 +3463,7 @@ static void zs_pool_add_debugfs(struct zs_pool *pool)
 			    &classes_fops);
 	debugfs_create_file("compaction", 0444, pool->debugfs, pool,
 			    &compaction_fops);
+	debugfs_create_file("memory", 0444, pool->debugfs, pool, &memory_fops);
 	debugfs_create_file("migration", 0444, pool->debugfs, pool,
 			    &migration_fops);
 }

@@ -111,11 +111,14 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
  * @size: bytes per slot
  * @pages: pages per zspage
  * @slots: slots per zspage
+ * @max_natives: the most objects with handles of their own that a zspage may have
+ *		 if evacuating it is to pay; see zs_max_natives()
  */
 struct zs_geometry {
 	unsigned int size;
 	unsigned int pages;
 	unsigned int slots;
+	unsigned int max_natives;
 };
 
 /* Steps from the smallest size; the class index that debugfs and zram see. */
@@ -140,7 +143,7 @@ static inline unsigned int zs_size_step(unsigned int size)
  * is a single page, which can be freed by itself.
  *
  * Context: any, a pure function.
- * Return: the geometry.
+ * Return: the geometry, without max_natives.
  */
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots);
@@ -189,6 +192,8 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @lock: guards slots, fullness and isolation of every zspage of the class,
  *	  and the moves of their pages.  zs_free() takes it in atomic context:
  *	  no sleeping, no unbounded walk and no freeing of pages under it.
+ *	  The shrinker counts what it can free without it: it reads inuse, groups,
+ *	  nr, bad_inuse and futile, which need not belong together then.
  * @inuse: slots in use, the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty, to find one at once
  * @nr: zspages on each list
@@ -196,11 +201,16 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	     used first
  * @stubs: those that have none any more
  * @nr_stubs: how many these are
- * @stub_bytes: memory that stubs take: descriptors and links
+ * @link_bytes: memory that the links of stubs take which are not in descriptors
  * @forwarded: objects that live in another zspage than the one that their
  *	       handle names; the sum of nr_links of all stubs, and of all others
  * @guest_nodes: struct zs_guests that note who owns them
  * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
+ * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
+ * @futile: free slots that the last search could have done without, but for what was
+ *	    in its way.  The shrinker promises nothing for that many.
+ * @futile_until: ... before this time, in jiffies, as objects are closed and pages
+ *		  unlocked without notice
  * @searches: of compactions that are under way, for zspages to evacuate
  */
 struct size_class {
@@ -217,10 +227,13 @@ struct size_class {
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	stubs __guarded_by(&lock);
 	unsigned long		nr_stubs __guarded_by(&lock);
-	unsigned long		stub_bytes __guarded_by(&lock);
+	unsigned long		link_bytes __guarded_by(&lock);
 	unsigned long		forwarded __guarded_by(&lock);
 	unsigned long		guest_nodes __guarded_by(&lock);
 	unsigned long		bad_inuse __guarded_by(&lock);
+	unsigned long		nr_stale __guarded_by(&lock);
+	unsigned long		futile __guarded_by(&lock);
+	unsigned long		futile_until __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 };
 
@@ -240,6 +253,7 @@ enum zs_mistake {
  *	  int is not.
  * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
  *	   object holds back are not counted.
+ * @added: bytes that zs_compact() has added: the sum of class_added() of all classes
  * @stats: see struct zs_pool_stats
  * @migrated_free: migrations after which the replaced page was free
  * @migrated_held: those after which readers still held it
@@ -261,6 +275,7 @@ struct zs_pool {
 	const char		*name;
 	atomic_long_t		refs;
 	atomic_long_t		pages;
+	atomic_long_t		added;
 	struct zs_pool_stats	stats;
 	atomic_long_t		migrated_free;
 	atomic_long_t		migrated_held;
@@ -640,8 +655,9 @@ unsigned long zs_stale_timeout(void);
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
+void *zs_alloc_late(size_t size);
+void *zs_alloc_supply(size_t size);
 struct size_class *zs_alloc_classes(int nid, gfp_t gfp);
-void *zs_alloc_spare(size_t size);
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
 bool zs_check_pool(struct zs_pool *pool);

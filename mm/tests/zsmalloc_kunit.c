@@ -460,7 +460,7 @@ static void huge_objects_take_a_page_each(struct kunit *test)
 
 	for (int i = 0; i < 10; i++) {
 		obj_alloc(t, i % 2 ? huge : PAGE_SIZE);
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), t->nr);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), t->nr);
 	}
 	expect_all_intact(t);
 }
@@ -740,13 +740,13 @@ static void zspages_are_freed_with_their_last_object(struct kunit *test)
 
 	fill_zspage(t, size);
 	fill_zspage(t, size);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 2 * pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2 * pages);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, 2 * pages);
 	while (t->nr > 1)
 		obj_free(t, &t->objs[t->nr - 1]);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	free_all(t);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
 }
 
@@ -864,7 +864,7 @@ static void expect_enomem(struct zst *t, size_t size)
 		KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 1);
 		put_page(page);
 	}
-	KUNIT_EXPECT_EQ(t->test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(t->test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
 	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
 }
@@ -1054,7 +1054,7 @@ static void free_slots_on_the_node_go_first(struct kunit *test)
 
 		KUNIT_EXPECT_EQ(test, obj_node(o), nid[i % 2]);
 		/* One zspage on either node */
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				min(i + 1, 2U) * pages);
 	}
 	/* There is one on this node only, and that will do for everybody. */
@@ -1062,7 +1062,7 @@ static void free_slots_on_the_node_go_first(struct kunit *test)
 	for (unsigned int i = 1; i < slots; i++)
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, NUMA_NO_NODE)));
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 3 * pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 3 * pages);
 	expect_all_intact(t);
 }
 
@@ -1154,7 +1154,7 @@ static void a_node_can_do_without_classes(struct kunit *test)
 	for (unsigned int i = 0; i < 2 * slots; i++) {
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, nid[1])));
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				(i / slots + 1) * pages);
 	}
 	KUNIT_EXPECT_NULL(test, zs_class(t->pool, size, nid[1]));
@@ -1255,7 +1255,7 @@ static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, nid[0])));
 		/* What did not fit went to one zspage of the other node's, too. */
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				(i / slots + 1) * pages);
 		/* It has looked for memory that is free, and only then for more. */
 		KUNIT_EXPECT_EQ(test, !(i % slots),
@@ -1288,7 +1288,7 @@ static void the_nearest_slot_is_taken(struct kunit *test)
 	for_each_node_state(node, N_MEMORY)
 		if (node != empty_node)
 			obj_alloc_node(t, size, node);
-	pages = zs_get_total_pages(t->pool);
+	pages = pool_pages(t->pool);
 
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
@@ -1304,7 +1304,7 @@ static void the_nearest_slot_is_taken(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
 	KUNIT_EXPECT_EQ(test, t->nr, (nodes - 1) * slots);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	expect_all_intact(t);
 }
 
@@ -1356,10 +1356,10 @@ static void a_node_without_memory_is_packed(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, node),
 				node == nid[0] ? freeable : 0);
 	sc.nid = nid[0];
-	pages = zs_get_total_pages(t->pool);
+	pages = pool_pages(t->pool);
 	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), freeable);
 	KUNIT_EXPECT_GE(test, shrinker->scan_objects(shrinker, &sc), freeable);
-	KUNIT_EXPECT_LE(test, zs_get_total_pages(t->pool), pages - freeable);
+	KUNIT_EXPECT_LE(test, pool_pages(t->pool), pages - freeable);
 	kunit_deactivate_static_stub(test, zs_node_has_memory);
 	expect_all_intact(t);
 	expect_model(t);
@@ -1499,7 +1499,7 @@ static void compaction_stays_within_a_node(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, freeable[0], freeable[1]);
 
 		/* Memory is short on the second node, but not on the first. */
-		pages = zs_get_total_pages(t->pool);
+		pages = pool_pages(t->pool);
 		sc.nid = nid[1];
 		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc),
 				freeable[1]);
@@ -1508,7 +1508,7 @@ static void compaction_stays_within_a_node(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[1]), 0);
 		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[0]),
 				freeable[0]);
-		KUNIT_EXPECT_LE(test, zs_get_total_pages(t->pool),
+		KUNIT_EXPECT_LE(test, pool_pages(t->pool),
 				pages - freeable[1]);
 
 		KUNIT_EXPECT_GE(test, compact(t), freeable[0]);
@@ -1537,11 +1537,11 @@ static void every_page_moves_and_every_byte_stays(struct kunit *test)
 
 	for (int round = 0; round < 3; round++) {
 		pages = isolate_pool(t->pool, &list);
-		KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+		KUNIT_EXPECT_EQ(test, pages, pool_pages(t->pool));
 		/* Nothing needs to wait for it */
 		expect_all_intact(t);
 		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
-		KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+		KUNIT_EXPECT_EQ(test, pages, pool_pages(t->pool));
 		KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
 		expect_all_intact(t);
 		for (unsigned int i = round; i < t->nr; i += 3)
@@ -1614,7 +1614,7 @@ static void open_objects_do_not_hinder_migration(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, page_ref_count(old[i]), 2);
 	}
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, pages);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
 
 	/* Held back once over is enough. */
@@ -1695,7 +1695,7 @@ static void readers_that_take_turns_hold_no_page_for_long(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void *no_spare(size_t size)
+static void *no_memory_for(size_t size)
 {
 	return NULL;
 }
@@ -1714,9 +1714,9 @@ static void late_readers_without_memory(struct kunit *test)
 	zspage = obj_zspage(o);
 	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
 	old = replace_page(t, zspage);
-	kunit_activate_static_stub(test, zs_alloc_spare, no_spare);
+	kunit_activate_static_stub(test, zs_alloc_late, no_memory_for);
 	zs_obj_read_sg_begin(t->pool, o[1].handle, sg[1], o->size);
-	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	kunit_deactivate_static_stub(test, zs_alloc_late);
 	/* With memory again */
 	zs_obj_read_sg_begin(t->pool, o[2].handle, sg[2], o->size);
 	zs_obj_read_sg_end(t->pool, o[0].handle);
@@ -1732,7 +1732,7 @@ static struct kmem_cache *note_cache;
 
 static void *notes_of_cache(size_t size)
 {
-	return kmem_cache_alloc(note_cache, GFP_NOWAIT);
+	return kmem_cache_zalloc(note_cache, GFP_NOWAIT);
 }
 
 /* The memory of the notes goes with their round: its cache is empty then. */
@@ -1749,7 +1749,7 @@ static void notes_of_a_round_are_freed(struct kunit *test)
 	note_cache = kmem_cache_create("kunit-zs-notes", zspage->class->geo.slots,
 				       0, SLAB_NO_MERGE, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, note_cache);
-	kunit_activate_static_stub(test, zs_alloc_spare, notes_of_cache);
+	kunit_activate_static_stub(test, zs_alloc_late, notes_of_cache);
 	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
 	put_page(replace_page(t, zspage));
 	put_page(replace_page(t, zspage));
@@ -1760,7 +1760,7 @@ static void notes_of_a_round_are_freed(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o[0].handle);
 	zs_obj_read_sg_end(t->pool, o[2].handle);
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
-	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	kunit_deactivate_static_stub(test, zs_alloc_late);
 	kmem_cache_destroy(note_cache);
 	expect_all_intact(t);
 }
@@ -2098,7 +2098,7 @@ static void a_bad_page_is_not_migrated(struct kunit *test)
 
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), first);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[pages - 1]), last);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	expect_quiet(t);
 	expect_all_intact(t);
 }
@@ -2177,7 +2177,7 @@ static void emptied_while_isolated(struct zst *t, bool last_migrates)
 	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[1]), &last));
 	free_all(t);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_EMPTY);
 
 	if (last_migrates)
@@ -2185,7 +2185,7 @@ static void emptied_while_isolated(struct zst *t, bool last_migrates)
 	else
 		KUNIT_EXPECT_EQ(test, migrate(&first), 0);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
 
 	if (last_migrates)
@@ -2193,7 +2193,7 @@ static void emptied_while_isolated(struct zst *t, bool last_migrates)
 	else
 		putback_movable_pages(&last);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
 }
 
@@ -2221,7 +2221,7 @@ static void emptied_while_isolated_and_used_again_stays(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), zspage);
 	KUNIT_EXPECT_EQ(test, migrate(&list), 0);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 			zspage->class->geo.pages);
 	expect_all_intact(t);
 }
@@ -2234,16 +2234,16 @@ static void a_locked_page_defers_freeing(struct kunit *test)
 	LIST_HEAD(list);
 
 	obj_alloc(t, long_size(test));
-	pages = zs_get_total_pages(t->pool);
+	pages = pool_pages(t->pool);
 	page = zpdesc_page(obj_zspage(&t->objs[0])->pages[1]);
 	get_page(page);
 	lock_page(page);
 	free_all(t);
 	msleep(20);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	unlock_page(page);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	/* The core comes too late */
 	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
 	KUNIT_EXPECT_EQ(test, page_ref_count(page), 1);
@@ -2271,7 +2271,7 @@ static void a_dead_zspage_is_not_isolated(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
 	unlock_page(locked);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	put_page(locked);
 	put_page(page);
 }
@@ -2465,9 +2465,13 @@ static bool copies_fail_from_nth_on(struct zspage *dest, unsigned int dest_slot,
 	return true;
 }
 
-static void *nth_spare_fails(size_t size)
+static unsigned int nr_supplies;
+
+/* It may sleep, as no lock is held. */
+static void *nth_supply_fails(size_t size)
 {
-	return fails_now() ? NULL : kmalloc(size, GFP_NOWAIT);
+	nr_supplies++;
+	return fails_now() ? NULL : kmalloc(size, GFP_KERNEL);
 }
 
 /*
@@ -2486,9 +2490,9 @@ static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
 	expect_quiet(t);
 
 	nr_until_failure = nth;
-	kunit_activate_static_stub(t->test, zs_alloc_spare, nth_spare_fails);
+	kunit_activate_static_stub(t->test, zs_alloc_supply, nth_supply_fails);
 	freed += compact(t);
-	kunit_deactivate_static_stub(t->test, zs_alloc_spare);
+	kunit_deactivate_static_stub(t->test, zs_alloc_supply);
 	expect_quiet(t);
 	nr_until_failure = 0;
 	return freed;
@@ -2551,7 +2555,7 @@ static void stubs_go_with_their_last_object(struct kunit *test)
 	sparse_zspages(t, size, 10, 2);
 	KUNIT_ASSERT_GT(test, compact(t), 0);
 	KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
-	KUNIT_EXPECT_GT(test, class->stub_bytes, 0);
+	KUNIT_EXPECT_GT(test, pool_added(t->pool), 0);
 	/* Hosts first, if they only have natives; stubs keep their guests */
 	while (t->nr) {
 		unsigned int i = 0;
@@ -2562,9 +2566,9 @@ static void stubs_go_with_their_last_object(struct kunit *test)
 		expect_all_intact(t);
 	}
 	KUNIT_EXPECT_EQ(test, class->nr_stubs, 0);
-	KUNIT_EXPECT_EQ(test, class->stub_bytes, 0);
+	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->forwarded, 0);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 }
 
 static void double_free_through_a_stub_is_reported(struct kunit *test)
@@ -2764,16 +2768,21 @@ static void watch_search(const char *point)
 	}
 }
 
-static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
+static void watch(void (*between_holds)(void))
 {
-	unsigned long freed;
-
 	search.compactor = current;
 	search.tried = 0;
 	search.in_this_hold = 0;
 	search.longest_hold = 0;
 	search.between_holds = between_holds;
 	WRITE_ONCE(zs_race_hook, watch_search);
+}
+
+static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
+{
+	unsigned long freed;
+
+	watch(between_holds);
 	freed = zs_compact(t->pool);
 	WRITE_ONCE(zs_race_hook, NULL);
 	KUNIT_EXPECT_TRUE(t->test, !search.between_holds);
@@ -2872,26 +2881,88 @@ static void others_are_evacuated_as_some_are_searched(struct kunit *test)
 	end_use(t, 40);
 }
 
-/* What there was no memory for is tried last the next time. */
-static void no_memory_for_one_zspage_keeps_no_other(struct kunit *test)
+/* What cannot be had for one zspage is not asked for again by the same call. */
+static void compaction_ends_where_memory_does(struct kunit *test)
 {
+	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
-	struct zspage *first;
-	struct list_head *group;
+	struct shrinker *shrinker = t->pool->shrinker;
 
 	sparse_zspages(t, 256, 4, 2);
-	group = &class->zspages[obj_zspage(&t->objs[0])->fullness];
-	first = list_first_entry(group, struct zspage, list);
-	nr_until_failure = 1;
-	kunit_activate_static_stub(test, zs_alloc_spare, nth_spare_fails);
-	KUNIT_EXPECT_EQ(test, compact(t), 0);
-	KUNIT_EXPECT_PTR_EQ(test, list_last_entry(group, struct zspage, list), first);
-	KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
+	sparse_zspages(t, 512, 4, 2);
+	sparse_zspages(t, 1536, 4, 2);
+	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_fails);
+	for (int reclaim = 0; reclaim < 2; reclaim++) {
+		nr_until_failure = 1;
+		nr_supplies = 0;
+		sc.nr_to_scan = 128;
+		if (reclaim)
+			KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
+					SHRINK_STOP);
+		else
+			KUNIT_EXPECT_EQ(test, compact(t), 0);
+		KUNIT_EXPECT_EQ(test, nr_supplies, 1);
+	}
 	KUNIT_EXPECT_GT(test, compact(t), 0);
-	kunit_deactivate_static_stub(test, zs_alloc_spare);
-	KUNIT_EXPECT_FALSE(test, first->stub);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
 	expect_packed(t, 256);
+	expect_packed(t, 512);
+	expect_packed(t, 1536);
+}
+
+static struct zs_pool *supplied_pool;
+static unsigned long supplied, supplied_pages;
+
+/* No memory is free but what compaction has freed, and half a zspage in reserve. */
+static void *supply_of_what_was_freed(size_t size)
+{
+	unsigned long freed = supplied_pages - pool_pages(supplied_pool);
+
+	if (supplied + size > freed * PAGE_SIZE + PAGE_SIZE / 2)
+		return NULL;
+	supplied += size;
+	return kmalloc(size, GFP_KERNEL);
+}
+
+/* Each of them has its own memory for notes of its guests. */
+static void guests_go_to_many_hosts(struct kunit *test)
+{
+	const unsigned int nr = 6;
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 128);
+	unsigned int slots = class->geo.slots, kept = 0;
+
+	for (unsigned int i = 0; i <= nr; i++)
+		fill_zspage(t, 128);
+	/* Room for one object in each but the first, which has as many */
+	for (unsigned int i = 0; i < t->nr; i++) {
+		if (i < slots ? i < nr : i % slots)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	KUNIT_EXPECT_EQ(test, class->forwarded, nr);
+	KUNIT_EXPECT_EQ(test, class->guest_nodes, nr);
+}
+
+static void compaction_gives_back_more_than_it_takes(struct kunit *test)
+{
+	static const u16 sizes[] = { 64, 208, 512, 1000, 1536, 2720, 3400 };
+	struct zst *t = test->priv;
+
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
+		sparse_zspages(t, sizes[i], 6, 4);
+	supplied = 0;
+	supplied_pool = t->pool;
+	supplied_pages = pool_pages(t->pool);
+	kunit_activate_static_stub(test, zs_alloc_supply, supply_of_what_was_freed);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	KUNIT_EXPECT_GT(test, supplied, 0);
+	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
+		expect_packed(t, sizes[i]);
 }
 
 /* @nr zspages with a free slot each, and a page that goes bad; returns the class */
@@ -2940,12 +3011,12 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 	/* They are freed with their last objects, like others. */
 	while (t->nr > was)
 		obj_free(t, &t->objs[t->nr - 1]);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 40 * pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 40 * pages);
 	for (unsigned int i = 0; i < t->nr; i += 2)
 		obj_free(t, &t->objs[i]);
 	expect_all_intact(t);
 	free_all(t);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 0);
 	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
 	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
@@ -3010,12 +3081,12 @@ static void a_bad_zspage_is_freed_by_the_end_of_isolation(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages - 1);
 	free_all(t);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), pages);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_BAD);
 	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
 	putback_movable_pages(&list);
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
 }
 
@@ -3239,24 +3310,95 @@ static void a_zspage_gone_bad_gets_no_more_objects(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 }
 
-/* A stub that would take too much is not made; guests alone leave none. */
-static void stubs_stay_within_their_budget(struct kunit *test)
+/*
+ * Zspages with so many objects that links and owners would take more than half of
+ * what they give back; one object less, and they are evacuated.
+ */
+static void evacuation_has_to_pay(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, ZS_MIN_SIZE);
+	unsigned int slots = class->geo.slots, most = class->geo.max_natives;
+	unsigned int zspages, kept = 0;
 
-	sparse_zspages(t, ZS_MIN_SIZE, 2, 2);
-	if (zs_freeable_pages(t->pool, TEST_NODE))
+	if (most + 1 >= slots)
 		kunit_skip(test, "links are too small to matter");
+	KUNIT_ASSERT_GT(test, most, 0);
+	zspages = DIV_ROUND_UP(slots, slots - most - 1);
+	for (unsigned int i = 0; i < zspages; i++)
+		fill_zspage(t, ZS_MIN_SIZE);
+	for (unsigned int i = 0; i < t->nr; i++) {
+		if (i % slots <= most)
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
-	/* With more pages beside it, it may be. */
-	while (class->nr[ZS_FULL] < 3)
-		obj_alloc(t, ZS_MIN_SIZE);
-	sparse_zspages(t, ZS_MIN_SIZE, 2, 2);
-	KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
-	KUNIT_EXPECT_GT(test, compact(t), 0);
-	KUNIT_EXPECT_LE(test, class->stub_bytes, class_zspages(class) *
-			class->geo.pages * PAGE_SIZE / 8);
+
+	obj_free(t, &t->objs[0]);
+	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
+	KUNIT_EXPECT_EQ(test, class->forwarded, most);
+	KUNIT_EXPECT_LE(test, pool_added(t->pool), class->geo.pages * PAGE_SIZE / 2);
+}
+
+/* A limit of the user's holds for all memory that objects take. */
+static void total_pages_count_what_compaction_adds(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	while (pool_added(t->pool) < 3 * PAGE_SIZE) {
+		sparse_zspages(t, 128, 8, 8);
+		KUNIT_ASSERT_GT(test, compact(t), 0);
+	}
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+			pool_pages(t->pool) + pool_added(t->pool) / PAGE_SIZE);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+}
+
+/* An open object keeps it; reclaim is not sent there again until more is free. */
+static void a_vain_promise_is_not_repeated(struct kunit *test)
+{
+	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
+	struct zst *t = test->priv;
+	struct shrinker *shrinker = t->pool->shrinker;
+	struct size_class *class = test_class(t, 512);
+	struct zspage *zspage;
+	unsigned long promised;
+
+	sparse_zspages(t, 512, 4, 2);
+	for (int f = ZS_10; f <= ZS_99; f++)
+		list_for_each_entry(zspage, &class->zspages[f], list)
+			atomic_inc(&zspage->pins);
+	promised = shrinker->count_objects(shrinker, &sc);
+	KUNIT_EXPECT_EQ(test, promised, 2 * class->geo.pages);
+	sc.nr_to_scan = 128;
+	for (int again = 0; again < 2; again++) {
+		watch(NULL);
+		KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
+				SHRINK_STOP);
+		WRITE_ONCE(zs_race_hook, NULL);
+		/* What is not promised is not searched for either. */
+		KUNIT_EXPECT_EQ(test, !search.tried, again);
+		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), 0);
+	}
+
+	for (int f = ZS_10; f <= ZS_99; f++)
+		list_for_each_entry(zspage, &class->zspages[f], list)
+			atomic_dec(&zspage->pins);
+	/* More has become free: some of these take the slots that were free. */
+	sparse_zspages(t, 512, 6, 2);
+	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), class->geo.pages);
+	/* Time has passed. */
+	class->futile_until = jiffies;
+	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc),
+			promised + class->geo.pages);
+	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
+			promised + class->geo.pages);
+	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), 0);
+	expect_all_intact(t);
 }
 
 /* Its descriptor, and the links that do not fit in there; that is counted, too. */
@@ -3284,11 +3426,10 @@ static void stubs_take_no_more_than_they_need(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, !stub->links, !extra);
 			KUNIT_EXPECT_EQ(test, ksize(stub->links),
 					kmalloc_size_roundup(extra));
-			bytes += zspage_descriptor_size(pages, class->geo.slots) +
-				 kmalloc_size_roundup(extra);
+			bytes += kmalloc_size_roundup(extra);
 			more += !!extra;
 		}
-		KUNIT_EXPECT_EQ(test, class->stub_bytes, bytes);
+		KUNIT_EXPECT_EQ(test, class->link_bytes, bytes);
 		free_all(t);
 	}
 	KUNIT_EXPECT_GT(test, more, 0);
@@ -3312,14 +3453,14 @@ static void the_shrinker_keeps_its_promise(struct kunit *test)
 		thin_out(t, 0, 2);
 
 		/* A little, as asked for */
-		pages = zs_get_total_pages(t->pool);
+		pages = pool_pages(t->pool);
 		sc.nr_to_scan = 1;
 		if (shrinker->count_objects(shrinker, &sc)) {
 			freed = shrinker->scan_objects(shrinker, &sc);
 			KUNIT_EXPECT_GE(test, freed, 1);
 			KUNIT_EXPECT_LE(test, freed, ZS_MAX_PAGES);
 			KUNIT_EXPECT_EQ(test, pages - freed,
-					zs_get_total_pages(t->pool));
+					pool_pages(t->pool));
 		}
 		/* And all of it */
 		promised = shrinker->count_objects(shrinker, &sc);
@@ -3360,7 +3501,7 @@ static void hosts_emptied_through_stubs_are_freed_later(struct kunit *test)
 		else
 			lock_page(page);
 		free_all(t);
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				host->class->geo.pages);
 		if (isolated == 2)
 			KUNIT_EXPECT_EQ(test, migrate(&list), 0);
@@ -3369,7 +3510,7 @@ static void hosts_emptied_through_stubs_are_freed_later(struct kunit *test)
 		else
 			unlock_page(page);
 		zs_flush_deferred();
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	}
 }
 
@@ -3395,36 +3536,36 @@ static void compaction_makes_do_with_no_memory(struct kunit *test)
 	bool failed = true;
 
 	sparse_zspages(t, 512, 4, 2);
-	kunit_activate_static_stub(test, zs_alloc_spare, no_spare);
+	kunit_activate_static_stub(test, zs_alloc_supply, no_memory_for);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
-	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
 
 	for (int n = 1; failed; n++) {
 		KUNIT_ASSERT_LT(test, n, 1000);
 		sparse_zspages(t, 512, 4, 2);
 		sparse_zspages(t, 1536, 4, 2);
 		nr_until_failure = n;
-		kunit_activate_static_stub(test, zs_alloc_spare,
-					   nth_spare_fails);
+		kunit_activate_static_stub(test, zs_alloc_supply,
+					   nth_supply_fails);
 		compact(t);
-		kunit_deactivate_static_stub(test, zs_alloc_spare);
+		kunit_deactivate_static_stub(test, zs_alloc_supply);
 		failed = nr_until_failure == 0;
 		nr_until_failure = 0;
 		compact(t);
 		expect_packed(t, 512);
 		expect_packed(t, 1536);
 		free_all(t);
-		KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	}
 }
 
-static struct kmem_cache *spare_cache;
+static struct kmem_cache *supply_cache;
 
-static void *nth_spare_of_cache_fails(size_t size)
+static void *nth_supply_of_cache_fails(size_t size)
 {
-	if (fails_now() || size > kmem_cache_size(spare_cache))
+	if (fails_now() || size > kmem_cache_size(supply_cache))
 		return NULL;
-	return kmem_cache_alloc(spare_cache, GFP_NOWAIT);
+	return kmem_cache_alloc(supply_cache, GFP_NOWAIT);
 }
 
 /*
@@ -3441,9 +3582,9 @@ static void metadata_is_freed(struct kunit *test, size_t size)
 
 	descriptors = kmem_cache_create("kunit-zspage", kmem_cache_size(was),
 					ZSPAGE_ALIGN, flags, NULL);
-	spare_cache = kmem_cache_create("kunit-zs-spare", 256, 0, flags, NULL);
+	supply_cache = kmem_cache_create("kunit-zs-supply", 256, 0, flags, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, descriptors);
-	KUNIT_ASSERT_NOT_NULL(test, spare_cache);
+	KUNIT_ASSERT_NOT_NULL(test, supply_cache);
 	class->cache = descriptors;
 
 	/* A zspage that gets no pages */
@@ -3455,7 +3596,7 @@ static void metadata_is_freed(struct kunit *test, size_t size)
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
 
 	/* Evacuations that fail here and there, and some that do not */
-	kunit_activate_static_stub(test, zs_alloc_spare, nth_spare_of_cache_fails);
+	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_of_cache_fails);
 	for (unsigned int n = 0; n < 20; n++) {
 		sparse_zspages(t, size, 4, 2);
 		nr_until_failure = n;
@@ -3486,14 +3627,14 @@ static void metadata_is_freed(struct kunit *test, size_t size)
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	KUNIT_EXPECT_EQ(test, class->guest_nodes, 1);
 	free_all(t);
-	kunit_deactivate_static_stub(test, zs_alloc_spare);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
 
 	zs_flush_deferred();
 	rcu_barrier();
 	class->cache = was;
 	kunit_warning_suppress(test) {
 		kmem_cache_destroy(descriptors);
-		kmem_cache_destroy(spare_cache);
+		kmem_cache_destroy(supply_cache);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
 	}
 }
@@ -3671,7 +3812,7 @@ static void the_classes_are_shown(struct kunit *test)
 		want[0] += zs_freeable_pages(t->pool, nr);
 	KUNIT_EXPECT_GT(test, freeable, 0);
 	KUNIT_EXPECT_EQ(test, freeable, want[0]);
-	KUNIT_EXPECT_EQ(test, total[15], zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(test, total[15], pool_pages(t->pool));
 	KUNIT_EXPECT_EQ(test, total[14], t->nr);
 
 	/* An empty line, and the sums; those of the last but one make no sense. */
@@ -3682,52 +3823,101 @@ static void the_classes_are_shown(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, numbers[15], total[18]);
 }
 
-static void what_compaction_left_behind_is_shown(struct kunit *test)
+/* The numbers that file @name has of each class are those of @want(), and its sums. */
+static void expect_file(struct kunit *test, const char *name, unsigned int columns,
+			void (*want)(struct size_class *class, unsigned long *numbers))
 {
-	unsigned long numbers[MAX_COLUMNS], total[4] = { };
+	unsigned long numbers[MAX_COLUMNS], total[MAX_COLUMNS] = { };
 	const struct zs_geometry *geos;
 	struct zst *t = test->priv;
 	unsigned int nr;
 	char *text;
 
-	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
-		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
-	fill_pool(test, t);
-	text = read_file(test, "kunit", "compaction");
+	text = read_file(test, "kunit", name);
 	numbers_of_line(&text, numbers);
 	numbers_of_line(&text, numbers);
-
 	geos = zs_geometries(&nr);
 	for (unsigned int i = 0; i < nr; i++) {
-		unsigned long want[6] = { zs_size_step(geos[i].size), geos[i].size };
+		unsigned long line[MAX_COLUMNS] = { };
 
-		for (int nid = 0; nid < nr_node_ids; nid++) {
-			struct size_class *class = zs_class(t->pool, geos[i].size,
-							    nid);
-
-			if (!class)
-				continue;
-			want[2] += class->nr_stubs;
-			want[3] += class->stub_bytes;
-			want[4] += class->forwarded;
-			want[5] += class->guest_nodes * sizeof(struct zs_guests);
-		}
-		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), 6);
-		KUNIT_EXPECT_MEMEQ(test, numbers, want, sizeof(want));
-		for (int c = 0; c < 4; c++)
-			total[c] += want[2 + c];
+		for (int nid = 0; nid < nr_node_ids; nid++)
+			if (zs_class(t->pool, geos[i].size, nid))
+				want(zs_class(t->pool, geos[i].size, nid), line);
+		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), columns + 2);
+		KUNIT_EXPECT_EQ(test, numbers[0], zs_size_step(geos[i].size));
+		KUNIT_EXPECT_EQ(test, numbers[1], geos[i].size);
+		KUNIT_EXPECT_MEMEQ(test, numbers + 2, line, columns * sizeof(*line));
+		for (unsigned int c = 0; c < columns; c++)
+			total[c] += line[c];
 	}
-	for (int c = 0; c < 4; c++)
+	for (unsigned int c = 0; c < columns; c++)
 		KUNIT_EXPECT_GT(test, total[c], 0);
 	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 0);
-	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), 4);
-	KUNIT_EXPECT_MEMEQ(test, numbers, total, sizeof(total));
+	KUNIT_EXPECT_EQ(test, numbers_of_line(&text, numbers), columns);
+	KUNIT_EXPECT_MEMEQ(test, numbers, total, columns * sizeof(*total));
+}
+
+static void compaction_numbers(struct size_class *class, unsigned long *numbers)
+{
+	numbers[0] += class->nr_stubs;
+	numbers[1] += class->forwarded;
+}
+
+static void what_compaction_left_behind_is_shown(struct kunit *test)
+{
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	fill_pool(test, test->priv);
+	expect_file(test, "compaction", 2, compaction_numbers);
+}
+
+static void memory_numbers(struct size_class *class, unsigned long *numbers)
+{
+	size_t descriptor = zspage_descriptor_size(class->geo.pages, class->geo.slots);
+	struct zspage *zspage;
+
+	for (int f = 0; f < ZS_NR_FULLNESS; f++)
+		list_for_each_entry(zspage, &class->zspages[f], list) {
+			numbers[0] += zspage->inuse * class->geo.size;
+			numbers[1] += class->geo.pages * PAGE_SIZE;
+			numbers[2] += zspage->nr_stale * PAGE_SIZE;
+			numbers[3] += descriptor;
+			numbers[6] += DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_NODE) *
+				      sizeof(struct zs_guests);
+		}
+	list_for_each_entry(zspage, &class->stubs, list) {
+		numbers[4] += descriptor;
+		if (zspage->links)
+			numbers[5] += ksize(zspage->links);
+	}
+}
+
+static void all_memory_is_shown(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct scatterlist sg[2];
+	struct obj *o;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	needs_migration(test);
+	fill_pool(test, t);
+	/* A stub whose links are more than its descriptor has room for */
+	sparse_zspages(t, PAGE_SIZE / 16, 4, 4);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	o = fill_zspage(t, long_size(test));
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	put_page(replace_page(t, obj_zspage(o)));
+	expect_file(test, "memory", 7, memory_numbers);
+	zs_obj_read_sg_end(t->pool, o->handle);
 }
 
 /* A file that outlives its pool would be read after free. */
 static void files_go_with_their_pool(struct kunit *test)
 {
-	static const char * const files[] = { NULL, "classes", "compaction" };
+	static const char * const files[] = {
+		NULL, "classes", "compaction", "memory", "migration",
+	};
 	struct zst *t = test->priv;
 	struct zs_pool *pool;
 
@@ -3755,35 +3945,24 @@ static void files_go_with_their_pool(struct kunit *test)
 	}
 	/* Others' stay. */
 	KUNIT_EXPECT_TRUE(test, has_file("kunit", NULL));
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
-}
-
-/* What compaction has left behind, with guests counted as the bound does */
-static unsigned long pool_overhead(struct zs_pool *pool)
-{
-	struct size_class *class;
-	unsigned long bytes = 0;
-
-	for_each_class(class, pool, NUMA_NO_NODE)
-		bytes += class->stub_bytes +
-			 class->guest_nodes * sizeof(struct zs_guests);
-	return bytes;
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 }
 
 /* Documentation/mm/zsmalloc.rst states these bounds. */
-static void expect_bounds(struct zst *t, unsigned long *peak_pages)
+static void expect_bounds(struct zst *t)
 {
 	struct size_class *class;
 
 	for_each_class(class, t->pool, NUMA_NO_NODE) {
-		unsigned int nr = zs_class_number(class);
+		size_t half = class->geo.pages * PAGE_SIZE / 2;
 		unsigned long hosts = 0;
 
 		for (int f = ZS_10; f <= ZS_FULL; f++)
 			hosts += class->nr[f];
-		peak_pages[nr] = max(peak_pages[nr], hosts * class->geo.pages);
-		KUNIT_ASSERT_LE(t->test, class->stub_bytes,
-				peak_pages[nr] * PAGE_SIZE / 8);
+		KUNIT_ASSERT_LE(t->test, class->nr_stubs, class->forwarded);
+		KUNIT_ASSERT_LE(t->test, class->link_bytes, class->nr_stubs *
+				(half - zspage_descriptor_size(class->geo.pages,
+							       class->geo.slots)));
 		KUNIT_ASSERT_LE(t->test,
 				class->guest_nodes * sizeof(struct zs_guests),
 				class->forwarded * 11 +
@@ -3800,14 +3979,10 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 {
 	const unsigned long steps = IS_ENABLED(CONFIG_UML) ? 10000000 : 200000;
 	unsigned long freed = 0, most[2] = { };
-	unsigned long *peak_pages;
 	const unsigned int live = 4000;
 	struct zst *t = test->priv;
 	struct rnd_state rnd;
 
-	peak_pages = kunit_kcalloc(test, zs_nr_classes(), sizeof(*peak_pages),
-				   GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, peak_pages);
 	prandom_seed_state(&rnd, 7);
 	for (unsigned long i = 0; i < steps; i++) {
 		u32 r = prandom_u32_state(&rnd);
@@ -3827,10 +4002,10 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 		if (i % 2000 == 0) {
 			unsigned int half = i >= steps / 2;
 
-			expect_bounds(t, peak_pages);
+			expect_bounds(t);
 			freed += zs_compact(t->pool);
-			expect_bounds(t, peak_pages);
-			most[half] = max(most[half], pool_overhead(t->pool));
+			expect_bounds(t);
+			most[half] = max(most[half], pool_added(t->pool));
 			cond_resched();
 		}
 	}
@@ -3852,7 +4027,7 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 	KUNIT_EXPECT_LE(test, most[1], most[0] * 5 / 4);
 	for (unsigned int i = 0; i < live; i++)
 		zs_free(t->pool, t->objs[i].handle);
-	KUNIT_EXPECT_EQ(test, pool_overhead(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
 }
 
 /*
@@ -3869,7 +4044,7 @@ static void destroyed_with_isolated_pages(struct zst *t, bool migrates)
 	obj_alloc(t, long_size(test));
 	obj_alloc(t, PAGE_SIZE);
 	pages = isolate_pool(t->pool, &list);
-	KUNIT_EXPECT_EQ(test, pages, zs_get_total_pages(t->pool));
+	KUNIT_EXPECT_EQ(test, pages, pool_pages(t->pool));
 	free_all(t);
 	destroy(t);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
@@ -4193,7 +4368,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(those_in_use_are_not_in_the_way_of_reclaim),
 	KUNIT_CASE(zspages_come_and_go_as_others_are_searched),
 	KUNIT_CASE(others_are_evacuated_as_some_are_searched),
-	KUNIT_CASE(no_memory_for_one_zspage_keeps_no_other),
+	KUNIT_CASE(compaction_ends_where_memory_does),
+	KUNIT_CASE(guests_go_to_many_hosts),
+	KUNIT_CASE(compaction_gives_back_more_than_it_takes),
 	KUNIT_CASE(bad_zspages_get_no_new_objects),
 	KUNIT_CASE(bad_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(a_bad_zspage_is_freed_by_the_end_of_isolation),
@@ -4202,7 +4379,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(failing_to_copy_leaves_all_as_it_was),
 	KUNIT_CASE(an_object_that_is_readable_by_half_stays),
 	KUNIT_CASE(a_zspage_gone_bad_gets_no_more_objects),
-	KUNIT_CASE(stubs_stay_within_their_budget),
+	KUNIT_CASE(evacuation_has_to_pay),
+	KUNIT_CASE(total_pages_count_what_compaction_adds),
+	KUNIT_CASE(a_vain_promise_is_not_repeated),
 	KUNIT_CASE(stubs_take_no_more_than_they_need),
 	KUNIT_CASE(the_shrinker_keeps_its_promise),
 	KUNIT_CASE(hosts_emptied_through_stubs_are_freed_later),
@@ -4212,6 +4391,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
 	KUNIT_CASE(the_classes_are_shown),
 	KUNIT_CASE(what_compaction_left_behind_is_shown),
+	KUNIT_CASE(all_memory_is_shown),
 	KUNIT_CASE(files_go_with_their_pool),
 	KUNIT_CASE_SLOW(a_long_life_leaves_no_growing_overhead),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),

@@ -1115,7 +1115,7 @@ static struct actor *free_of_the_last(struct zst *t, struct list_head *pages)
 static void expect_all_freed(struct zst *t)
 {
 	zs_flush_deferred();
-	KUNIT_EXPECT_EQ(t->test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(t->test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
 	expect_end(t);
 }
@@ -1169,7 +1169,7 @@ static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
 	obj_free(t, o);
 	/* The worker does not get the page lock that the isolator has. */
 	msleep(20);
-	KUNIT_EXPECT_GT(test, zs_get_total_pages(t->pool), 0);
+	KUNIT_EXPECT_GT(test, pool_pages(t->pool), 0);
 	finish(isolator);
 	KUNIT_EXPECT_FALSE(test, isolator->ok);
 	expect_all_freed(t);
@@ -1874,7 +1874,7 @@ static void two_compactions_at_once(struct kunit *test)
 		long counted;
 
 		sparse_zspages(t, many_size(test), 6, 3);
-		before = zs_get_total_pages(t->pool);
+		before = pool_pages(t->pool);
 		counted = pages_compacted(t);
 		run_to(one, points[i]);
 		if (holds_lock(one))
@@ -1882,7 +1882,7 @@ static void two_compactions_at_once(struct kunit *test)
 		finish(two);
 		finish(one);
 		KUNIT_EXPECT_EQ(test, one->result + two->result,
-				before - zs_get_total_pages(t->pool));
+				before - pool_pages(t->pool));
 		KUNIT_EXPECT_EQ(test, one->result + two->result,
 				pages_compacted(t) - counted);
 		KUNIT_EXPECT_GT(test, one->result, 0);
@@ -2010,7 +2010,7 @@ static void a_locked_page_holds_up_no_other_pool(struct kunit *test)
 	struct zst *t = test->priv;
 	struct obj *o = obj_alloc(t, long_size(test));
 	struct page *page = page_of(obj_zspage(o), 0);
-	unsigned long pages = zs_get_total_pages(t->pool), handle;
+	unsigned long pages = pool_pages(t->pool), handle;
 	struct zs_pool *pool = t->pool;
 
 	get_page(page);
@@ -2091,10 +2091,10 @@ static void reclaim_packs_a_pool_once_at_a_time(struct kunit *test)
 
 	sparse_zspages(t, many_size(test), 8, 4);
 	run_to(reclaimer, "evacuated");
-	before = zs_get_total_pages(t->pool);
+	before = pool_pages(t->pool);
 	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
 	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), SHRINK_STOP);
-	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), before);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), before);
 	/* zs_compact() was asked for by name. */
 	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
 	finish(reclaimer);

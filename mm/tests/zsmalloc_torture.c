@@ -1004,7 +1004,7 @@ static void zt_check(unsigned long other_zspages)
 	}
 	if (!zs_check_pool(zt_pool))
 		zt_error("the pool's own equations do not hold\n");
-	pages = zs_get_total_pages(zt_pool);
+	pages = atomic_long_read(&zt_pool->pages);
 	if (zt_all_zspages() != other_zspages + pages)
 		zt_error("%lu zspages in all, %lu in the pool, but %lu elsewhere\n",
 			 zt_all_zspages(), pages, other_zspages);
@@ -1023,11 +1023,11 @@ static void zt_check_empty(void)
 
 	for_each_class(class, zt_pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
-		if (class->inuse || class->nr_stubs || class->stub_bytes ||
+		if (class->inuse || class->nr_stubs || class->link_bytes ||
 		    class->forwarded || class->guest_nodes)
 			zt_error("left of %u bytes: %lu used, %lu stubs, %lu, %lu, %lu\n",
 				 class->geo.size, class->inuse,
-				 class->nr_stubs, class->stub_bytes,
+				 class->nr_stubs, class->link_bytes,
 				 class->forwarded, class->guest_nodes);
 		spin_unlock(&class->lock);
 	}
