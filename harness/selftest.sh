@@ -213,7 +213,7 @@ test_overlay() {
 # The block of ordering pairs in the code names every pair that is tested.
 test_ordering() {
 	sed -n '/^ \* Memory ordering:/,/^ \*\//p' mm/zsmalloc.c |
-		grep -o -E '^ \*  [a-z+, ]+' | tr ', ' '\n\n' | grep '[a-z]' |
+		grep -o -E '^ \*  [a-z+, ]+' | tr ', ' '\n' | grep '[a-z]' |
 		sort > "$tmp/pairs"
 	# In the README only these have a text; the others are weaker versions.
 	awk '/\.litmus / { name = $1 } /^    / && name { print name; name = "" }' \

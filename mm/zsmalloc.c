@@ -231,7 +231,8 @@ static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_link
 
 /*
  * What an evacuation adds stays for as long as one of these objects does: the
- * descriptor as a stub, a link for each object, and a note of its owner.
+ * descriptor as a stub, a link for each object, and a note of its owner.  This is if
+ * all go to one host; see class_count_need() for what it is if not.
  */
 static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 {
@@ -318,9 +319,9 @@ bool zs_node_has_memory(int nid)
 }
 
 /*
- * Whether reclaim for node @nid packs the classes of @class_nid.  It is never asked to
- * for a node that has no memory.  But such a node may have classes, from when it had
- * memory: the first node that has memory packs these, too.
+ * Whether reclaim for node @nid packs the classes of @class_nid.  A node that has no
+ * memory serves no class.  But it may have classes, from when it had memory: the first
+ * node that has memory packs these, too.
  */
 bool zs_node_serves(int nid, int class_nid)
 {
@@ -954,7 +955,8 @@ struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
 
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_classes, nid, gfp);
 
-	gfp = (gfp & GFP_KERNEL) | __GFP_NOWARN;
+	gfp = (gfp & (GFP_KERNEL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)) |
+	      __GFP_NOMEMALLOC | __GFP_NOWARN;
 	/* vmalloc() may be called with spinlocks held, but not with softirqs off. */
 	if (in_interrupt())
 		return kzalloc_node(size, gfp, nid);
@@ -1005,14 +1007,14 @@ void *zs_alloc_late(size_t size)
 }
 
 /*
- * For evacuating one zspage.  That is asked for when memory is short, and gives back
- * at least ZS_PAYBACK times as much at once: this is what reserves are for.
+ * For evacuating one zspage, which gives back at least ZS_PAYBACK times as much.  So
+ * tasks that reclaim memory, which have PF_MEMALLOC, may take it from the reserves.
  */
 void *zs_alloc_supply(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_supply, size);
 
-	return kmalloc(size, GFP_NOWAIT | __GFP_MEMALLOC);
+	return kmalloc(size, GFP_NOWAIT);
 }
 
 /*
@@ -1083,7 +1085,7 @@ static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t
 	struct size_class *classes = zs_node_classes(class->pool, nid);
 
 	if (unlikely(!classes))
-		classes = zs_add_node(class->pool, nid, gfp);
+		classes = zs_add_node(class->pool, nid, gfp & ~__GFP_DIRECT_RECLAIM);
 	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
 }
 
@@ -1246,18 +1248,18 @@ static bool zspage_trylock_pages(struct zspage *zspage)
 #define ZS_MAX_DELAY	(HZ / 10)
 
 static LLIST_HEAD(zs_deferred);
+/* Those with a locked page.  Only the worker adds to it and takes from it. */
+static LLIST_HEAD(zs_left);
 static void zs_free_deferred(struct work_struct *work);
 static DECLARE_DELAYED_WORK(zs_deferred_work, zs_free_deferred);
 
-/* Look at each zspage once.  A work item is never run twice at the same time. */
-static void zs_free_deferred(struct work_struct *work)
+/* Look at each zspage of @list once.  Returns whether one was freed. */
+static bool zs_free_listed(struct llist_node *list)
 {
-	static unsigned long delay = 1;
 	struct zspage *zspage, *next;
-	bool freed = false, left = false;
+	bool freed = false;
 
-	llist_for_each_entry_safe(zspage, next, llist_del_all(&zs_deferred),
-				  deferred) {
+	llist_for_each_entry_safe(zspage, next, list, deferred) {
 		zs_race("deferred");
 		if (zspage_trylock_pages(zspage)) {
 			zs_race("deferred_lock");
@@ -1265,22 +1267,35 @@ static void zs_free_deferred(struct work_struct *work)
 			freed = true;
 		} else {
 			zs_race("deferred_again");
-			llist_add(&zspage->deferred, &zs_deferred);
-			left = true;
+			llist_add(&zspage->deferred, &zs_left);
 		}
 		cond_resched();
 	}
-	/* Up to as long again as it has been waited for */
-	delay = left && !freed ? min(2 * delay, ZS_MAX_DELAY) : 1;
-	if (left)
-		queue_delayed_work(zs_wq, &zs_deferred_work, delay);
+	return freed;
+}
+
+/* A work item is never run twice at the same time. */
+static void zs_free_deferred(struct work_struct *work)
+{
+	static unsigned long delay = 1;
+	struct llist_node *left = llist_del_all(&zs_left);
+	bool freed = zs_free_listed(llist_del_all(&zs_deferred));
+
+	freed |= zs_free_listed(left);
+	if (llist_empty(&zs_left)) {
+		delay = 1;
+		return;
+	}
+	/* Twice as long each time that none could be freed */
+	delay = freed ? 1 : min(2 * delay, ZS_MAX_DELAY);
+	queue_delayed_work(zs_wq, &zs_deferred_work, delay);
 }
 
 /* Whatever the worker waits for, it comes at once. */
 static void zspage_defer_free(struct zspage *zspage)
 {
-	llist_add(&zspage->deferred, &zs_deferred);
-	mod_delayed_work(zs_wq, &zs_deferred_work, 0);
+	if (llist_add(&zspage->deferred, &zs_deferred))
+		mod_delayed_work(zs_wq, &zs_deferred_work, 0);
 }
 
 /*
@@ -1294,7 +1309,7 @@ bool zs_flush_deferred(void)
 	mod_delayed_work(zs_wq, &zs_deferred_work, 0);
 	flush_delayed_work(&zs_deferred_work);
 	flush_workqueue(zs_wq);
-	return llist_empty(&zs_deferred);
+	return llist_empty(&zs_deferred) && llist_empty(&zs_left);
 }
 
 /*
@@ -1479,13 +1494,11 @@ static void zs_free_nodes(struct zs_guests *nodes)
 		kfree(zs_get_node(&nodes));
 }
 
-static unsigned int zs_count_nodes(const struct zs_guests *nodes)
+static bool zs_has_nodes(const struct zs_guests *nodes, unsigned int nr)
 {
-	unsigned int nr = 0;
-
-	for (; nodes; nodes = nodes->next)
-		nr++;
-	return nr;
+	for (; nodes && nr; nodes = nodes->next)
+		nr--;
+	return !nr;
 }
 
 static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
@@ -1548,9 +1561,10 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
  * The equations
  */
 
+/* With what debug builds add */
 static size_t class_descriptor_size(const struct size_class *class)
 {
-	return zspage_descriptor_size(class->geo.pages, class->geo.slots);
+	return kmem_cache_size(class->cache);
 }
 
 /* What zs_compact() has added to the memory that the class takes */
@@ -1742,8 +1756,8 @@ static bool zs_node_of(struct zoneref *z, int *nid)
 }
 
 /*
- * Node @nid has no classes.  It gets them if it has memory; but if there is none for
- * them just now, those of the nearest node that has some do as well.
+ * Node @nid has no classes.  It gets them if it has memory; but if there is no memory
+ * for classes just now, those of the nearest node that has some do as well.
  */
 static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid,
 						   gfp_t gfp)
@@ -1752,7 +1766,7 @@ static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid
 	struct size_class *classes = NULL;
 
 	if (zs_node_has_memory(nid))
-		classes = zs_add_node(pool, nid, gfp);
+		classes = zs_add_node(pool, nid, gfp & ~__GFP_DIRECT_RECLAIM);
 	for (; !classes && zs_node_of(z, &nid); z++)
 		classes = zs_node_classes(pool, nid);
 	/* All that have classes have lost their memory. */
@@ -1832,9 +1846,9 @@ static bool zs_hint_is_valid(int nid)
  * memory; so does a @nid that is offline, as a user may have read it before the node
  * went.
  *
- * With __GFP_THISNODE in @gfp slots of other nodes are not used either; unless there is
- * no memory for the pool's lists of @nid, some 50 KB, when it is asked for the first
- * time: then objects of @nid share those of another node until there is.  The rest of
+ * With __GFP_THISNODE in @gfp slots of other nodes are not used either; unless @nid is
+ * offline, has no memory, or has none free for the pool's lists of it, some 50 KB: then
+ * objects of @nid share those of another node until it has.  The rest of
  * @gfp, and the cpuset of the task, hold for new memory only: a free slot may be on a
  * node on which the task may not allocate.
  *
@@ -1920,7 +1934,9 @@ static struct zspage *stub_drop_link(struct size_class *class,
 		class->link_bytes -= zs_extra_links(&class->geo,
 						    stub_max_links(home));
 	}
-	atomic_long_sub(added - class_added(class), &class->pool->added);
+	added -= class_added(class);
+	if (added)
+		atomic_long_sub(added, &class->pool->added);
 	return host;
 }
 
@@ -1990,7 +2006,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 
 	/*
 	 * No other task finds a dead zspage.  It may be the last reference to
-	 * the pool, which the class is a part of: so it must not be freed while
+	 * the pool, which keeps the class: so it must not be freed while
 	 * the class is locked.
 	 */
 	if (dead)
@@ -2352,11 +2368,11 @@ EXPORT_SYMBOL_GPL(zs_obj_write);
  * on the same node, as zram does when it compresses an object anew.
  *
  * Like reading, this waits while zs_compact() moves the objects of one zspage, this one
- * among them.
+ * among them, and takes a spinlock while a replaced page of the zspage is held back.
  *
  * Context: any but interrupts; on PREEMPT_RT it may sleep.
- * Return: the node; NUMA_NO_NODE if the object was freed before, which is reported if
- * zs_obj_read_begin() would report it.
+ * Return: the node; NUMA_NO_NODE if it is found that the object was freed before, which
+ * is reported then, as by zs_obj_read_begin().
  */
 int zs_handle_to_nid(struct zs_pool *pool, unsigned long handle)
 {
@@ -2633,8 +2649,9 @@ static void zs_unregister_mops(void)
  * @need_nodes: how many nodes the next evacuation may take
  * @need_links: how large its links will be
  *
- * So no evacuation fails half way for want of memory, and no slab page is allocated
- * or freed under the lock.  What is left over serves the evacuation after that.
+ * So no evacuation fails half way for want of memory, unless zspages that were counted
+ * on go bad meanwhile; and no slab page is allocated or freed under the lock.  What is
+ * left over serves the evacuation after that.
  */
 struct zs_supply {
 	struct zs_guests *nodes;
@@ -2678,7 +2695,18 @@ struct zs_compaction {
 static bool zs_supply_suffices(const struct zs_supply *supply)
 {
 	return (!supply->need_links || supply->links_size == supply->need_links) &&
-	       zs_count_nodes(supply->nodes) >= supply->need_nodes;
+	       zs_has_nodes(supply->nodes, supply->need_nodes);
+}
+
+/* Guests that were moved leave nodes.  Keep no more of them than were needed. */
+static void zs_trim_supply(struct zs_supply *supply)
+{
+	struct zs_guests **rest = &supply->nodes;
+
+	for (unsigned int nr = supply->need_nodes; nr && *rest; nr--)
+		rest = &(*rest)->next;
+	zs_free_nodes(*rest);
+	*rest = NULL;
 }
 
 static void zs_free_supply(struct zs_supply *supply)
@@ -2689,8 +2717,6 @@ static void zs_free_supply(struct zs_supply *supply)
 
 static bool zs_get_supply(struct zs_supply *supply)
 {
-	unsigned int nr = zs_count_nodes(supply->nodes);
-
 	if (supply->need_links && supply->links_size != supply->need_links) {
 		kfree(supply->links);
 		supply->links = zs_alloc_supply(supply->need_links);
@@ -2698,7 +2724,7 @@ static bool zs_get_supply(struct zs_supply *supply)
 		if (!supply->links)
 			return false;
 	}
-	for (; nr < supply->need_nodes; nr++) {
+	while (!zs_has_nodes(supply->nodes, supply->need_nodes)) {
 		struct zs_guests *node = zs_alloc_supply(sizeof(*node));
 
 		if (!node)
@@ -2731,15 +2757,17 @@ static unsigned long class_nr_used_slots(struct size_class *class)
 
 /*
  * Pages that zs_compact() can free, if nothing is in its way; of @kept free slots it
- * is known that something is.  A guess if class->lock is not held, but never more
- * than what there is in zspages that it pays to evacuate.
+ * is known that something is.  Without class->lock this is a guess, as it races with
+ * all that changes the counts, but it is never more than what there is in zspages that
+ * it may pay to evacuate.
  */
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
 	unsigned long slots = class->geo.slots, zspages = 0, pay = 0, used, room;
 
 	for (int f = ZS_10; f <= ZS_FULL; f++) {
-		unsigned long nr = READ_ONCE(class->nr[f]);
+		/* Any value that it has meanwhile will do. */
+		unsigned long nr = data_race(READ_ONCE(class->nr[f]));
 
 		zspages += nr;
 		/* All of a group have less than f/10 of their slots in use. */
@@ -2747,7 +2775,8 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
 			pay += nr;
 	}
 	room = zspages * slots;
-	used = READ_ONCE(class->inuse) - READ_ONCE(class->bad_inuse) + kept;
+	/* The same, and they need not belong together. */
+	used = data_race(READ_ONCE(class->inuse) - READ_ONCE(class->bad_inuse)) + kept;
 	if (!pay || room <= used)
 		return 0;
 	return min((room - used) / slots, pay) * class->geo.pages;
@@ -2759,28 +2788,35 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
  */
 static unsigned long class_promise(struct size_class *class)
 {
-	unsigned long futile = READ_ONCE(class->futile);
+	unsigned long vain_room = READ_ONCE(class->vain_room);
+	unsigned long until = READ_ONCE(class->vain_until);
 
-	if (!(READ_ONCE(class->groups) & ZS_PARTLY_USED))
+	/* Too late a look costs a promise, or a loop over nothing. */
+	if (!(data_race(READ_ONCE(class->groups)) & ZS_PARTLY_USED))
 		return 0;
-	if (futile && time_after_eq(jiffies, READ_ONCE(class->futile_until)))
-		futile = 0;
-	return class_freeable(class, futile);
+	if (!time_in_range_open(jiffies, until - HZ, until))
+		vain_room = 0;
+	return class_freeable(class, vain_room);
 }
 
 /*
  * What evacuating @source may need: a node for each three objects that go to the same
  * zspage, and one more in case that one of these goes bad meanwhile.
- * class_find_zspage() is going to find them in this order.  Returns false if some
- * turned out to be bad, and there is not enough room besides.
+ * class_find_zspage() is going to find them in this order.
+ *
+ * Returns whether it pays.  It does not if the objects go to many hosts, as each of
+ * these may need a node for a single guest; nor if there is not enough room, as some
+ * zspages turned out to be bad.
  */
 static bool class_count_need(struct size_class *class, struct zspage *source,
 			     struct zs_supply *supply)
 	__must_hold(&class->lock)
 {
-	unsigned int left = source->inuse;
+	unsigned int left = source->inuse, natives = left - source->nr_links;
+	long nodes = -(long)DIV_ROUND_UP(source->nr_links, ZS_GUESTS_PER_NODE);
+	long added;
 
-	supply->need_links = zs_extra_links(&class->geo, left - source->nr_links);
+	supply->need_links = zs_extra_links(&class->geo, natives);
 	supply->need_nodes = 1;
 	for (int f = ZS_99; f >= ZS_10 && left; f--) {
 		struct zspage *zspage, *next;
@@ -2792,12 +2828,45 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 				continue;
 			nr = min(left, class->geo.slots - zspage->inuse);
 			supply->need_nodes += DIV_ROUND_UP(nr, ZS_GUESTS_PER_NODE);
+			nodes += DIV_ROUND_UP(zspage->nr_links + nr, ZS_GUESTS_PER_NODE);
+			nodes -= DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_NODE);
 			left -= nr;
 			if (!left)
 				break;
 		}
 	}
-	return !left;
+	added = supply->need_links + nodes * (long)sizeof(struct zs_guests);
+	if (natives)
+		added += zspage_descriptor_size(class->geo.pages, class->geo.slots);
+	return !left && added <= (long)(class->geo.pages * PAGE_SIZE / ZS_PAYBACK);
+}
+
+/*
+ * Make @zspage ready to be evacuated: frozen, and with its pages locked.  If @supply
+ * does not suffice, the search looks at it again when there is more.
+ */
+static bool class_prepare_source(struct size_class *class, struct zspage *zspage,
+				 struct zs_search *search, struct zs_supply *supply)
+	__must_hold(&class->lock)
+{
+	/* Then there is less room than was found. */
+	if (zspage_is_bad(class, zspage))
+		return false;
+	if (!class_count_need(class, zspage, supply)) {
+		supply->need_nodes = 0;
+		supply->need_links = 0;
+		return false;
+	}
+	if (!zs_supply_suffices(supply)) {
+		search->next = &zspage->list;
+		return false;
+	}
+	if (!zspage_freeze(zspage))
+		return false;
+	if (zspage_trylock_pages(zspage))
+		return true;
+	zspage_thaw(zspage);
+	return false;
 }
 
 /*
@@ -2823,28 +2892,17 @@ static struct zspage *class_find_source(struct size_class *class,
 
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
 		struct zspage *zspage = class_search(class, search);
-		unsigned int natives;
 
 		if (!zspage) {
 			search->over = true;
 			break;
 		}
-		natives = zspage->inuse - zspage->nr_links;
 		if (!zspage->isolated && !atomic_read(&zspage->pins) &&
-		    natives <= class->geo.max_natives) {
-			/* There is less room than was found above. */
-			if (zspage_is_bad(class, zspage) ||
-			    !class_count_need(class, zspage, supply))
-				break;
-			if (!zs_supply_suffices(supply)) {
-				search->next = &zspage->list;
-				break;
-			}
-			if (zspage_freeze(zspage)) {
-				if (zspage_trylock_pages(zspage))
-					return zspage;
-				zspage_thaw(zspage);
-			}
+		    zspage->inuse - zspage->nr_links <= class->geo.max_natives) {
+			if (class_prepare_source(class, zspage, search, supply))
+				return zspage;
+			/* It has looked at many zspages: enough for one hold. */
+			break;
 		}
 		zs_race("tried");
 	}
@@ -3061,15 +3119,15 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
  * No more of @class can be evacuated.  If there is room for more, something was in the
  * way: open objects, isolated or locked pages, no memory, or that it would not pay.
  */
-static void class_note_futile(struct size_class *class)
+static void class_note_vain_room(struct size_class *class)
 	__must_hold(&class->lock)
 {
 	unsigned long slots = class->geo.slots;
 	unsigned long room = class_nr_used_zspages(class) * slots -
 			     class_nr_used_slots(class);
 
-	WRITE_ONCE(class->futile_until, jiffies + HZ);
-	WRITE_ONCE(class->futile, room < slots ? 0 : room);
+	WRITE_ONCE(class->vain_until, jiffies + HZ);
+	WRITE_ONCE(class->vain_room, room < slots ? 0 : room);
 }
 
 /* Pack the objects of @class, until enough pages were freed. */
@@ -3098,6 +3156,7 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 					 class->geo.pages);
 			if (ev.dead)
 				zspage_free_descriptor(ev.dead);
+			zs_trim_supply(supply);
 			compaction->freed += class->geo.pages;
 		}
 		zs_race("searching");
@@ -3106,7 +3165,7 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 	}
 	hlist_del(&search.node);
 	if (compaction->freed < compaction->wanted)
-		class_note_futile(class);
+		class_note_vain_room(class);
 	spin_unlock(&class->lock);
 }
 
@@ -3129,8 +3188,9 @@ static unsigned long pool_end_compaction(struct zs_pool *pool,
  * at, and mostly once.  May be called by several CPUs at once, and next to anything
  * else.
  *
- * The memory that is added is taken from the kernel's reserves if there is no other:
- * for one zspage at a time, whose pages are freed then.
+ * The memory that is added is had for one zspage at a time, whose pages are freed then.
+ * If there is none, compaction ends.  Memory reclaim, which does the same through the
+ * pool's shrinker, takes it from the kernel's reserves.
  *
  * Context: process context, may sleep.
  * Return: the number of pages freed.
@@ -3216,20 +3276,26 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
  * Statistics
  */
 
+/* Slabs are not full: this part more was measured after many rounds of compaction. */
+#define ZS_SLAB_SLACK		5
+
 /**
  * zs_get_total_pages - the memory that a pool's objects take
  * @pool: the pool
  *
  * This is what users hold against a limit.  So it counts the pages, and the memory
- * that zs_compact() has added to find objects that it moved.
+ * that zs_compact() has added to find objects that it moved: that of slabs, which it
+ * can only estimate.
  *
  * Context: any.
  * Return: in pages.
  */
 unsigned long zs_get_total_pages(struct zs_pool *pool)
 {
+	unsigned long added = atomic_long_read(&pool->added);
+
 	return atomic_long_read(&pool->pages) +
-	       atomic_long_read(&pool->added) / PAGE_SIZE;
+	       (added + added / ZS_SLAB_SLACK) / PAGE_SIZE;
 }
 EXPORT_SYMBOL_GPL(zs_get_total_pages);
 

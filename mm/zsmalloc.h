@@ -185,15 +185,15 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 /**
  * struct size_class - all zspages of one slot size on one node, in a pool
  * @geo: their geometry; constant
- * @nid: the node that their first pages were allocated on, but those for which there
- *	 was no memory for classes of their node; constant
+ * @nid: the node that their first pages were allocated on, except where there was
+ *	 no memory for classes of their node; constant
  * @pool: the pool; constant
  * @cache: where their descriptors come from; constant
  * @lock: guards slots, fullness and isolation of every zspage of the class,
  *	  and the moves of their pages.  zs_free() takes it in atomic context:
  *	  no sleeping, no unbounded walk and no freeing of pages under it.
  *	  The shrinker counts what it can free without it: it reads inuse, groups,
- *	  nr, bad_inuse and futile, which need not belong together then.
+ *	  nr, bad_inuse, vain_room and vain_until, which need not belong together then.
  * @inuse: slots in use, the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty, to find one at once
  * @nr: zspages on each list
@@ -207,9 +207,9 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @guest_nodes: struct zs_guests that note who owns them
  * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
  * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
- * @futile: free slots that the last search could have done without, but for what was
+ * @vain_room: free slots that the last search could have done without, but for what was
  *	    in its way.  The shrinker promises nothing for that many.
- * @futile_until: ... before this time, in jiffies, as objects are closed and pages
+ * @vain_until: until when @vain_room counts, in jiffies: objects are closed and pages
  *		  unlocked without notice
  * @searches: of compactions that are under way, for zspages to evacuate
  */
@@ -232,8 +232,8 @@ struct size_class {
 	unsigned long		guest_nodes __guarded_by(&lock);
 	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		nr_stale __guarded_by(&lock);
-	unsigned long		futile __guarded_by(&lock);
-	unsigned long		futile_until __guarded_by(&lock);
+	unsigned long		vain_room __guarded_by(&lock);
+	unsigned long		vain_until __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 };
 

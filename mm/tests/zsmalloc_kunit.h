@@ -23,7 +23,7 @@
 #include "../zsmalloc.h"
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
-#define MAX_OBJS	8192
+#define MAX_OBJS	16384
 #define MAX_BAD		64
 
 struct obj {
