@@ -41,7 +41,7 @@ help:
 	@echo '                       sid, HERD7=command names another'
 	@echo '  make mutants         bring known bugs back, one by one: the tests must fail'
 	@echo '  make mutate SAMPLE=100'
-	@echo '                       1,260 small changes of the source by script: which of'
+	@echo '                       1,500 small changes of the source by script: which of'
 	@echo '                       them does no test notice?  All: two hours'
 	@echo '  make clean           remove build/;  make distclean: the cache too'
 	@echo

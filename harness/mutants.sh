@@ -256,8 +256,8 @@ test_x86() {
 	build_first_x86 "$WORK"
 	what=$(noticed_on_x86) ||
 		die "the tests fail without any mutant, on x86: ${what:-the guest did not start, see build/mutants/logs/guest.log}"
-	grep -a -q 'Brought up 2 nodes' "$WORK/console.x86" ||
-		die "the guest has no second node"
+	grep -a -q 'Brought up 3 nodes' "$WORK/console.x86" ||
+		die "the guest does not have three nodes"
 }
 
 todo() { # todo uml|x86: the names without a result

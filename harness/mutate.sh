@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # For every line of mm/zsmalloc.c and .h: which test fails without it?
-# harness/mutate.py puts some 1,260 small mutations (a statement dropped, a
+# harness/mutate.py puts some 1,500 small mutations (a statement dropped, a
 # condition always true, + for -, ...) into one kernel, which is told by number
 # which of them is on.  So a mutant costs a run of the suites, no build.
 #   mutate.sh                all that are not known yet, about 4 s each

@@ -1793,8 +1793,9 @@ static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp,
 }
 
 /*
- * @class, which is that of node @nid, has no free slot.  If the node has no memory at
- * hand either, then a slot of another node is better than reclaim.
+ * @class, which is that of node @nid unless this has no classes, has no free slot.  If
+ * the node has no memory at hand either, then a slot of another node is better than
+ * reclaim.
  */
 static noinline unsigned long class_malloc_slow(struct size_class *class,
 						gfp_t gfp, int nid)
@@ -3276,7 +3277,10 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
  * Statistics
  */
 
-/* Slabs are not full: this part more was measured after many rounds of compaction. */
+/*
+ * Slabs are not full, so what was added takes this part more.  It is an estimate: after
+ * many rounds of compaction a tenth to a quarter was measured.
+ */
 #define ZS_SLAB_SLACK		5
 
 /**

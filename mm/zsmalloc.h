@@ -627,7 +627,8 @@ struct size_class *zs_next_class(struct zs_walk *walk);
 
 /*
  * For each class of @pool that node @nid serves, or for all with NUMA_NO_NODE: node by
- * node, from the smallest slot to the largest.  See zs_node_serves().
+ * node, from the smallest slot to the largest.  See zs_node_serves().  The caller keeps
+ * the pool, and that keeps its classes.
  */
 #define for_each_class(class, pool, nid)				\
 	for (struct zs_walk __walk = { pool, nid };			\
