@@ -2765,9 +2765,13 @@ static unsigned long class_nr_used_slots(struct size_class *class)
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
 	unsigned long slots = class->geo.slots, zspages = 0, pay = 0, used, room;
+	/* Mostly one or two groups.  Any value that it has meanwhile will do. */
+	unsigned long groups = data_race(READ_ONCE(class->groups));
+	unsigned int f;
 
-	for (int f = ZS_10; f <= ZS_FULL; f++) {
-		/* Any value that it has meanwhile will do. */
+	groups &= ZS_PARTLY_USED | BIT(ZS_FULL);
+	for_each_set_bit(f, &groups, ZS_FULL + 1) {
+		/* The same. */
 		unsigned long nr = data_race(READ_ONCE(class->nr[f]));
 
 		zspages += nr;
