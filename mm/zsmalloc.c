@@ -246,6 +246,17 @@ static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 	return nr;
 }
 
+/* The groups of zspages with slots in use and free slots */
+#define ZS_PARTLY_USED	GENMASK(ZS_99, ZS_10)
+
+/* Those in which no zspage has more than @max_natives */
+static unsigned long __init zs_pay_groups(const struct zs_geometry *geo)
+{
+	unsigned int more = min(geo->max_natives + 1, geo->slots);
+
+	return ZS_PARTLY_USED & (BIT(zs_fullness(more, geo->slots)) - 1);
+}
+
 /* From the largest size down, as that is the one that smaller ones may share. */
 static void __init zs_init_geometries(void)
 {
@@ -263,6 +274,7 @@ static void __init zs_init_geometries(void)
 			geo = &zs_geos[zs_nr_geos++];
 			*geo = fit;
 			geo->max_natives = zs_max_natives(geo);
+			geo->pay_groups = zs_pay_groups(geo);
 			shared = cost;
 		}
 		if (geo->slots == 1)
@@ -2753,9 +2765,6 @@ static unsigned long class_nr_used_slots(struct size_class *class)
 	return class->inuse - class->bad_inuse;
 }
 
-/* The groups of zspages with slots in use and free slots */
-#define ZS_PARTLY_USED	GENMASK(ZS_99, ZS_10)
-
 /*
  * Pages that zs_compact() can free, if nothing is in its way; of @kept free slots it
  * is known that something is.  Without class->lock this is a guess, as it races with
@@ -2775,8 +2784,7 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
 		unsigned long nr = data_race(READ_ONCE(class->nr[f]));
 
 		zspages += nr;
-		/* All of a group have less than f/10 of their slots in use. */
-		if (f < ZS_FULL && f * slots <= (class->geo.max_natives + 1) * 10)
+		if (BIT(f) & class->geo.pay_groups)
 			pay += nr;
 	}
 	room = zspages * slots;
@@ -2793,12 +2801,13 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
  */
 static unsigned long class_promise(struct size_class *class)
 {
-	unsigned long vain_room = READ_ONCE(class->vain_room);
-	unsigned long until = READ_ONCE(class->vain_until);
+	unsigned long vain_room, until;
 
-	/* Too late a look costs a promise, or a loop over nothing. */
-	if (!(data_race(READ_ONCE(class->groups)) & ZS_PARTLY_USED))
+	/* Mostly there are none.  Too late a look costs a promise, or a loop over nothing. */
+	if (!(data_race(READ_ONCE(class->groups)) & class->geo.pay_groups))
 		return 0;
+	vain_room = READ_ONCE(class->vain_room);
+	until = READ_ONCE(class->vain_until);
 	if (!time_in_range_open(jiffies, until - HZ, until))
 		vain_room = 0;
 	return class_freeable(class, vain_room);
@@ -3283,9 +3292,9 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
 
 /*
  * Slabs are not full, so what was added takes this part more.  It is an estimate: after
- * many rounds of compaction a tenth to a quarter was measured.
+ * many rounds of compaction a tenth to a third was measured.
  */
-#define ZS_SLAB_SLACK		5
+#define ZS_SLAB_SLACK		3
 
 /**
  * zs_get_total_pages - the memory that a pool's objects take

@@ -113,12 +113,15 @@ static inline struct zspage *zs_decode_handle(unsigned long handle,
  * @slots: slots per zspage
  * @max_natives: the most objects with handles of their own that a zspage may have
  *		 if evacuating it is to pay; see zs_max_natives()
+ * @pay_groups: a bit for each fullness group that has no zspage with more objects than
+ *		that
  */
 struct zs_geometry {
 	unsigned int size;
 	unsigned int pages;
 	unsigned int slots;
 	unsigned int max_natives;
+	unsigned long pay_groups;
 };
 
 /* Steps from the smallest size; the class index that debugfs and zram see. */
@@ -143,7 +146,7 @@ static inline unsigned int zs_size_step(unsigned int size)
  * is a single page, which can be freed by itself.
  *
  * Context: any, a pure function.
- * Return: the geometry, without max_natives.
+ * Return: the geometry, without what compaction needs.
  */
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots);
@@ -196,6 +199,11 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  nr, bad_inuse, vain_room and vain_until, which need not belong together then.
  * @inuse: slots in use, the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty, to find one at once
+ * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
+ * @vain_room: free slots that the last search could have done without, but for what was
+ *	    in its way.  The shrinker promises nothing for that many.
+ * @vain_until: until when @vain_room counts, in jiffies: objects are closed and pages
+ *		  unlocked without notice
  * @nr: zspages on each list
  * @zspages: the zspages that have pages, by fullness; of each group the last
  *	     used first
@@ -205,12 +213,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @forwarded: objects that live in another zspage than the one that their
  *	       handle names; the sum of nr_links of all stubs, and of all others
  * @guest_nodes: struct zs_guests that note who owns them
- * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
  * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
- * @vain_room: free slots that the last search could have done without, but for what was
- *	    in its way.  The shrinker promises nothing for that many.
- * @vain_until: until when @vain_room counts, in jiffies: objects are closed and pages
- *		  unlocked without notice
  * @searches: of compactions that are under way, for zspages to evacuate
  */
 struct size_class {
@@ -223,6 +226,11 @@ struct size_class {
 
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
+	/* One cache line so far: the shrinker looks at all classes. */
+	unsigned long		bad_inuse __guarded_by(&lock);
+	unsigned long		vain_room __guarded_by(&lock);
+	unsigned long		vain_until __guarded_by(&lock);
+
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	stubs __guarded_by(&lock);
@@ -230,10 +238,7 @@ struct size_class {
 	unsigned long		link_bytes __guarded_by(&lock);
 	unsigned long		forwarded __guarded_by(&lock);
 	unsigned long		guest_nodes __guarded_by(&lock);
-	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		nr_stale __guarded_by(&lock);
-	unsigned long		vain_room __guarded_by(&lock);
-	unsigned long		vain_until __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 };
 

@@ -3415,7 +3415,7 @@ static void total_pages_count_what_compaction_adds(struct kunit *test)
 		KUNIT_ASSERT_GT(test, compact(t), 0);
 	}
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
-			pool_pages(t->pool) + pool_added(t->pool) * 6 / 5 / PAGE_SIZE);
+			pool_pages(t->pool) + pool_added(t->pool) * 4 / 3 / PAGE_SIZE);
 	free_all(t);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
 }
