@@ -225,8 +225,8 @@ test_ordering() {
 
 # The table of races names tests that exist, and all tests of races.
 test_matrix() {
-	local doc=Documentation/mm/zsmalloc.rst suites=(mm/tests/zsmalloc*_kunit.c)
-	sed -n '/^Races$/,/^Watching it$/p' "$doc" > "$tmp/matrix"
+	local doc=mm/tests/zsmalloc_race_kunit.c suites=(mm/tests/zsmalloc*_kunit.c)
+	sed -n '/^ \* Table of races$/,/^ \*\/$/p' "$doc" > "$tmp/matrix"
 	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' "${suites[@]}" | sort > "$tmp/cases"
 	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' \
 		mm/tests/zsmalloc_race_kunit.c | sort > "$tmp/races"

@@ -1,24 +1,199 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of zsmalloc's races, one interleaving each, every time the same.
+ * KUnit tests of zsmalloc's races: each forces one interleaving, the same one
+ * in each run.
  *
- * The test's own thread directs.  Actors are threads that do one thing each,
- * and stop where they are told to, at one of the race points of ../zsmalloc.h:
+ * The test's own thread is the director.  Actors are threads that do one
+ * operation each.  An actor stops at the race point of ../zsmalloc.h at which
+ * the director told it to stop:
  *
  *	reader = actor(t, "reader", reads);
  *	reader->obj = o;
- *	run_to(reader, "pinned");	starts, and now stands there
- *	migrate_zspage(t, zspage);	what comes in between
- *	finish(reader);			goes on, to its end
+ *	run_to(reader, "pinned");	starts it and waits until it has stopped
+ *	migrate_zspage(t, zspage);	an operation that comes in between
+ *	finish(reader);			lets it run to its end
  *	expect_ok(reader);
  *
- * Who does not get where it should within ten seconds fails the test, which
- * then says where everybody is.
+ * If an actor does not get to its race point within ten seconds, the test fails
+ * and prints the place of each actor.
  *
- * An actor sleeps where it stands if the list of points says that it may.  Where
- * it may not, it spins, and takes a CPU unless the kernel can preempt it there.
- * One CPU is the director's: a test is skipped if an actor finds no other one to
- * spin on.  So with two CPUs one actor at a time can spin, with one CPU none.
+ * A stopped actor sleeps if the list of race points says that it may.  If it
+ * may not, it spins, and takes a CPU unless the kernel can preempt it there.
+ * The director needs one CPU, and a test is skipped if no other CPU is left for
+ * an actor to spin on.  With two CPUs one actor at a time can spin, with one
+ * CPU none.
+ *
+ * Table of races
+ * ==============
+ *
+ * Any two of these operations may meet on one zspage.  The table tells why each
+ * pair is safe, and which tests of this file or of zsmalloc_kunit.c cover it.
+ *
+ *  malloc, free, write
+ *  read		in place, by copy, or as a scatterlist: all three alike
+ *  isolate, migrate,
+ *  putback		by the migration core
+ *  compact		by zs_compact() or the shrinker: alike until the end
+ *  worker		frees the zspages that zs_free() could not free
+ *  end			of the pool: zs_destroy_pool() and the last zspage
+ *
+ * malloc - malloc: class->lock.  A new zspage is on no list before it has an
+ * object.
+ *	new_zspages_are_nobodys_yet
+ * malloc - free: class->lock.  A dead zspage is on no list.
+ *	nobody_gets_at_a_dead_zspage
+ * malloc - read, write: They use different slots, and readers and writers read
+ * no list and no count.
+ *	users_migration_and_compaction_at_once
+ * malloc - isolate: The pages of a new zspage are shown to the migration core
+ * under class->lock, together with its first object.
+ *	new_zspages_are_nobodys_yet
+ *	emptied_while_isolated_and_used_again_stays
+ * malloc - migrate: class->lock.
+ *	allocating_from_a_zspage_that_moves
+ * malloc - putback: class->lock, under which putback sees an object that was
+ * allocated after the zspage had been emptied.
+ *	emptied_while_isolated_and_used_again_stays
+ * malloc - compact: class->lock.  A zspage is on no list while it is evacuated.
+ *	users_migration_and_compaction_at_once
+ * malloc - worker: A dead zspage is on no list.
+ *	nobody_gets_at_a_dead_zspage
+ *
+ * free - free: class->lock.  The task that frees the last object frees the
+ * zspage.  A second free of the same object is reported and changes nothing.
+ *	users_migration_and_compaction_at_once
+ *	double_free_is_reported_and_changes_nothing
+ * free - read, write: The user does not free an object that is read or
+ * written.  That object keeps the zspage.
+ *	users_migration_and_compaction_at_once
+ * free - isolate: A dead zspage is not isolated, and is not freed while the
+ * migration core has one of its pages locked.
+ *	a_zspage_dies_as_it_is_isolated
+ * free - migrate: A zspage that is isolated when its last object is freed is
+ * left to the end of the last isolation.
+ *	the_last_object_goes_as_its_page_moves
+ * free - putback: The same.
+ *	last_isolation_ends_as_the_last_object_goes
+ * free - compact: class->lock.  The home of the object tells where it is.
+ * After the lock was dropped, compaction does not touch a zspage that it
+ * evacuated.
+ *	an_object_is_freed_as_it_moves
+ *	an_object_is_freed_as_its_host_is_evacuated
+ * free - worker: A zspage becomes dead once.
+ *	a_locked_page_defers_freeing
+ *	a_locked_page_holds_up_no_other_pool
+ *
+ * read - read: A round waits for early pins only, and counts them.
+ *	later_readers_do_not_hold_replaced_pages
+ *	a_round_ends_before_a_late_pin_is_noted
+ *	two_readers_of_one_object_in_a_round
+ * read - write: The user excludes readers of an object that it writes.
+ * read - isolate, putback: Neither uses data that the other changes.
+ *	open_objects_do_not_hinder_migration
+ * read - migrate: A reader pins the zspage and then reads pages[].  Migration
+ * stores to pages[] and then reads the pins.
+ *	pages_move_under_a_reader
+ *	pages_move_under_a_copying_reader
+ *	readers_do_not_wait_for_migration
+ *	a_round_begins_as_a_reader_leaves
+ *	the_last_reader_wakes_migration
+ *	the_node_is_asked_for_as_the_page_moves
+ * read - migrate, and compact, too:
+ *	held_across_two_moves_and_compaction
+ *	a_round_waits_for_a_reader_that_counted_down
+ * read - compact: A zspage that is pinned cannot be frozen, and one that is
+ * frozen cannot be pinned.  A forwarder cannot be pinned either.
+ *	compaction_leaves_pinned_zspages_alone
+ *	users_wait_for_an_evacuation
+ *	users_wait_for_an_evacuation_that_fails
+ *	others_do_not_wait_for_an_evacuation
+ *	home_becomes_a_stub_before_the_pin
+ * read - compact, of a guest: The link is read before and after the host is
+ * pinned, under RCU.
+ *	a_guest_moves_on_before_the_pin
+ *	the_node_is_asked_for_as_the_object_moves
+ *	a_guest_returns_to_its_slot_before_the_pin
+ *	a_vain_pin_takes_part_in_a_round
+ *	a_host_is_freed_in_a_round_of_a_vain_pin
+ *	a_reader_lets_go_of_a_host_that_its_guest_left
+ *	a_guest_stays_once_its_host_is_pinned
+ *	readers_of_a_guest_wait_until_its_link_is_set
+ *	a_host_stays_until_its_reader_has_left_the_round
+ *	a_host_goes_that_was_evacuated_in_part
+ * read, write - worker: The object keeps its zspage from being freed.
+ *
+ * write - write: The user excludes other writers of an object that it writes.
+ * write - isolate, putback: As read - isolate, putback.
+ * write - migrate: A writer reads moves before and after it writes, and writes
+ * again if they changed.
+ *	writes_are_not_lost_to_a_move
+ *	a_writer_may_lose_twice
+ *	writes_after_the_copy_are_repeated
+ *	writers_wait_for_a_copy
+ * write - compact: As read - compact.
+ *	home_becomes_a_stub_before_the_pin
+ *	users_wait_for_an_evacuation
+ *
+ * isolate - isolate: class->lock.
+ *	a_zspage_can_be_isolated_in_part
+ * isolate - migrate: class->lock.
+ *	two_pages_move_at_once
+ * isolate - putback: class->lock.
+ *	emptied_while_isolated_freed_by_putback
+ * isolate - compact: Compaction holds the page locks of a zspage that it
+ * evacuates, and does not evacuate a zspage that is isolated.
+ *	evacuation_and_isolation_exclude_each_other
+ * isolate - worker: The worker holds the page locks of a zspage that it frees.
+ *	the_worker_locks_pages_as_they_are_isolated
+ *	a_dead_zspage_is_not_isolated
+ *
+ * migrate - migrate: class->lock.
+ *	two_pages_move_at_once
+ * migrate - putback: class->lock.  The last isolation to end has the zspage
+ * freed.
+ *	emptied_while_isolated_freed_by_putback
+ *	emptied_while_isolated_freed_by_migration
+ * migrate - compact: class->lock.  An isolated zspage is not evacuated.
+ *	compaction_leaves_moving_zspages_alone
+ * migrate - worker: The worker does not get a page lock that the migration core
+ * holds.
+ *	the_last_object_goes_as_its_page_moves
+ * putback - worker: The same.
+ *	last_isolation_ends_as_the_last_object_goes
+ * putback - putback: class->lock.
+ *	emptied_while_isolated_freed_by_putback
+ * putback - compact: An isolated zspage is not evacuated.
+ *	isolated_zspages_are_left_alone_by_compaction
+ *
+ * compact - compact: class->lock, held for one zspage at a time.  A zspage that
+ * leaves its list moves the searches that have stopped at it.
+ *	two_compactions_at_once
+ *	classes_are_compacted_in_parallel
+ *	others_are_evacuated_as_some_are_searched
+ * compact - compact, by memory reclaim: One task at a time packs a pool on a
+ * node.
+ *	reclaim_packs_a_pool_once_at_a_time
+ * compact - worker: A dead zspage is on no list.
+ *	nobody_gets_at_a_dead_zspage
+ * worker - worker: There is one work item, which is never run twice at once.
+ *
+ * end - isolate: The page lock keeps the zspage, and that keeps the pool.
+ *	a_pool_ends_as_its_last_page_is_isolated
+ * end - migrate, putback: The isolation keeps the zspage, and that keeps the
+ * pool.
+ *	a_pool_ends_as_its_last_page_moves
+ *	destroyed_while_isolated_freed_by_putback
+ *	destroyed_while_isolated_freed_by_migration
+ * end - compact, by the shrinker: shrinker_free() waits for it.
+ *	a_pool_ends_as_reclaim_packs_it
+ * end - worker: zs_destroy_pool() waits until the worker has looked at each
+ * zspage.
+ *	a_pool_ends_as_the_worker_frees
+ *	a_pool_ends_as_its_last_page_is_unlocked
+ * end - all others: The user does not call them for a pool that it destroys.
+ * If it did not free all objects, they stay, and so does the pool.
+ *	objects_outlive_a_destroyed_pool
+ *	forwarded_objects_outlive_a_destroyed_pool
  */
 #include <kunit/static_stub.h>
 #include <linux/completion.h>
