@@ -53,7 +53,7 @@ waits; zspage;  CORES=1
 bug;   zspage;  LOOK_FIRST COMPACTS=0;            refs
 bug;   zspage;  NO_ROUND CORES=1;                 refs
 bug;   zspage;  FREEZE_COUNT CORES=1;             slow
-bug;   zspage;  THAW_STUB CORES=1;                refs
+bug;   zspage;  THAW_FORWARDER CORES=1;                refs
 bug;   zspage;  VAIN_NO_RCU USERS=1 CORES=1 COMPACTS=0 VISITORS=1; freed
 bug;   zspage;  FREE_STALE USERS=1 CORES=1 COMPACTS=0 VISITORS=1; refs
 bug;   zspage;  NO_STALE_BOUND USERS=1 ROUNDS=2 COMPACTS=0; <=2
@@ -72,7 +72,7 @@ all;   compact; OWNERS=1 COMPACTORS=2
 all;   compact; OTHER
 all;   compact; OTHER OWNERS=1 CORE=1
 waits; compact; EVACUATIONS=1
-bug;   compact; THAW_STUB;                        has_page
+bug;   compact; THAW_FORWARDER;                        has_page
 bug;   compact; NO_LINK_CHECK;                    has_page
 bug;   compact; NO_LINK_CHECK OTHER OWNERS=1;     has_page
 bug;   compact; SAME_HOST EVACUATIONS=1;          freed
@@ -86,7 +86,7 @@ bug;   compact; WAS_HOST_LATE;                    freed
 bug;   compact; MOVE_PINNED;                      count
 bug;   compact; MOVE_ISOLATED CORE=1;             owned
 bug;   compact; MOVE_UNLOCKED CORE=1 EVACUATIONS=1; locked
-bug;   compact; STUB_FIRST;                       h!=7
+bug;   compact; FORWARDER_FIRST;                       h!=7
 bug;   compact; LINK_FIRST;                       has_page
 bug;   compact; FREE_ISOLATED CORE=1 EVACUATIONS=0; listed
 bug;   compact; FREE_UNLOCKED CORE=1 EVACUATIONS=0; locked

@@ -151,8 +151,8 @@ test_litmus_table() {
 	yes 'there are litmus tests' test -s "$tmp/tests"
 	yes 'their README has each with its result, and no other' \
 		cmp "$tmp/tests" "$tmp/table"
-	grep -h -o -E '\b(zs|zspage|class|stub)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
-	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|stub)_[a-z_]+)\(.*/\1()/p' \
+	grep -h -o -E '\b(zs|zspage|class|forwarder)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
+	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|forwarder)_[a-z_]+)\(.*/\1()/p' \
 		mm/zsmalloc.[ch] | sort -u > "$tmp/functions"
 	yes 'every function that a litmus test names exists' \
 		diff /dev/null <(comm -23 "$tmp/named" "$tmp/functions")

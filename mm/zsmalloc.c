@@ -24,7 +24,7 @@
  * again if a page was moved in between.
  *
  * Moving an object (zs_compact()) must not change its handle either.  A zspage
- * whose objects were all moved gives its pages back and lives on as a *stub*,
+ * whose objects were all moved gives its pages back and lives on as a *forwarder*,
  * with a link for each object that tells where it went, until the last of them
  * is freed.  A zspage that took objects in knows which handles own these
  * *guests*; when it is evacuated in turn, their links are changed to where they
@@ -36,7 +36,7 @@
  * pinned, and a pinned zspage cannot be frozen.  A task that finds a zspage frozen
  * waits for class->lock, and then looks the object up again.  A zspage is thawed
  * before the lock is dropped under which it was frozen.  But it stays frozen if it
- * was evacuated: it is a stub then, or no link names it any more.
+ * was evacuated: it is a forwarder then, or no link names it any more.
  *
  * Locks, outermost first:
  *
@@ -105,8 +105,8 @@
  *			zspage_trypin(), then the second look at the link.
  *  frozen+wait		class_evacuate() -> class_wait_thaw(), through class->lock.
  *			A reader of a frozen zspage waits once.
- *  stub+link		Links, zspage_make_stub() with release -> zs_pin_slow() with
- *			acquire.  A stub has its links.
+ *  forwarder+link		Links, zspage_make_forwarder() with release -> zs_pin_slow() with
+ *			acquire.  A forwarder has its links.
  *  link+host		zspage_move_guests(): the link with release -> the first look
  *			in zs_pin_forwarded(): address dependency.  The host is valid.
  *  link+read		The copy, then the link with release -> the second look with
@@ -114,7 +114,7 @@
  *  link+move+read	The same if a page of the host was replaced after the copy.
  *  return		The same if the object left and came back to the same slot:
  *			not the bytes of the object that was there meanwhile.
- *  end+link, end+stub	Links and stub do not change while the object is pinned:
+ *  end+link, end+forwarder	Links and forwarder do not change while the object is pinned:
  *			zs_pinned() reads them plainly.
  *  vain+free		The link, then call_rcu() -> zs_pin_forwarded(), under RCU.  A
  *			host that is pinned in vain is unpinned before it is freed.
@@ -219,7 +219,7 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 	return fit;
 }
 
-/* Bytes for the links of a stub that do not find room in its descriptor */
+/* Bytes for the links of a forwarder that do not find room in its descriptor */
 static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_links)
 {
 	nr_links -= min(nr_links, geo->pages);
@@ -231,7 +231,7 @@ static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_link
 
 /*
  * What an evacuation adds stays for as long as one of these objects does: the
- * descriptor as a stub, a link for each object, and a note of its owner.  This is if
+ * descriptor as a forwarder, a link for each object, and a note of its owner.  This is if
  * all go to one host; see class_count_need() for what it is if not.
  */
 static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
@@ -241,7 +241,7 @@ static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 
 	while (nr && zspage_descriptor_size(geo->pages, geo->slots) +
 	       zs_extra_links(geo, nr) +
-	       DIV_ROUND_UP(nr, ZS_GUESTS_PER_NODE) * sizeof(struct zs_guests) > pays)
+	       DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK) * sizeof(struct zs_guest_block) > pays)
 		nr--;
 	return nr;
 }
@@ -722,16 +722,16 @@ static void class_wait_thaw(struct size_class *class)
  */
 
 /*
- * The link of the object that was in @slot of @home when that became a stub; NULL
+ * The link of the object that was in @slot of @home when that became a forwarder; NULL
  * if there was none.
  */
-static unsigned long *stub_link(struct zspage *home, unsigned int slot)
+static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
 {
 	unsigned long *bitmap = zspage_bitmap(home);
 
 	if (unlikely(slot >= home->class->geo.slots || !test_bit(slot, bitmap)))
 		return NULL;
-	return stub_link_at(home, bitmap_weight(bitmap, slot));
+	return forwarder_link_at(home, bitmap_weight(bitmap, slot));
 }
 
 /*
@@ -764,7 +764,7 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
 		atomic_set(&zs_no_host.pins, ZS_PIN_COUNT);
 		return &zs_no_host;
 	}
-	return zs_decode_handle(where, slot);
+	return zs_decode_location(where, slot);
 }
 
 /*
@@ -775,7 +775,7 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
  */
 static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 {
-	unsigned long *link = stub_link(home, slot);
+	unsigned long *link = forwarder_link(home, slot);
 
 	while (link) {
 		struct zspage *host;
@@ -789,7 +789,7 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 			rcu_read_unlock();
 			break;
 		}
-		host = zs_decode_handle(where, &slot);
+		host = zs_decode_location(where, &slot);
 		zs_race("link_read");
 		pinned = zspage_trypin(host, slot);
 		zs_race("link_pinned");
@@ -821,14 +821,14 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 {
 	unsigned int slot;
-	struct zspage *home = zs_decode_handle(handle, &slot);
+	struct zspage *home = zs_decode_location(handle, &slot);
 	unsigned long where;
 
 	while (!zspage_finish_pin(home, slot, pins)) {
-		if (!READ_ONCE(home->stub))
+		if (!READ_ONCE(home->forwarder))
 			class_wait_thaw(home->class);
-		/* A stub's links come with it.  Pairs with zspage_make_stub(). */
-		if (smp_load_acquire(&home->stub)) {
+		/* A forwarder's links come with it.  Pairs with zspage_make_forwarder(). */
+		if (smp_load_acquire(&home->forwarder)) {
 			where = zs_pin_forwarded(home, slot);
 			if (unlikely(!where))
 				zs_report_stale(home->class->pool, handle);
@@ -842,7 +842,7 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 
 /*
  * Pin the zspage that a handle names.  Returns what the pin was added to: negative
- * if there is more to do, by zs_pin_slow().  A stub stays frozen, so looking at it
+ * if there is more to do, by zs_pin_slow().  A forwarder stays frozen, so looking at it
  * first only keeps its pins bounded.
  */
 static __always_inline int zs_pin_home(struct zspage *home)
@@ -850,7 +850,7 @@ static __always_inline int zs_pin_home(struct zspage *home)
 	int pins = ZS_FROZEN;
 
 	zspage_check_magic(home);
-	if (likely(!READ_ONCE(home->stub))) {
+	if (likely(!READ_ONCE(home->forwarder))) {
 		zs_race("looked_up");
 		/* As zspage_trypin() does */
 		pins = atomic_fetch_inc(&home->pins);
@@ -868,7 +868,7 @@ static __always_inline int zs_pin_home(struct zspage *home)
 static __always_inline struct zspage *zs_pin(unsigned long handle,
 					     unsigned int *slot)
 {
-	struct zspage *home = zs_decode_handle(handle, slot);
+	struct zspage *home = zs_decode_location(handle, slot);
 	int pins = zs_pin_home(home);
 
 	if (likely(pins >= 0))
@@ -880,8 +880,8 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 static noinline unsigned long zs_pinned_slow(unsigned long handle)
 {
 	unsigned int slot;
-	struct zspage *home = zs_decode_handle(handle, &slot);
-	unsigned long *link = stub_link(home, slot);
+	struct zspage *home = zs_decode_location(handle, &slot);
+	unsigned long *link = forwarder_link(home, slot);
 	unsigned long where = link ? READ_ONCE(*link) : 0;
 
 	if (unlikely(!where))
@@ -892,9 +892,9 @@ static noinline unsigned long zs_pinned_slow(unsigned long handle)
 /* What zs_pin() returned: nothing of this changes while the object is pinned. */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
-	struct zspage *home = zs_decode_handle(handle, slot);
+	struct zspage *home = zs_decode_location(handle, slot);
 
-	if (likely(!home->stub))
+	if (likely(!home->forwarder))
 		return home;
 	return zs_follow(zs_pinned_slow(handle), slot);
 }
@@ -1049,7 +1049,7 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 		spin_lock_init(&class->lock);
 		for (int f = 0; f < ZS_NR_FULLNESS; f++)
 			INIT_LIST_HEAD(&class->zspages[f]);
-		INIT_LIST_HEAD(&class->stubs);
+		INIT_LIST_HEAD(&class->forwarders);
 	}
 	/* Initialised, and then to be found.  Pairs with zs_node_classes(). */
 	others = cmpxchg_release(&pool->nodes[nid], NULL, classes);
@@ -1081,11 +1081,11 @@ static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
  */
 static bool zspage_is_reachable(struct zspage *zspage)
 {
-	unsigned long last = zs_encode_handle(zspage, ZS_MAX_SLOTS - 1);
+	unsigned long last = zs_encode_location(zspage, ZS_MAX_SLOTS - 1);
 	unsigned int slot;
 
 	return !IS_ERR_OR_NULL((void *)last) &&
-	       zs_decode_handle(last, &slot) == zspage;
+	       zs_decode_location(last, &slot) == zspage;
 }
 
 /*
@@ -1215,7 +1215,7 @@ static void zspage_free_descriptor(struct zspage *zspage)
 	zs_pool_put(pool);
 }
 
-/* Free a dead zspage, with all of its pages locked.  It is no stub. */
+/* Free a dead zspage, with all of its pages locked.  It is no forwarder. */
 static void zspage_free(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
@@ -1347,7 +1347,7 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 
 	zspage_check_magic(zspage);
 	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
-			  zspage->stub || !zspage_check_round(zspage) ||
+			  zspage->forwarder || !zspage_check_round(zspage) ||
 			  zspage->isolated > class->geo.pages ||
 			  (zspage->fullness != ZS_BAD &&
 			   zspage->fullness != zs_fullness(inuse, slots)) ||
@@ -1483,54 +1483,54 @@ static struct zspage *class_find_zspage(struct size_class *class)
  */
 
 /*
- * Guests come and go under class->lock.  Nodes that are to spare meanwhile are
+ * Guests come and go under class->lock.  Blocks that are to spare meanwhile are
  * on a list of the caller, which frees what is left of it without the lock.
  */
-static void zs_put_node(struct zs_guests **nodes, struct zs_guests *node)
+static void zs_push_block(struct zs_guest_block **blocks, struct zs_guest_block *block)
 {
-	node->next = *nodes;
-	*nodes = node;
+	block->next = *blocks;
+	*blocks = block;
 }
 
-static struct zs_guests *zs_get_node(struct zs_guests **nodes)
+static struct zs_guest_block *zs_pop_block(struct zs_guest_block **blocks)
 {
-	struct zs_guests *node = *nodes;
+	struct zs_guest_block *block = *blocks;
 
-	*nodes = node->next;
-	return node;
+	*blocks = block->next;
+	return block;
 }
 
-static void zs_free_nodes(struct zs_guests *nodes)
+static void zs_free_blocks(struct zs_guest_block *blocks)
 {
-	while (nodes)
-		kfree(zs_get_node(&nodes));
+	while (blocks)
+		kfree(zs_pop_block(&blocks));
 }
 
-static bool zs_has_nodes(const struct zs_guests *nodes, unsigned int nr)
+static bool zs_has_blocks(const struct zs_guest_block *blocks, unsigned int nr)
 {
-	for (; nodes && nr; nodes = nodes->next)
+	for (; blocks && nr; blocks = blocks->next)
 		nr--;
 	return !nr;
 }
 
 static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
-			     struct zs_guests **nodes)
+			     struct zs_guest_block **blocks)
 	__must_hold(&zspage->class->lock)
 {
-	unsigned int i = zspage->nr_links++ % ZS_GUESTS_PER_NODE;
+	unsigned int i = zspage->nr_links++ % ZS_GUESTS_PER_BLOCK;
 
 	if (i == 0) {
-		zspage->class->guest_nodes++;
-		zs_put_node(&zspage->guests, zs_get_node(nodes));
+		zspage->class->guest_blocks++;
+		zs_push_block(&zspage->guests, zs_pop_block(blocks));
 	}
 	zspage->guests->owner[i] = owner;
 }
 
-/* How many guests are in the first node */
+/* How many guests are in the first block */
 static unsigned int zspage_first_guests(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
-	return (zspage->nr_links - 1) % ZS_GUESTS_PER_NODE + 1;
+	return (zspage->nr_links - 1) % ZS_GUESTS_PER_BLOCK + 1;
 }
 
 /* The last one; it may as well be the first to go. */
@@ -1541,32 +1541,32 @@ static unsigned long zspage_last_guest(struct zspage *zspage)
 }
 
 static void zspage_drop_last_guest(struct zspage *zspage,
-				   struct zs_guests **nodes)
+				   struct zs_guest_block **blocks)
 	__must_hold(&zspage->class->lock)
 {
-	if (--zspage->nr_links % ZS_GUESTS_PER_NODE == 0) {
-		zspage->class->guest_nodes--;
-		zs_put_node(nodes, zs_get_node(&zspage->guests));
+	if (--zspage->nr_links % ZS_GUESTS_PER_BLOCK == 0) {
+		zspage->class->guest_blocks--;
+		zs_push_block(blocks, zs_pop_block(&zspage->guests));
 	}
 }
 
 static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
-				struct zs_guests **nodes)
+				struct zs_guest_block **blocks)
 	__must_hold(&zspage->class->lock)
 {
 	unsigned int nr = zspage_first_guests(zspage), i = 0;
-	struct zs_guests *node = zspage->guests;
+	struct zs_guest_block *block = zspage->guests;
 
-	while (node->owner[i] != owner) {
+	while (block->owner[i] != owner) {
 		if (++i == nr) {
-			node = node->next;
-			nr = ZS_GUESTS_PER_NODE;
+			block = block->next;
+			nr = ZS_GUESTS_PER_BLOCK;
 			i = 0;
 		}
 	}
 	/* The gap is filled with another one. */
-	node->owner[i] = zspage_last_guest(zspage);
-	zspage_drop_last_guest(zspage, nodes);
+	block->owner[i] = zspage_last_guest(zspage);
+	zspage_drop_last_guest(zspage, blocks);
 }
 
 /*
@@ -1583,14 +1583,14 @@ static size_t class_descriptor_size(const struct size_class *class)
 static size_t class_added(const struct size_class *class)
 	__must_hold(&class->lock)
 {
-	return class->nr_stubs * class_descriptor_size(class) +
-	       class->link_bytes + class->guest_nodes * sizeof(struct zs_guests);
+	return class->nr_forwarders * class_descriptor_size(class) +
+	       class->link_bytes + class->guest_blocks * sizeof(struct zs_guest_block);
 }
 
-/* Links that a stub was made with, live or not */
-static unsigned int stub_max_links(struct zspage *stub)
+/* Links that a forwarder was made with, live or not */
+static unsigned int forwarder_max_links(struct zspage *forwarder)
 {
-	return bitmap_weight(zspage_bitmap(stub), stub->class->geo.slots);
+	return bitmap_weight(zspage_bitmap(forwarder), forwarder->class->geo.slots);
 }
 
 #if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST) || \
@@ -1601,45 +1601,45 @@ static bool zspage_check_guests(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	unsigned int here = zspage_first_guests(zspage), nr = 0;
-	struct zs_guests *node;
+	struct zs_guest_block *block;
 
-	for (node = zspage->guests; node; node = node->next) {
+	for (block = zspage->guests; block; block = block->next) {
 		for (unsigned int i = 0; i < here; i++) {
 			struct zspage *home, *host;
 			unsigned int slot;
 
-			home = zs_decode_handle(node->owner[i], &slot);
-			if (!home->stub || !stub_link(home, slot))
+			home = zs_decode_location(block->owner[i], &slot);
+			if (!home->forwarder || !forwarder_link(home, slot))
 				return false;
-			host = zs_decode_handle(*stub_link(home, slot), &slot);
+			host = zs_decode_location(*forwarder_link(home, slot), &slot);
 			if (host != kasan_reset_tag(zspage) ||
 			    !test_bit(slot, zspage_bitmap(host)))
 				return false;
 		}
 		nr += here;
-		here = ZS_GUESTS_PER_NODE;
+		here = ZS_GUESTS_PER_BLOCK;
 	}
 	return nr == zspage->nr_links;
 }
 
-static bool stub_check(struct size_class *class, struct zspage *stub)
+static bool forwarder_check(struct size_class *class, struct zspage *forwarder)
 	__must_hold(&class->lock)
 {
-	unsigned int max = stub_max_links(stub), nr = 0;
+	unsigned int max = forwarder_max_links(forwarder), nr = 0;
 
-	zspage_check_magic(stub);
+	zspage_check_magic(forwarder);
 	for (unsigned int i = 0; i < max; i++)
-		nr += !!*stub_link_at(stub, i);
-	return stub->stub && nr && nr == stub->nr_links && !stub->inuse &&
-	       stub->fullness == ZS_DEAD && atomic_read(&stub->pins) < 0;
+		nr += !!*forwarder_link_at(forwarder, i);
+	return forwarder->forwarder && nr && nr == forwarder->nr_links && !forwarder->inuse &&
+	       forwarder->fullness == ZS_DEAD && atomic_read(&forwarder->pins) < 0;
 }
 
 static bool class_check(struct size_class *class, unsigned long *zspages,
 			unsigned long *pages)
 	__must_hold(&class->lock)
 {
-	unsigned long inuse = 0, guests = 0, nodes = 0;
-	unsigned long forwarded = 0, stubs = 0, bytes = 0, bad = 0, stale = 0;
+	unsigned long inuse = 0, guests = 0, blocks = 0;
+	unsigned long forwarded = 0, forwarders = 0, bytes = 0, bad = 0, stale = 0;
 	struct zspage *zspage;
 	bool ok = true;
 
@@ -1653,25 +1653,25 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			bad += f == ZS_BAD ? zspage->inuse : 0;
 			stale += zspage->nr_stale;
 			guests += zspage->nr_links;
-			nodes += DIV_ROUND_UP(zspage->nr_links,
-					      ZS_GUESTS_PER_NODE);
+			blocks += DIV_ROUND_UP(zspage->nr_links,
+					      ZS_GUESTS_PER_BLOCK);
 			nr++;
 		}
 		ok &= nr == class->nr[f] && !nr == !(class->groups & BIT(f));
 		*zspages += nr;
 		*pages += nr * class->geo.pages;
 	}
-	list_for_each_entry(zspage, &class->stubs, list) {
-		ok &= stub_check(class, zspage);
+	list_for_each_entry(zspage, &class->forwarders, list) {
+		ok &= forwarder_check(class, zspage);
 		forwarded += zspage->nr_links;
-		bytes += zs_extra_links(&class->geo, stub_max_links(zspage));
-		stubs++;
+		bytes += zs_extra_links(&class->geo, forwarder_max_links(zspage));
+		forwarders++;
 	}
-	*zspages += stubs;
+	*zspages += forwarders;
 	return ok && inuse == class->inuse && bad == class->bad_inuse &&
 	       guests == class->forwarded &&
-	       nodes == class->guest_nodes &&
-	       forwarded == class->forwarded && stubs == class->nr_stubs &&
+	       blocks == class->guest_blocks &&
+	       forwarded == class->forwarded && forwarders == class->nr_forwarders &&
 	       bytes == class->link_bytes && stale == class->nr_stale;
 }
 
@@ -1924,28 +1924,28 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
  * An object that was moved is being freed: forget where it went.  Returns the
  * zspage and the slot that it is in, or NULL if it was freed before.
  */
-static struct zspage *stub_drop_link(struct size_class *class,
+static struct zspage *forwarder_drop_link(struct size_class *class,
 				     struct zspage *home, unsigned long handle,
 				     unsigned int *slot,
-				     struct zs_guests **nodes)
+				     struct zs_guest_block **blocks)
 	__must_hold(&class->lock)
 {
-	unsigned long *link = stub_link(home, *slot);
+	unsigned long *link = forwarder_link(home, *slot);
 	size_t added = class_added(class);
 	struct zspage *host;
 
 	if (!link || !*link)
 		return NULL;
-	host = zs_decode_handle(*link, slot);
+	host = zs_decode_location(*link, slot);
 	/* Read after this only if the object is used after free, which 0 shows. */
 	WRITE_ONCE(*link, 0);
-	zspage_remove_guest(host, handle, nodes);
+	zspage_remove_guest(host, handle, blocks);
 	class->forwarded--;
 	if (!--home->nr_links) {
 		list_del(&home->list);
-		class->nr_stubs--;
+		class->nr_forwarders--;
 		class->link_bytes -= zs_extra_links(&class->geo,
-						    stub_max_links(home));
+						    forwarder_max_links(home));
 	}
 	added -= class_added(class);
 	if (added)
@@ -1960,7 +1960,7 @@ static struct zspage *stub_drop_link(struct size_class *class,
 static bool zs_handle_is_current(unsigned long handle)
 {
 	unsigned int slot;
-	struct zspage *home = zs_decode_handle(handle, &slot);
+	struct zspage *home = zs_decode_location(handle, &slot);
 
 	return slot < home->class->geo.slots &&
 	       handle == zspage_handle(home, slot);
@@ -1984,7 +1984,7 @@ static bool zs_handle_is_current(unsigned long handle)
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
 	bool locked = false, dead = false, reap_home;
-	struct zs_guests *nodes = NULL;
+	struct zs_guest_block *blocks = NULL;
 	struct zspage *home, *zspage;
 	struct size_class *class;
 	unsigned int slot;
@@ -1992,15 +1992,15 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	if (IS_ERR_OR_NULL((void *)handle))
 		return;
 
-	home = zs_decode_handle(handle, &slot);
+	home = zs_decode_location(handle, &slot);
 	class = home->class;
 	zs_race("free");
 	spin_lock(&class->lock);
 	zspage = home;
 	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
 		zspage = NULL;
-	else if (unlikely(home->stub))
-		zspage = stub_drop_link(class, home, handle, &slot, &nodes);
+	else if (unlikely(home->forwarder))
+		zspage = forwarder_drop_link(class, home, handle, &slot, &blocks);
 	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
 		spin_unlock(&class->lock);
 		zs_report(pool, ZS_DOUBLE_FREE, "double free of handle %#lx",
@@ -2014,7 +2014,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		dead = true;
 		locked = zspage_trylock_pages(zspage);
 	}
-	reap_home = home->stub && !home->nr_links;
+	reap_home = home->forwarder && !home->nr_links;
 	spin_unlock(&class->lock);
 
 	/*
@@ -2030,7 +2030,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 		zspage_defer_free(zspage);
 	if (unlikely(reap_home))
 		zspage_free_descriptor(home);
-	zs_free_nodes(nodes);
+	zs_free_blocks(blocks);
 }
 EXPORT_SYMBOL_GPL(zs_free);
 
@@ -2079,7 +2079,7 @@ static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len
 static bool zs_handle_is_live(unsigned long handle)
 {
 	unsigned int slot;
-	struct zspage *home = zs_decode_handle(handle, &slot);
+	struct zspage *home = zs_decode_location(handle, &slot);
 
 	if (!zs_handle_is_current(handle))
 		return false;
@@ -2217,7 +2217,7 @@ void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 			size_t mem_len, void *local_copy)
 {
 	unsigned int slot;
-	struct zspage *home = zs_decode_handle(handle, &slot);
+	struct zspage *home = zs_decode_location(handle, &slot);
 	int pins = zs_pin_home(home);
 
 	if (unlikely(pins < 0))
@@ -2656,10 +2656,10 @@ static void zs_unregister_mops(void)
 
 /**
  * struct zs_supply - memory for the next evacuation, had before class->lock is taken
- * @nodes: for guests
- * @links: for the links of a stub that its descriptor has no room for
+ * @blocks: for guests
+ * @links: for the links of a forwarder that its descriptor has no room for
  * @links_size: its size
- * @need_nodes: how many nodes the next evacuation may take
+ * @need_blocks: how many blocks the next evacuation may take
  * @need_links: how large its links will be
  *
  * So no evacuation fails half way for want of memory, unless zspages that were counted
@@ -2667,10 +2667,10 @@ static void zs_unregister_mops(void)
  * left over serves the evacuation after that.
  */
 struct zs_supply {
-	struct zs_guests *nodes;
+	struct zs_guest_block *blocks;
 	unsigned long *links;
 	size_t links_size;
-	unsigned int need_nodes;
+	unsigned int need_blocks;
 	size_t need_links;
 };
 
@@ -2678,10 +2678,10 @@ struct zs_supply {
  * struct zs_evacuation - evacuating one zspage
  * @dest: where objects are moved to; its fullness is to be updated
  * @supply: memory for it
- * @links: where its objects go, if it becomes a stub: as many as it has pages, for
+ * @links: where its objects go, if it becomes a forwarder: as many as it has pages, for
  *	   which these have to make room first.  The rest is in supply->links.
  * @pages: what is left of the zspage, to be freed without a lock: its pages,
- * @dead: and itself, unless it became a stub
+ * @dead: and itself, unless it became a forwarder
  */
 struct zs_evacuation {
 	struct zspage *dest;
@@ -2708,24 +2708,24 @@ struct zs_compaction {
 static bool zs_supply_suffices(const struct zs_supply *supply)
 {
 	return (!supply->need_links || supply->links_size == supply->need_links) &&
-	       zs_has_nodes(supply->nodes, supply->need_nodes);
+	       zs_has_blocks(supply->blocks, supply->need_blocks);
 }
 
-/* Guests that were moved leave nodes.  Keep no more of them than were needed. */
+/* Guests that were moved leave blocks.  Keep no more of them than were needed. */
 static void zs_trim_supply(struct zs_supply *supply)
 {
-	struct zs_guests **rest = &supply->nodes;
+	struct zs_guest_block **rest = &supply->blocks;
 
-	for (unsigned int nr = supply->need_nodes; nr && *rest; nr--)
+	for (unsigned int nr = supply->need_blocks; nr && *rest; nr--)
 		rest = &(*rest)->next;
-	zs_free_nodes(*rest);
+	zs_free_blocks(*rest);
 	*rest = NULL;
 }
 
 static void zs_free_supply(struct zs_supply *supply)
 {
 	kfree(supply->links);
-	zs_free_nodes(supply->nodes);
+	zs_free_blocks(supply->blocks);
 }
 
 static bool zs_get_supply(struct zs_supply *supply)
@@ -2737,12 +2737,12 @@ static bool zs_get_supply(struct zs_supply *supply)
 		if (!supply->links)
 			return false;
 	}
-	while (!zs_has_nodes(supply->nodes, supply->need_nodes)) {
-		struct zs_guests *node = zs_alloc_supply(sizeof(*node));
+	while (!zs_has_blocks(supply->blocks, supply->need_blocks)) {
+		struct zs_guest_block *block = zs_alloc_supply(sizeof(*block));
 
-		if (!node)
+		if (!block)
 			return false;
-		zs_put_node(&supply->nodes, node);
+		zs_push_block(&supply->blocks, block);
 	}
 	return true;
 }
@@ -2814,12 +2814,12 @@ static unsigned long class_promise(struct size_class *class)
 }
 
 /*
- * What evacuating @source may need: a node for each three objects that go to the same
+ * What evacuating @source may need: a block for each three objects that go to the same
  * zspage, and one more in case that one of these goes bad meanwhile.
  * class_find_zspage() is going to find them in this order.
  *
  * Returns whether it pays.  It does not if the objects go to many hosts, as each of
- * these may need a node for a single guest; nor if there is not enough room, as some
+ * these may need a block for a single guest; nor if there is not enough room, as some
  * zspages turned out to be bad.
  */
 static bool class_count_need(struct size_class *class, struct zspage *source,
@@ -2827,11 +2827,11 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 	__must_hold(&class->lock)
 {
 	unsigned int left = source->inuse, natives = left - source->nr_links;
-	long nodes = -(long)DIV_ROUND_UP(source->nr_links, ZS_GUESTS_PER_NODE);
+	long blocks = -(long)DIV_ROUND_UP(source->nr_links, ZS_GUESTS_PER_BLOCK);
 	long added;
 
 	supply->need_links = zs_extra_links(&class->geo, natives);
-	supply->need_nodes = 1;
+	supply->need_blocks = 1;
 	for (int f = ZS_99; f >= ZS_10 && left; f--) {
 		struct zspage *zspage, *next;
 
@@ -2841,15 +2841,15 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 			if (zspage == source || zspage_is_bad(class, zspage))
 				continue;
 			nr = min(left, class->geo.slots - zspage->inuse);
-			supply->need_nodes += DIV_ROUND_UP(nr, ZS_GUESTS_PER_NODE);
-			nodes += DIV_ROUND_UP(zspage->nr_links + nr, ZS_GUESTS_PER_NODE);
-			nodes -= DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_NODE);
+			supply->need_blocks += DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK);
+			blocks += DIV_ROUND_UP(zspage->nr_links + nr, ZS_GUESTS_PER_BLOCK);
+			blocks -= DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_BLOCK);
 			left -= nr;
 			if (!left)
 				break;
 		}
 	}
-	added = supply->need_links + nodes * (long)sizeof(struct zs_guests);
+	added = supply->need_links + blocks * (long)sizeof(struct zs_guest_block);
 	if (natives)
 		added += zspage_descriptor_size(class->geo.pages, class->geo.slots);
 	return !left && added <= (long)(class->geo.pages * PAGE_SIZE / ZS_PAYBACK);
@@ -2867,7 +2867,7 @@ static bool class_prepare_source(struct size_class *class, struct zspage *zspage
 	if (zspage_is_bad(class, zspage))
 		return false;
 	if (!class_count_need(class, zspage, supply)) {
-		supply->need_nodes = 0;
+		supply->need_blocks = 0;
 		supply->need_links = 0;
 		return false;
 	}
@@ -2897,7 +2897,7 @@ static struct zspage *class_find_source(struct size_class *class,
 	unsigned long zspages = class_nr_used_zspages(class);
 	unsigned long slots = class->geo.slots;
 
-	supply->need_nodes = 0;
+	supply->need_blocks = 0;
 	supply->need_links = 0;
 	if (zspages * slots - class_nr_used_slots(class) < slots) {
 		search->over = true;
@@ -2977,15 +2977,15 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 			return -ENOENT;
 	}
 	/* They were counted for other zspages, which have gone bad. */
-	if (dest->nr_links % ZS_GUESTS_PER_NODE == 0 && !ev->supply->nodes)
+	if (dest->nr_links % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
 		return -ENOENT;
 	dest_slot = zspage_take_slot(class, dest);
 	if (!zs_copy_slot(dest, dest_slot, source, slot)) {
 		zspage_put_slot(class, dest, dest_slot);
 		return -EHWPOISON;
 	}
-	zspage_add_guest(dest, owner, &ev->supply->nodes);
-	*where = zs_encode_handle(dest, dest_slot);
+	zspage_add_guest(dest, owner, &ev->supply->blocks);
+	*where = zs_encode_location(dest, dest_slot);
 	return 0;
 }
 
@@ -3004,14 +3004,14 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 		unsigned int slot;
 		int ret;
 
-		home = zs_decode_handle(owner, &slot);
-		link = stub_link(home, slot);
-		zs_decode_handle(*link, &slot);
+		home = zs_decode_location(owner, &slot);
+		link = forwarder_link(home, slot);
+		zs_decode_location(*link, &slot);
 		ret = class_move_object(class, source, slot, owner, ev, &where);
 		if (ret)
 			return ret;
 		zspage_put_slot(class, source, slot);
-		zspage_drop_last_guest(source, &ev->supply->nodes);
+		zspage_drop_last_guest(source, &ev->supply->blocks);
 		source->was_host = true;
 		zs_race("guest_moved");
 		/* After the copy.  Pairs with zs_pin_forwarded(). */
@@ -3020,7 +3020,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 	return 0;
 }
 
-/* What will be stub_link_at(). */
+/* What will be forwarder_link_at(). */
 static unsigned long *ev_link_at(struct zs_evacuation *ev,
 				 struct size_class *class, unsigned int rank)
 {
@@ -3030,7 +3030,7 @@ static unsigned long *ev_link_at(struct zs_evacuation *ev,
 }
 
 /*
- * Natives go all or none, as their links become those of the stub: by the rank of
+ * Natives go all or none, as their links become those of the forwarder: by the rank of
  * their slots, the only ones that the bitmap has left.
  */
 static int zspage_move_natives(struct size_class *class, struct zspage *source,
@@ -3061,34 +3061,34 @@ undo:
 
 		if (i == nr)
 			break;
-		dest = zs_decode_handle(*ev_link_at(ev, class, i++),
+		dest = zs_decode_location(*ev_link_at(ev, class, i++),
 					&dest_slot);
 		zspage_remove_guest(dest, zspage_handle(source, slot),
-				    &ev->supply->nodes);
+				    &ev->supply->blocks);
 		zspage_put_slot(class, dest, dest_slot);
 		zspage_update_fullness(class, dest);
 	}
 	return ret;
 }
 
-/* From here on, @stub may be freed as soon as class->lock is dropped. */
-static void zspage_make_stub(struct size_class *class, struct zspage *stub,
+/* From here on, @forwarder may be freed as soon as class->lock is dropped. */
+static void zspage_make_forwarder(struct size_class *class, struct zspage *forwarder,
 			     struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	size_t extra = zs_extra_links(&class->geo, stub->nr_links);
+	size_t extra = zs_extra_links(&class->geo, forwarder->nr_links);
 
-	memcpy(stub->pages, ev->links, class->geo.pages * sizeof(*ev->links));
-	stub->links = NULL;
+	memcpy(forwarder->pages, ev->links, class->geo.pages * sizeof(*ev->links));
+	forwarder->links = NULL;
 	if (extra) {
-		swap(stub->links, ev->supply->links);
+		swap(forwarder->links, ev->supply->links);
 		ev->supply->links_size = 0;
 	}
-	list_add(&stub->list, &class->stubs);
-	class->nr_stubs++;
+	list_add(&forwarder->list, &class->forwarders);
+	class->nr_forwarders++;
 	class->link_bytes += extra;
 	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
-	smp_store_release(&stub->stub, true);
+	smp_store_release(&forwarder->forwarder, true);
 }
 
 /* Move the objects of @source, which is frozen and has its pages locked, into others. */
@@ -3121,7 +3121,7 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
 		       class->geo.pages * sizeof(*source->pages));
 		zs_race("natives_moved");
 		if (natives)
-			zspage_make_stub(class, source, ev);
+			zspage_make_forwarder(class, source, ev);
 		else
 			ev->dead = source;
 	}
@@ -3438,11 +3438,11 @@ DEFINE_SHOW_ATTRIBUTE(classes);
 static int compaction_show(struct seq_file *m, void *unused)
 {
 	struct zs_pool *pool = m->private;
-	unsigned long stubs = 0, forwarded = 0;
+	unsigned long forwarders = 0, forwarded = 0;
 
-	seq_printf(m, " %5s %5s %10s %10s\n\n", "class", "size", "stubs", "forwarded");
+	seq_printf(m, " %5s %5s %10s %10s\n\n", "class", "size", "forwarders", "forwarded");
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
-		unsigned long nr_stubs = 0, nr_forwarded = 0;
+		unsigned long nr_forwarders = 0, nr_forwarded = 0;
 		unsigned int size = zs_geos[i].size;
 
 		for (int nid = 0; nid < nr_node_ids; nid++) {
@@ -3451,16 +3451,16 @@ static int compaction_show(struct seq_file *m, void *unused)
 			if (!class)
 				continue;
 			spin_lock(&class->lock);
-			nr_stubs += class->nr_stubs;
+			nr_forwarders += class->nr_forwarders;
 			nr_forwarded += class->forwarded;
 			spin_unlock(&class->lock);
 		}
 		seq_printf(m, " %5u %5u %10lu %10lu\n", zs_size_step(size), size,
-			   nr_stubs, nr_forwarded);
-		stubs += nr_stubs;
+			   nr_forwarders, nr_forwarded);
+		forwarders += nr_forwarders;
 		forwarded += nr_forwarded;
 	}
-	seq_printf(m, "\n %5s %5s %10lu %10lu\n", "Total", "", stubs, forwarded);
+	seq_printf(m, "\n %5s %5s %10lu %10lu\n", "Total", "", forwarders, forwarded);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);
@@ -3471,7 +3471,7 @@ enum zs_memory {
 	ZS_MEMORY_PAGES,
 	ZS_MEMORY_STALE,	/* replaced pages that readers hold */
 	ZS_MEMORY_DESCRIPTORS,	/* of zspages with pages */
-	ZS_MEMORY_STUBS,
+	ZS_MEMORY_FORWARDERS,
 	ZS_MEMORY_LINKS,
 	ZS_MEMORY_GUESTS,
 	ZS_NR_MEMORY,
@@ -3488,9 +3488,9 @@ static void class_add_memory(struct size_class *class, unsigned long *bytes)
 	bytes[ZS_MEMORY_PAGES] += zspages * class->geo.pages * PAGE_SIZE;
 	bytes[ZS_MEMORY_STALE] += class->nr_stale * PAGE_SIZE;
 	bytes[ZS_MEMORY_DESCRIPTORS] += zspages * class_descriptor_size(class);
-	bytes[ZS_MEMORY_STUBS] += class->nr_stubs * class_descriptor_size(class);
+	bytes[ZS_MEMORY_FORWARDERS] += class->nr_forwarders * class_descriptor_size(class);
 	bytes[ZS_MEMORY_LINKS] += class->link_bytes;
-	bytes[ZS_MEMORY_GUESTS] += class->guest_nodes * sizeof(struct zs_guests);
+	bytes[ZS_MEMORY_GUESTS] += class->guest_blocks * sizeof(struct zs_guest_block);
 	spin_unlock(&class->lock);
 }
 
@@ -3507,7 +3507,7 @@ static int memory_show(struct seq_file *m, void *unused)
 	struct zs_pool *pool = m->private;
 
 	seq_printf(m, " %5s %5s %12s %12s %12s %12s %12s %12s %12s\n\n", "class",
-		   "size", "used", "pages", "stale", "descriptors", "stubs", "links",
+		   "size", "used", "pages", "stale", "descriptors", "forwarders", "links",
 		   "guests");
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		unsigned long bytes[ZS_NR_MEMORY] = { };

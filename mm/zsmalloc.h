@@ -72,7 +72,7 @@
 struct zspage;
 
 /* The handle without a generation; zspage_handle() has it all. */
-static inline unsigned long zs_encode_handle(const struct zspage *zspage,
+static inline unsigned long zs_encode_location(const struct zspage *zspage,
 					     unsigned int slot)
 {
 	unsigned long offset;
@@ -81,7 +81,7 @@ static inline unsigned long zs_encode_handle(const struct zspage *zspage,
 	return (offset / ZSPAGE_ALIGN << ZS_SLOT_BITS | slot) + ZS_HANDLE_BIAS;
 }
 
-static inline struct zspage *zs_decode_handle(unsigned long handle,
+static inline struct zspage *zs_decode_location(unsigned long handle,
 					      unsigned int *slot)
 {
 	handle = (handle & ZS_PLACE_MASK) - ZS_HANDLE_BIAS;
@@ -207,12 +207,12 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr: zspages on each list
  * @zspages: the zspages that have pages, by fullness; of each group the last
  *	     used first
- * @stubs: those that have none any more
- * @nr_stubs: how many these are
- * @link_bytes: memory that the links of stubs take which are not in descriptors
+ * @forwarders: those that have none any more
+ * @nr_forwarders: how many these are
+ * @link_bytes: memory that the links of forwarders take which are not in descriptors
  * @forwarded: objects that live in another zspage than the one that their
- *	       handle names; the sum of nr_links of all stubs, and of all others
- * @guest_nodes: struct zs_guests that note who owns them
+ *	       handle names; the sum of nr_links of all forwarders, and of all others
+ * @guest_blocks: struct zs_guest_block that note who owns them
  * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
  * @searches: of compactions that are under way, for zspages to evacuate
  */
@@ -233,11 +233,11 @@ struct size_class {
 
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
-	struct list_head	stubs __guarded_by(&lock);
-	unsigned long		nr_stubs __guarded_by(&lock);
+	struct list_head	forwarders __guarded_by(&lock);
+	unsigned long		nr_forwarders __guarded_by(&lock);
 	unsigned long		link_bytes __guarded_by(&lock);
 	unsigned long		forwarded __guarded_by(&lock);
-	unsigned long		guest_nodes __guarded_by(&lock);
+	unsigned long		guest_blocks __guarded_by(&lock);
 	unsigned long		nr_stale __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 };
@@ -253,7 +253,7 @@ enum zs_mistake {
 /**
  * struct zs_pool - one user's objects
  * @name: the user's name for it
- * @refs: one for the user until zs_destroy_pool(), one for every zspage, stubs
+ * @refs: one for the user until zs_destroy_pool(), one for every zspage, forwarders
  *	  included.  Long enough for a zspage per page of any machine, which an
  *	  int is not.
  * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
@@ -295,14 +295,14 @@ struct zs_pool {
 };
 
 /*
- * The guests of a zspage, by the handles that own them, in no order.  All nodes
+ * The guests of a zspage, by the handles that own them, in no order.  All blocks
  * are full but the first.
  */
-#define ZS_GUESTS_PER_NODE	3U
+#define ZS_GUESTS_PER_BLOCK	3U
 
-struct zs_guests {
-	struct zs_guests	*next;
-	unsigned long		owner[ZS_GUESTS_PER_NODE];
+struct zs_guest_block {
+	struct zs_guest_block	*next;
+	unsigned long		owner[ZS_GUESTS_PER_BLOCK];
 };
 
 /*
@@ -310,7 +310,7 @@ struct zs_guests {
  * things holds: so pinning takes a look at the sign, and no more.
  *
  * A zspage is frozen while zs_compact() evacuates it, and from then on if it is a
- * stub.  No attempt to pin it succeeds then, but each is counted.
+ * forwarder.  No attempt to pin it succeeds then, but each is counted.
  *
  * In a round, replaced pages wait for pins; see zspage_next_round().
  */
@@ -336,40 +336,40 @@ struct zs_guests {
  *	   notes of the round, see zspage_late()
  * @early: pins that this round waits for: those that were there when it began,
  *	   and late ones that could not be noted
- * @stub: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
+ * @forwarder: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
  *	  its own, as it is written under class->lock and read without.
  * @was_host: guests were moved out of it, all or some.  Never reverts.
  * @fullness: the list it is on, an enum zs_fullness; ZS_DEAD: none, and
  *	      from there on it can be neither allocated from nor isolated
  * @isolated: pages that the migration core has isolated.  While there are any
  *	      the zspage is neither freed nor evacuated.
- * @inuse: slots in use, the weight of the bitmap; of a stub: 0
+ * @inuse: slots in use, the weight of the bitmap; of a forwarder: 0
  * @hint: all slots below are in use
- * @nr_links: guests, objects that another zspage's handle names; of a stub:
+ * @nr_links: guests, objects that another zspage's handle names; of a forwarder:
  *	      objects of its own, which all live elsewhere
  * @nr_stale: replaced pages on @stale
  * @nr_draining: how many of these the round frees, the oldest; 0: there is no round
  * @round: ZS_PIN_ROUND of the last round
  * @guests: the owners of the guests
- * @links: of a stub instead: where its objects went, as if they were handles; but
- *	   those that found room in @pages, see stub_link_at()
- * @list: on class->zspages[@fullness], or on class->stubs; class->lock
+ * @links: of a forwarder instead: where its objects went, as if they were handles; but
+ *	   those that found room in @pages, see forwarder_link_at()
+ * @list: on class->zspages[@fullness], or on class->forwarders; class->lock
  * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
  * @rcu: instead, frees a descriptor that @was_host, and its links
  * @magic: ZSPAGE_MAGIC
  * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
- *	   under class->lock, read with or without; see zspage_page().  Of a stub:
+ *	   under class->lock, read with or without; see zspage_page().  Of a forwarder:
  *	   links
  *
  * The descriptor lives as long as any object's handle names it, so whoever
  * owns an object may dereference it freely.  Others need a page of it locked
  * (see zs_isolate_page()), or its class locked and it on a list, or, for the
- * host that a stub's link names, RCU.
+ * host that a forwarder's link names, RCU.
  *
- * inuse == weight of the bitmap, unless it is a stub
+ * inuse == weight of the bitmap, unless it is a forwarder
  * nr_stale, nr_draining and early: all 0, and pins not negative unless frozen, or
  * none of them 0, and pins negative
- * handles that name it: inuse - nr_links, or of a stub nr_links
+ * handles that name it: inuse - nr_links, or of a forwarder nr_links
  * class->inuse == sum of inuse; pool->pages == sum of geo.pages
  */
 struct zspage {
@@ -378,7 +378,7 @@ struct zspage {
 	struct size_class	*class;
 	struct zpdesc		*stale __guarded_by(&class->lock);
 	unsigned int		early __guarded_by(&class->lock);
-	bool			stub;
+	bool			forwarder;
 	bool			was_host;
 
 	u8			fullness __guarded_by(&class->lock);
@@ -390,7 +390,7 @@ struct zspage {
 	u8			nr_draining : 7 __guarded_by(&class->lock);
 	u8			round : 1 __guarded_by(&class->lock);
 	union {
-		struct zs_guests	*guests __guarded_by(&class->lock);
+		struct zs_guest_block	*guests __guarded_by(&class->lock);
 		unsigned long		*links;
 	};
 	union {
@@ -483,7 +483,7 @@ static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int sl
 {
 	unsigned long generation = READ_ONCE(zspage_generations(zspage)[slot]);
 
-	return zs_encode_handle(zspage, slot) |
+	return zs_encode_location(zspage, slot) |
 	       generation << ZS_GENERATION_SHIFT;
 }
 #else
@@ -502,24 +502,24 @@ static inline void zspage_next_generation(struct zspage *zspage, unsigned int sl
 
 static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int slot)
 {
-	return zs_encode_handle(zspage, slot);
+	return zs_encode_location(zspage, slot);
 }
 #endif
 
 /*
- * The links of a stub are in the order of the slots in its bitmap, which is that
+ * The links of a forwarder are in the order of the slots in its bitmap, which is that
  * of the moment of evacuation: as many as it had pages in place of these, the
  * rest in @links.  Read without a lock: nothing but the values changes until the
- * stub is freed.  0: freed.
+ * forwarder is freed.  0: freed.
  */
-static inline unsigned long *stub_link_at(struct zspage *stub,
+static inline unsigned long *forwarder_link_at(struct zspage *forwarder,
 					  unsigned int rank)
 {
-	unsigned int here = stub->class->geo.pages;
+	unsigned int here = forwarder->class->geo.pages;
 
 	if (rank < here)
-		return (unsigned long *)&stub->pages[rank];
-	return &stub->links[rank - here];
+		return (unsigned long *)&forwarder->pages[rank];
+	return &forwarder->links[rank - here];
 }
 
 static inline size_t zspage_descriptor_size(unsigned int pages,
@@ -554,9 +554,9 @@ enum zs_race_context {
 	ZS_POINT(deferred, SLEEPS)		/* the worker, before the page locks */		\
 	ZS_POINT(deferred_lock, SLEEPS)		/* the worker has all page locks */		\
 	ZS_POINT(deferred_again, SLEEPS)	/* it does not get them, and leaves it */	\
-	ZS_POINT(looked_up, SLEEPS)		/* home is no stub, not pinned yet */		\
+	ZS_POINT(looked_up, SLEEPS)		/* home is no forwarder, not pinned yet */		\
 	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, before the lock */	\
-	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no stub */		\
+	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no forwarder */		\
 	ZS_POINT(link_read, RCU)		/* link read, host not pinned */		\
 	ZS_POINT(link_pinned, RCU)		/* host pinned, link not looked at again */	\
 	ZS_POINT(unpin_vain, RCU)		/* host pinned, but the object is elsewhere */	\
@@ -580,8 +580,8 @@ enum zs_race_context {
 	ZS_POINT(searching, SLEEPS)		/* between two lock holds of one search */	\
 	ZS_POINT(frozen, LOCKED)		/* frozen, nothing moved */			\
 	ZS_POINT(guest_moved, LOCKED)		/* a guest's copy made, link not changed */	\
-	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no stub yet */		\
-	ZS_POINT(evacuated, SLEEPS)		/* stub made, lock dropped, pages not freed */	\
+	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no forwarder yet */		\
+	ZS_POINT(evacuated, SLEEPS)		/* forwarder made, lock dropped, pages not freed */	\
 	ZS_POINT(destroy, SLEEPS)		/* before the user's reference goes */		\
 	ZS_POINT(pool_free, SLEEPS)		/* last reference gone, pool not freed */	\
 }

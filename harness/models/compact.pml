@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Objects on the move: stubs, their links, and the hosts that these name.
+ * Objects on the move: forwarders, their links, and the hosts that these name.
  *
  * Four zspages of one class.  Object 0 was moved before: its home is zspage 0, a
- * stub, and it is a guest of zspage 1.  Object 1 is a native of zspage 1, object
+ * forwarder, and it is a guest of zspage 1.  Object 1 is a native of zspage 1, object
  * 2 of zspage 2.  Zspage 3 always has an object more, which stays there.  An
  * object has a slot of its own in every zspage.
  *
  *	owner		the owner of an object: zs_pin() with zs_pin_forwarded(),
  *			writing and reading it, zs_pinned() and zspage_unpin(), and
- *			at last zs_free() with stub_drop_link()
+ *			at last zs_free() with forwarder_drop_link()
  *	compact		class_evacuate() of any zspage, to any others; copying and
  *			allocating may fail at each object.  Then what
  *			class_compact() does after the lock
@@ -38,7 +38,7 @@
  * COMPACTORS, CORE (which zspage's page it has), OTHER, PAIR (object 2 is a native of
  * zspage 1, and there is no zspage 2).  These bring in a bug, or assert what is not
  * so, which has to be found:
- * THAW_STUB		a stub is thawed, so it can be pinned
+ * THAW_FORWARDER		a forwarder is thawed, so it can be pinned
  * NO_LINK_CHECK	zs_pin_forwarded() does not look at the link again
  * SAME_HOST		... and tries the same host again that was frozen
  * PIN_NO_RCU		... and pins without RCU
@@ -51,13 +51,13 @@
  * MOVE_PINNED		class_find_source() does not look at the pins
  * MOVE_ISOLATED	... at isolation
  * MOVE_UNLOCKED	... and takes no page locks
- * STUB_FIRST		a stub is made before its links
+ * FORWARDER_FIRST		a forwarder is made before its links
  * LINK_FIRST		a guest's link tells where it goes before it is there
  * FREE_ISOLATED	zs_free() does not look whether pages are isolated
  * FREE_UNLOCKED	zs_free() does not take the page lock
- * KEEP_GUEST		stub_drop_link() leaves the guest on the host's list
+ * KEEP_GUEST		forwarder_drop_link() leaves the guest on the host's list
  * NO_UNDO		natives that were moved are not taken back after a failure
- * LATE_PAGES		the stub is looked at after the lock, for its pages
+ * LATE_PAGES		the forwarder is looked at after the lock, for its pages
  */
 #ifndef OWNERS
 #define OWNERS 3
@@ -78,11 +78,11 @@ short count[4];			/* zspage->pins, of which slow: a round is under way */
 bool slow[4], frozen[4];
 short early[4];
 byte late[4];			/* by slot, a bit each: an object has one reader */
-bool stub[4], was_host[4], freed[4];
+bool forwarder[4], was_host[4], freed[4];
 bool listed[4];			/* on a list of its class: not ZS_DEAD */
 byte inuse[4];			/* bitmap of used slots; bit 3: not of an object here */
 byte guests[4];			/* the same, of guests */
-byte nr_links[4];		/* of stubs */
+byte nr_links[4];		/* of forwarders */
 bool isolated[4];
 bool has_page[4];		/* zspage->pages[] */
 
@@ -90,7 +90,7 @@ bool locked[4], owned[4];	/* their pages: lock, page->zspage */
 bool page_freed[4];
 byte valid[4];			/* slots that hold what their object holds */
 
-byte link[3] = NONE;		/* by object; they are in the stubs */
+byte link[3] = NONE;		/* by object; they are in the forwarders */
 bool lock;			/* class->lock */
 byte deferred;			/* zspages on zs_deferred, a bit each */
 
@@ -154,7 +154,7 @@ inline free_zspage(z)
 {
 	atomic {
 		ALIVE(z);
-		assert(!listed[z] && !stub[z] && !inuse[z] && !guests[z] && !isolated[z]);
+		assert(!listed[z] && !forwarder[z] && !inuse[z] && !guests[z] && !isolated[z]);
 		assert(has_page[z]);
 		/* Else a round waits for an unpin in vain. */
 		assert(was_host[z] || !count[z] && !slow[z])
@@ -292,7 +292,7 @@ proctype owner(byte object; byte home)
 		/* zs_pin() */
 		do
 		:: ALIVE(home);
-		   forwarded = stub[home];
+		   forwarded = forwarder[home];
 		   if
 		   :: forwarded -> break
 		   :: else
@@ -373,7 +373,7 @@ proctype owner(byte object; byte home)
 		/* zs_pinned() */
 		ALIVE(home);
 		if
-		:: stub[home] -> assert(link[object] == h)
+		:: forwarder[home] -> assert(link[object] == h)
 		:: else -> assert(home == h)
 		fi;
 		unpin(h)
@@ -384,7 +384,7 @@ proctype owner(byte object; byte home)
 	class_lock();
 	ALIVE(home);
 	if
-	:: stub[home] ->
+	:: forwarder[home] ->
 	   atomic {
 		h = link[object];
 		link[object] = NONE;
@@ -398,7 +398,7 @@ proctype owner(byte object; byte home)
 	   }
 	:: else -> h = home
 	fi;
-	forwarded = stub[home] && !nr_links[home];
+	forwarded = forwarder[home] && !nr_links[home];
 	free_slot(h, me);
 	if
 	:: forwarded -> free_descriptor(home)
@@ -583,8 +583,8 @@ proctype compact()
 		      }
 		      if
 		      :: moved ->
-#ifdef STUB_FIRST
-			 stub[s] = 1;
+#ifdef FORWARDER_FIRST
+			 forwarder[s] = 1;
 #endif
 			 for (o : 1 .. 2) {
 				if
@@ -593,11 +593,11 @@ proctype compact()
 				:: else
 				fi
 			 }
-#ifndef STUB_FIRST
-			 stub[s] = 1;
+#ifndef FORWARDER_FIRST
+			 forwarder[s] = 1;
 #endif
 			 assert(frozen[s]);
-#ifdef THAW_STUB
+#ifdef THAW_FORWARDER
 			 thaw(s);
 #endif
 			 class_unlock();
@@ -698,7 +698,7 @@ init {
 			owned[i] = 1;
 			has_page[i] = 1
 		}
-		stub[0] = 1; frozen[0] = 1; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
+		forwarder[0] = 1; frozen[0] = 1; nr_links[0] = 1; link[0] = 1; guests[1] = 1;
 #ifdef OTHER
 		nr_links[0] = 2; link[1] = 1; guests[1] = 3;
 		run other();
@@ -746,7 +746,7 @@ init {
 	assert(!readers && !deferred);
 	/* Objects that were freed left nothing; those that were not are still there. */
 	for (i : 0 .. 3) {
-		assert(frozen[i] -> stub[i] || freed[i] : !count[i]);
+		assert(frozen[i] -> forwarder[i] || freed[i] : !count[i]);
 		assert(!slow[i] && !early[i] && !late[i]);
 		assert(!((inuse[i] | guests[i]) & OWNERS));
 		assert(page_freed[i] == (i && !inuse[i]));

@@ -11,7 +11,7 @@
  *	freezer		zspage_freeze() and zspage_thaw(), under class->lock
  *
  * Left out: the life of the zspage and of its pages before and after (zspage.pml),
- * stubs and hosts (compact.pml).  Freed pages are not used again, so a reader that
+ * forwarders and hosts (compact.pml).  Freed pages are not used again, so a reader that
  * touches one is caught.  Memory is sequentially consistent here: the barriers are
  * not modelled.
  *

@@ -32,7 +32,7 @@
  * LOOK_FIRST		migration looks at the pins before it publishes the page
  * NO_ROUND		... and frees the replaced page at once
  * FREEZE_COUNT		freezing looks at the count of pins, not at rounds
- * THAW_STUB		a stub is thawed, so it can be pinned
+ * THAW_FORWARDER		a forwarder is thawed, so it can be pinned
  * VAIN_NO_RCU		the visitor unpins without RCU
  * FREE_STALE		zspage_free() frees replaced pages that a round will free
  * NO_STALE_BOUND	zs_isolate_page() does not count pages that are held back
@@ -86,7 +86,7 @@ bool memory;			/* for late[] */
 bit round;			/* parity of the last round */
 byte inuse, isolated, nr_links;
 bool listed;			/* on a list of its class: not ZS_DEAD */
-bool stub, deferred, freed;
+bool forwarder, deferred, freed;
 bool visited;			/* RCU: the visitor is in a read-side critical section */
 bool waits;			/* ... for the end of which a freed zspage waits */
 
@@ -271,7 +271,7 @@ inline free_zspage()
 {
 	atomic {
 		ALIVE();
-		assert(!listed && !stub && !isolated);
+		assert(!listed && !forwarder && !isolated);
 		/* Its users have unpinned, so a round waits for the visitor. */
 		assert(VISITORS || !count && !slow && !stale)
 	}
@@ -328,7 +328,7 @@ inline free_object()
 	class_lock();
 	ALIVE();
 	if
-	:: stub ->
+	:: forwarder ->
 	   nr_links--;
 	   ok = nr_links == 0;
 	   class_unlock();
@@ -375,7 +375,7 @@ proctype user(byte slot)
 		do
 		:: ALIVE();
 		   if
-		   :: stub -> break
+		   :: forwarder -> break
 		   :: else
 		   fi;
 		   trypin(slot);
@@ -390,7 +390,7 @@ proctype user(byte slot)
 		   atomic { a = pages[0]; assert(refs[a]) };
 		   atomic { b = pages[1]; assert(refs[a] && refs[b]) };
 		   atomic { assert(refs[a] && refs[b]); a = 0; b = 0 };
-		   assert(!stub);
+		   assert(!forwarder);
 		   unpin(slot)
 		:: else
 		fi
@@ -634,13 +634,13 @@ proctype compact()
 		      class_unlock()
 		   :: atomic { nr_links = inuse; inuse = 0 };
 		      atomic { old[0] = pages[0]; old[1] = pages[1]; old[PAGES - 1] = pages[PAGES - 1] };
-		      stub = 1;
+		      forwarder = 1;
 		      assert(frozen);
-#ifdef THAW_STUB
+#ifdef THAW_FORWARDER
 		      thaw();
 #endif
 		      class_unlock();
-		      /* From here on the stub may go. */
+		      /* From here on the forwarder may go. */
 		      owned[old[0]] = 0;
 		      owned[old[1]] = 0;
 #if PAGES == 3
@@ -714,7 +714,7 @@ init {
 	assert(!early);
 	assert(!stale && !draining);
 	assert(!slow && !memory);
-	assert(frozen -> stub : !count);
+	assert(frozen -> forwarder : !count);
 	for (i : 0 .. NR_PAGES - 1) {
 		assert(!refs[i])
 	}

@@ -135,7 +135,7 @@ static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
 		t->pool->reported = 0;
 		/* The handle that the slot's next object will have */
-		zspage = zs_decode_handle(handle, &slot);
+		zspage = zs_decode_location(handle, &slot);
 		zs_free(t->pool, zspage_handle(zspage, slot));
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
 	}
@@ -328,7 +328,7 @@ static void moved_objects_are_not_used_after_free(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, atomic_read(&zs_no_host.pins), ZS_PIN_COUNT - 1);
 		return;
 	}
-	KUNIT_FAIL(test, "no stub with two objects\n");
+	KUNIT_FAIL(test, "no forwarder with two objects\n");
 }
 
 static void objects_are_not_used_after_free(struct kunit *test)
@@ -531,7 +531,7 @@ static void expect_reads_exactly(struct zst *t, const struct obj *o, size_t len)
 	size_t copied;
 	u8 *mem;
 
-	zs_decode_handle(o->handle, &slot);
+	zs_decode_location(o->handle, &slot);
 	offset = offset_in_page(slot * obj_zspage(o)->class->geo.size);
 	copied = offset + len > PAGE_SIZE ? len : 0;
 	fill(t->want, o->size, o->seed);
@@ -719,10 +719,10 @@ static void handles_hold_at_their_limits(struct kunit *test)
 			unsigned long handle;
 			unsigned int slot;
 
-			handle = zs_encode_handle(zspage, slots[j]);
+			handle = zs_encode_location(zspage, slots[j]);
 			KUNIT_EXPECT_NE(test, handle, 0);
 			KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
-			KUNIT_EXPECT_PTR_EQ(test, (void *)zs_decode_handle(handle, &slot),
+			KUNIT_EXPECT_PTR_EQ(test, (void *)zs_decode_location(handle, &slot),
 					    zspage);
 			KUNIT_EXPECT_EQ(test, slot, slots[j]);
 		}
@@ -1019,7 +1019,7 @@ static void pages_come_from_the_node_asked_for(struct kunit *test)
 
 			handle = zs_malloc(t->pool, sizes[i], GFP_TEST, nid);
 			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-			zspage = zs_decode_handle(handle, &slot);
+			zspage = zs_decode_location(handle, &slot);
 			for (slot = 0; slot < zspage->class->geo.pages; slot++)
 				KUNIT_EXPECT_EQ(test, nid,
 						page_to_nid(zpdesc_page(zspage->pages[slot])));
@@ -1406,7 +1406,7 @@ static int node_of_first_byte(const struct obj *o)
 	struct zspage *host;
 	unsigned int slot;
 
-	host = zs_decode_handle(obj_where(o), &slot);
+	host = zs_decode_location(obj_where(o), &slot);
 	return page_to_nid(zpdesc_page(host->pages[slot * host->class->geo.size /
 						   PAGE_SIZE]));
 }
@@ -1816,7 +1816,7 @@ static void lose_what_was_written(const char *point)
 	if (!unlucky.losses)
 		return;
 	unlucky.losses--;
-	zs_decode_handle(unlucky.obj->handle, &slot);
+	zs_decode_location(unlucky.obj->handle, &slot);
 	for (unsigned int i = 0; i < unlucky.obj->size; i++) {
 		u8 *byte = map_byte(zspage, slot * size + i);
 
@@ -2546,7 +2546,7 @@ static void objects_move_many_times(struct kunit *test)
 	KUNIT_EXPECT_GT(test, homes, 0);
 }
 
-static void stubs_go_with_their_last_object(struct kunit *test)
+static void forwarders_are_freed_with_their_last_object(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2554,9 +2554,9 @@ static void stubs_go_with_their_last_object(struct kunit *test)
 
 	sparse_zspages(t, size, 10, 2);
 	KUNIT_ASSERT_GT(test, compact(t), 0);
-	KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
+	KUNIT_EXPECT_GT(test, class->nr_forwarders, 0);
 	KUNIT_EXPECT_GT(test, pool_added(t->pool), 0);
-	/* Hosts first, if they only have natives; stubs keep their guests */
+	/* Hosts first, if they only have natives; forwarders keep their guests */
 	while (t->nr) {
 		unsigned int i = 0;
 
@@ -2565,13 +2565,13 @@ static void stubs_go_with_their_last_object(struct kunit *test)
 		obj_free(t, &t->objs[i]);
 		expect_all_intact(t);
 	}
-	KUNIT_EXPECT_EQ(test, class->nr_stubs, 0);
+	KUNIT_EXPECT_EQ(test, class->nr_forwarders, 0);
 	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->forwarded, 0);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 }
 
-static void double_free_through_a_stub_is_reported(struct kunit *test)
+static void double_free_through_a_forwarder_is_reported(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2595,7 +2595,7 @@ static void double_free_through_a_stub_is_reported(struct kunit *test)
 		expect_all_intact(t);
 		return;
 	}
-	KUNIT_FAIL(test, "no stub with two objects\n");
+	KUNIT_FAIL(test, "no forwarder with two objects\n");
 }
 
 static void open_objects_are_left_alone_by_compaction(struct kunit *test)
@@ -2609,7 +2609,7 @@ static void open_objects_are_left_alone_by_compaction(struct kunit *test)
 	open = obj_zspage(&t->objs[0]);
 	zs_obj_read_sg_begin(t->pool, t->objs[0].handle, sg, size);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
-	KUNIT_EXPECT_FALSE(test, open->stub);
+	KUNIT_EXPECT_FALSE(test, open->forwarder);
 	zs_obj_read_sg_end(t->pool, t->objs[0].handle);
 
 	/* Likewise a guest: it is its host that has to stay. */
@@ -2676,7 +2676,7 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 	lock_page(page);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	expect_packed(t, 384);
-	KUNIT_EXPECT_FALSE(test, locked->stub);
+	KUNIT_EXPECT_FALSE(test, locked->forwarder);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(locked->pages[1]), page);
 	unlock_page(page);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
@@ -2929,7 +2929,7 @@ static unsigned int too_many_hosts(const struct zs_geometry *geo)
 		nr++;
 		added = zspage_descriptor_size(geo->pages, geo->slots) +
 			kmalloc_size_roundup((nr - min(nr, geo->pages)) * sizeof(long)) +
-			nr * sizeof(struct zs_guests);
+			nr * sizeof(struct zs_guest_block);
 	} while (added <= geo->pages * PAGE_SIZE / 2);
 	return nr;
 }
@@ -3005,7 +3005,7 @@ static void guests_go_to_many_hosts(struct kunit *test)
 	t->nr = kept;
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	KUNIT_EXPECT_EQ(test, class->forwarded, nr);
-	KUNIT_EXPECT_EQ(test, class->guest_nodes, nr);
+	KUNIT_EXPECT_EQ(test, class->guest_blocks, nr);
 }
 
 static void compaction_gives_back_more_than_it_takes(struct kunit *test)
@@ -3357,7 +3357,7 @@ static void a_zspage_gone_bad_gets_no_more_objects(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, compact(t), fails ? 0 : class->geo.pages);
 		KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
 		KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
-		KUNIT_EXPECT_EQ(test, source->stub, !fails);
+		KUNIT_EXPECT_EQ(test, source->forwarder, !fails);
 		KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
 		KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_links, fails ? 0 : natives / 2);
 		KUNIT_EXPECT_EQ(test, class->forwarded, fails ? 0 : natives);
@@ -3464,7 +3464,7 @@ static void a_vain_promise_is_not_repeated(struct kunit *test)
 }
 
 /* Its descriptor, and the links that do not fit in there; that is counted, too. */
-static void stubs_take_no_more_than_they_need(struct kunit *test)
+static void forwarders_take_no_more_than_they_need(struct kunit *test)
 {
 	const size_t sizes[] = {
 		PAGE_SIZE / 64, PAGE_SIZE / 32, PAGE_SIZE / 8, long_size(test),
@@ -3476,17 +3476,17 @@ static void stubs_take_no_more_than_they_need(struct kunit *test)
 		struct size_class *class = test_class(t, sizes[i]);
 		unsigned int pages = class->geo.pages;
 		unsigned long bytes = 0;
-		struct zspage *stub;
+		struct zspage *forwarder;
 
 		sparse_zspages(t, sizes[i], 12, 4);
 		KUNIT_EXPECT_GT(test, compact(t), 0);
-		list_for_each_entry(stub, &class->stubs, list) {
-			unsigned int nr = bitmap_weight(zspage_bitmap(stub),
+		list_for_each_entry(forwarder, &class->forwarders, list) {
+			unsigned int nr = bitmap_weight(zspage_bitmap(forwarder),
 							class->geo.slots);
 			size_t extra = nr > pages ? (nr - pages) * sizeof(long) : 0;
 
-			KUNIT_EXPECT_EQ(test, !stub->links, !extra);
-			KUNIT_EXPECT_EQ(test, ksize(stub->links),
+			KUNIT_EXPECT_EQ(test, !forwarder->links, !extra);
+			KUNIT_EXPECT_EQ(test, ksize(forwarder->links),
 					kmalloc_size_roundup(extra));
 			bytes += kmalloc_size_roundup(extra);
 			more += !!extra;
@@ -3535,8 +3535,8 @@ static void the_shrinker_keeps_its_promise(struct kunit *test)
 	}
 }
 
-/* The last guest is freed through its stub while its host can't be. */
-static void hosts_emptied_through_stubs_are_freed_later(struct kunit *test)
+/* The last guest is freed through its forwarder while its host can't be. */
+static void hosts_emptied_through_forwarders_are_freed_later(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3670,8 +3670,8 @@ static void metadata_is_freed(struct kunit *test, size_t size)
 			kunit_deactivate_static_stub(test, zs_copy_slot);
 		nr_until_failure = 0;
 		compact(t);
-		KUNIT_EXPECT_GT(test, class->guest_nodes, 0);
-		KUNIT_EXPECT_GT(test, class->nr_stubs, 0);
+		KUNIT_EXPECT_GT(test, class->guest_blocks, 0);
+		KUNIT_EXPECT_GT(test, class->nr_forwarders, 0);
 		thin_out(t, 0, 3);
 	}
 	free_all(t);
@@ -3687,7 +3687,7 @@ static void metadata_is_freed(struct kunit *test, size_t size)
 		if (obj_is_forwarded(&t->objs[i]) ? guests++ : true)
 			obj_free(t, &t->objs[i]);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
-	KUNIT_EXPECT_EQ(test, class->guest_nodes, 1);
+	KUNIT_EXPECT_EQ(test, class->guest_blocks, 1);
 	free_all(t);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
 
@@ -3742,7 +3742,7 @@ static void links_are_for_one_zspage_only(struct kunit *test)
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_for_another);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
-	KUNIT_EXPECT_FALSE(test, first->stub);
+	KUNIT_EXPECT_FALSE(test, first->forwarder);
 	atomic_dec(&first->pins);
 	free_all(t);
 	zs_flush_deferred();
@@ -3756,7 +3756,7 @@ static void links_are_for_one_zspage_only(struct kunit *test)
 static void all_metadata_is_freed(struct kunit *test)
 {
 	metadata_is_freed(test, long_size(test));
-	/* Stubs with more links than there is room for in the descriptor */
+	/* Forwarders with more links than there is room for in the descriptor */
 	metadata_is_freed(test, PAGE_SIZE / 8);
 }
 
@@ -3851,7 +3851,7 @@ static unsigned int numbers_of_line(char **text, unsigned long *numbers)
 	return nr;
 }
 
-/* A pool of several classes, with zspages full and not, stubs and guests */
+/* A pool of several classes, with zspages full and not, forwarders and guests */
 static void fill_pool(struct kunit *test, struct zst *t)
 {
 	sparse_zspages(t, long_size(test), 8, 2);
@@ -3973,7 +3973,7 @@ static void expect_file(struct kunit *test, const char *name, unsigned int colum
 
 static void compaction_numbers(struct size_class *class, unsigned long *numbers)
 {
-	numbers[0] += class->nr_stubs;
+	numbers[0] += class->nr_forwarders;
 	numbers[1] += class->forwarded;
 }
 
@@ -3996,10 +3996,10 @@ static void memory_numbers(struct size_class *class, unsigned long *numbers)
 			numbers[1] += class->geo.pages * PAGE_SIZE;
 			numbers[2] += zspage->nr_stale * PAGE_SIZE;
 			numbers[3] += descriptor;
-			numbers[6] += DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_NODE) *
-				      sizeof(struct zs_guests);
+			numbers[6] += DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_BLOCK) *
+				      sizeof(struct zs_guest_block);
 		}
-	list_for_each_entry(zspage, &class->stubs, list) {
+	list_for_each_entry(zspage, &class->forwarders, list) {
 		numbers[4] += descriptor;
 		if (zspage->links)
 			numbers[5] += ksize(zspage->links);
@@ -4016,7 +4016,7 @@ static void all_memory_is_shown(struct kunit *test)
 		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
 	needs_migration(test);
 	fill_pool(test, t);
-	/* A stub whose links are more than its descriptor has room for */
+	/* A forwarder whose links are more than its descriptor has room for */
 	sparse_zspages(t, PAGE_SIZE / 16, 4, 4);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	o = fill_zspage(t, long_size(test));
@@ -4073,14 +4073,14 @@ static void expect_bounds(struct zst *t)
 
 		for (int f = ZS_10; f <= ZS_FULL; f++)
 			hosts += class->nr[f];
-		KUNIT_ASSERT_LE(t->test, class->nr_stubs, class->forwarded);
-		KUNIT_ASSERT_LE(t->test, class->link_bytes, class->nr_stubs *
+		KUNIT_ASSERT_LE(t->test, class->nr_forwarders, class->forwarded);
+		KUNIT_ASSERT_LE(t->test, class->link_bytes, class->nr_forwarders *
 				(half - zspage_descriptor_size(class->geo.pages,
 							       class->geo.slots)));
 		KUNIT_ASSERT_LE(t->test,
-				class->guest_nodes * sizeof(struct zs_guests),
+				class->guest_blocks * sizeof(struct zs_guest_block),
 				class->forwarded * 11 +
-				hosts * sizeof(struct zs_guests));
+				hosts * sizeof(struct zs_guest_block));
 	}
 }
 
@@ -4134,7 +4134,7 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 		zs_obj_read_end(t->pool, o->handle, o->size, mem);
 	}
 	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
-	kunit_info(test, "%lu steps, %lu pages freed, at most %lu bytes of stubs and guests in the first half, %lu in the second\n",
+	kunit_info(test, "%lu steps, %lu pages freed, at most %lu bytes of forwarders and guests in the first half, %lu in the second\n",
 		   steps, freed, most[0], most[1]);
 	KUNIT_EXPECT_GT(test, freed, 0);
 	KUNIT_EXPECT_GT(test, most[0], 0);
@@ -4473,8 +4473,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(compaction_of_nothing_frees_nothing),
 	KUNIT_CASE(moved_objects_can_be_written),
 	KUNIT_CASE(objects_move_many_times),
-	KUNIT_CASE(stubs_go_with_their_last_object),
-	KUNIT_CASE(double_free_through_a_stub_is_reported),
+	KUNIT_CASE(forwarders_are_freed_with_their_last_object),
+	KUNIT_CASE(double_free_through_a_forwarder_is_reported),
 	KUNIT_CASE(open_objects_are_left_alone_by_compaction),
 	KUNIT_CASE(isolated_zspages_are_left_alone_by_compaction),
 	KUNIT_CASE(locked_zspages_are_left_alone_by_compaction),
@@ -4497,9 +4497,9 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(evacuation_has_to_pay),
 	KUNIT_CASE(total_pages_count_what_compaction_adds),
 	KUNIT_CASE(a_vain_promise_is_not_repeated),
-	KUNIT_CASE(stubs_take_no_more_than_they_need),
+	KUNIT_CASE(forwarders_take_no_more_than_they_need),
 	KUNIT_CASE(the_shrinker_keeps_its_promise),
-	KUNIT_CASE(hosts_emptied_through_stubs_are_freed_later),
+	KUNIT_CASE(hosts_emptied_through_forwarders_are_freed_later),
 	KUNIT_CASE(pages_of_hosts_migrate),
 	KUNIT_CASE(compaction_makes_do_with_no_memory),
 	KUNIT_CASE(all_metadata_is_freed),

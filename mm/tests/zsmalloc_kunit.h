@@ -144,7 +144,7 @@ static inline struct zspage *obj_zspage(const struct obj *o)
 {
 	unsigned int slot;
 
-	return zs_decode_handle(o->handle, &slot);
+	return zs_decode_location(o->handle, &slot);
 }
 
 /* Where an object is, as if that was its handle. */
@@ -153,22 +153,22 @@ static inline unsigned long obj_where(const struct obj *o)
 	struct zspage *home;
 	unsigned int slot;
 
-	home = zs_decode_handle(o->handle, &slot);
-	if (!home->stub)
+	home = zs_decode_location(o->handle, &slot);
+	if (!home->forwarder)
 		return o->handle & ZS_PLACE_MASK;
-	return *stub_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
+	return *forwarder_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
 }
 
 static inline bool obj_is_forwarded(const struct obj *o)
 {
-	return obj_zspage(o)->stub;
+	return obj_zspage(o)->forwarder;
 }
 
 static inline struct zspage *obj_host(const struct obj *o)
 {
 	unsigned int slot;
 
-	return zs_decode_handle(obj_where(o), &slot);
+	return zs_decode_location(obj_where(o), &slot);
 }
 
 static inline unsigned int times_in_guests(struct zspage *host,
@@ -176,8 +176,8 @@ static inline unsigned int times_in_guests(struct zspage *host,
 {
 	unsigned int left = host->nr_links, times = 0;
 
-	for (struct zs_guests *node = host->guests; node; node = node->next) {
-		unsigned int here = (left - 1) % ZS_GUESTS_PER_NODE + 1;
+	for (struct zs_guest_block *node = host->guests; node; node = node->next) {
+		unsigned int here = (left - 1) % ZS_GUESTS_PER_BLOCK + 1;
 
 		left -= here;
 		while (here--)
@@ -198,14 +198,14 @@ static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
 		struct obj *o = &t->objs[i];
 
 		natives += obj_zspage(o) == kasan_reset_tag(zspage);
-		if (!zspage->stub && obj_is_forwarded(o) &&
+		if (!zspage->forwarder && obj_is_forwarded(o) &&
 		    obj_host(o) == kasan_reset_tag(zspage)) {
 			if (times_in_guests(zspage, o->handle) != 1)
 				return false;
 			guests++;
 		}
 	}
-	if (zspage->stub)
+	if (zspage->forwarder)
 		return zspage->nr_links == natives;
 	return zspage->nr_links == guests && zspage->inuse == natives + guests;
 }
@@ -221,7 +221,7 @@ static inline void expect_model(struct zst *t)
 			list_for_each_entry(zspage, &class->zspages[f], list)
 				KUNIT_ASSERT_TRUE(t->test,
 						  agrees_with_model(t, zspage));
-		list_for_each_entry(zspage, &class->stubs, list)
+		list_for_each_entry(zspage, &class->forwarders, list)
 			KUNIT_ASSERT_TRUE(t->test, agrees_with_model(t, zspage));
 	}
 }

@@ -667,7 +667,7 @@ static struct obj *straddler(struct zst *t)
 
 	for (;; o++) {
 		KUNIT_ASSERT_PTR_NE(t->test, o, &t->objs[t->nr]);
-		zs_decode_handle(o->handle, &slot);
+		zs_decode_location(o->handle, &slot);
 		if (zs_straddles(offset_in_page(slot * o->size), o->size))
 			return o;
 	}
@@ -690,7 +690,7 @@ static struct obj *lonely(struct zst *t)
 
 /*
  * A guest, alone in a host that is the next to be evacuated; or with an object
- * of the host's own, so that the host will be a stub.
+ * of the host's own, so that the host will be a forwarder.
  */
 static struct obj *lonely_guest(struct zst *t, bool with_native)
 {
@@ -1045,7 +1045,7 @@ static void a_round_waits_for_a_reader_that_counted_down(struct kunit *test)
 	expect_held(t, old);
 	expect_held(t, newer);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
 	expect_read(reader);
 	expect_free(t, old);
 	expect_free(t, newer);
@@ -1123,7 +1123,7 @@ static unsigned long long_timeout(void)
 
 static void migrates_patiently(struct actor *a)
 {
-	/* Stubs are those of this thread's test. */
+	/* KUnit's static stubs are those of this thread's test. */
 	current->kunit_test = a->t.test;
 	migrates(a);
 	current->kunit_test = NULL;
@@ -1174,7 +1174,7 @@ static void held_across_two_moves_and_compaction(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 2);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
 	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
 	finish(reader);
 	expect_ok(reader);
@@ -1240,7 +1240,7 @@ static void writes_after_the_copy_are_repeated(struct kunit *test)
 		struct actor *writer = actor(t, "writer", writes);
 		struct actor *migrator;
 
-		zs_decode_handle(o->handle, &slot);
+		zs_decode_location(o->handle, &slot);
 		index = slot * o->size / PAGE_SIZE + half;
 		migrator = migrator_of(t, page_of(obj_zspage(o), index));
 		writer->obj = o;
@@ -1462,8 +1462,8 @@ static void expect_moved(struct kunit *test, const struct obj *o,
 	KUNIT_EXPECT_NE(test, obj_where(o), was);
 }
 
-/* Between the look at home and the pin, home becomes a stub. */
-static void home_becomes_a_stub_before_the_pin(struct kunit *test)
+/* Between the look at home and the pin, home becomes a forwarder. */
+static void home_becomes_a_forwarder_before_the_pin(struct kunit *test)
 {
 	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
 	struct zst *t = test->priv;
@@ -1553,7 +1553,7 @@ static void others_do_not_wait_for_an_evacuation(struct kunit *test)
 
 /*
  * The link is read; before its host is pinned, the object moves on, and the host
- * is freed (but for RCU), or lives on as a stub.
+ * is freed (but for RCU), or lives on as a forwarder.
  */
 static void a_guest_moves_on_before_the_pin(struct kunit *test)
 {
@@ -1664,7 +1664,7 @@ static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
 
 static void fails_to_compact(struct actor *a)
 {
-	/* Stubs are those of this thread's test. */
+	/* KUnit's static stubs are those of this thread's test. */
 	current->kunit_test = a->t.test;
 	compacts(a);
 	current->kunit_test = NULL;
@@ -1702,7 +1702,7 @@ static void evacuate_guests_only(struct zst *t, struct zspage *host)
 	kunit_activate_static_stub(t->test, zs_copy_slot, copy_but_bad_ones);
 	zs_compact(t->pool);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
-	KUNIT_EXPECT_FALSE(t->test, host->stub);
+	KUNIT_EXPECT_FALSE(t->test, host->forwarder);
 }
 
 /*
@@ -1880,7 +1880,7 @@ static void a_guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 	refuge = obj_host(o);
 	KUNIT_ASSERT_PTR_NE(test, refuge, host);
-	KUNIT_ASSERT_FALSE(test, host->stub);
+	KUNIT_ASSERT_FALSE(test, host->forwarder);
 
 	/* No room is left but in the host, until its slot is used again. */
 	do {
@@ -1920,7 +1920,7 @@ static void an_object_is_freed_as_it_moves(struct kunit *test)
 		give_to_free(t, freer, o);
 		if (holds_lock(compactor))
 			expect_waits_for(freer, compactor);
-		/* The stub goes with it, at once. */
+		/* The forwarder goes with it, at once. */
 		finish(freer);
 		finish(compactor);
 		expect_end(t);
@@ -1929,7 +1929,7 @@ static void an_object_is_freed_as_it_moves(struct kunit *test)
 	}
 }
 
-/* An object is freed through its stub as its host is evacuated. */
+/* An object is freed through its forwarder as its host is evacuated. */
 static void an_object_is_freed_as_its_host_is_evacuated(struct kunit *test)
 {
 	static const char * const points[] = {
@@ -1974,11 +1974,11 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	isolator->page = page;
 	run_to(isolator, "isolate");
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
 	finish(isolator);
 	expect_ok(isolator);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->stub);
+	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
 	putback_movable_pages(&isolator->pages);
 	expect_end(t);
 	free_all(t);
@@ -1996,7 +1996,7 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	run_to(compactor, "evacuated");
 	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	finish(compactor);
-	KUNIT_EXPECT_TRUE(test, zspage->stub);
+	KUNIT_EXPECT_TRUE(test, zspage->forwarder);
 	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	put_replaced_pages(t, &page, 1);
 	expect_end(t);
@@ -2203,7 +2203,7 @@ static void a_locked_page_holds_up_no_other_pool(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, destroyer->t.pool);
 		handle = zs_malloc(destroyer->t.pool, long_size(test), GFP_TEST, TEST_NODE);
 		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		zspage = zs_decode_handle(handle, &slot);
+		zspage = zs_decode_location(handle, &slot);
 		other = page_of(zspage, 0);
 		get_page(other);
 		lock_page(other);
@@ -2370,7 +2370,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(nobody_gets_at_a_dead_zspage),
 	KUNIT_CASE(new_zspages_are_nobodys_yet),
 	KUNIT_CASE(allocating_from_a_zspage_that_moves),
-	KUNIT_CASE(home_becomes_a_stub_before_the_pin),
+	KUNIT_CASE(home_becomes_a_forwarder_before_the_pin),
 	KUNIT_CASE(compaction_leaves_pinned_zspages_alone),
 	KUNIT_CASE(users_wait_for_an_evacuation),
 	KUNIT_CASE(users_wait_for_an_evacuation_that_fails),

@@ -986,7 +986,7 @@ static void zt_check(unsigned long other_zspages)
 
 		if (!o->handle)
 			continue;
-		home = zs_decode_handle(o->handle, &slot);
+		home = zs_decode_location(o->handle, &slot);
 		zt_inuse[zs_class_number(home->class)]++;
 		zt_read(zt_checker, zt_pool, o);
 		if (i % 256 == 0)
@@ -1023,12 +1023,12 @@ static void zt_check_empty(void)
 
 	for_each_class(class, zt_pool, NUMA_NO_NODE) {
 		spin_lock(&class->lock);
-		if (class->inuse || class->nr_stubs || class->link_bytes ||
-		    class->forwarded || class->guest_nodes)
-			zt_error("left of %u bytes: %lu used, %lu stubs, %lu, %lu, %lu\n",
+		if (class->inuse || class->nr_forwarders || class->link_bytes ||
+		    class->forwarded || class->guest_blocks)
+			zt_error("left of %u bytes: %lu used, %lu forwarders, %lu, %lu, %lu\n",
 				 class->geo.size, class->inuse,
-				 class->nr_stubs, class->link_bytes,
-				 class->forwarded, class->guest_nodes);
+				 class->nr_forwarders, class->link_bytes,
+				 class->forwarded, class->guest_blocks);
 		spin_unlock(&class->lock);
 	}
 	if (zs_get_total_pages(zt_pool))
@@ -1169,7 +1169,7 @@ static void zt_end_pool(unsigned long other_zspages)
 	if (zt_all_zspages() != other_zspages)
 		zt_error("%lu zspages are left, of %lu before\n",
 			 zt_all_zspages(), other_zspages);
-	/* The descriptors of stubs, for whoever looks for leaks now */
+	/* The descriptors of forwarders, for whoever looks for leaks now */
 	rcu_barrier();
 }
 
