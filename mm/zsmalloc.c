@@ -195,28 +195,40 @@ static unsigned int zs_slot_cost(unsigned int pages, unsigned int slots,
 	return bytes * 256 / slots;
 }
 
+static struct zs_geometry zs_cut(unsigned int size, unsigned int pages,
+				 unsigned long page_size, unsigned int max_slots)
+{
+	return (struct zs_geometry){
+		.size = size,
+		.pages = pages,
+		.slots = min(pages * page_size / size, max_slots),
+	};
+}
+
+/* A zspage of several pages has more slots than pages, or there is no use in it. */
+static unsigned int zs_geo_cost(const struct zs_geometry *geo, unsigned long page_size)
+{
+	if (geo->pages > 1 && geo->slots <= geo->pages)
+		return UINT_MAX;
+	return zs_slot_cost(geo->pages, geo->slots, page_size);
+}
+
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots)
 {
-	struct zs_geometry fit = { .size = size };
-	unsigned int lowest = UINT_MAX;
+	unsigned int lowest = UINT_MAX, pages;
+	struct zs_geometry geo;
 
-	/* Longest first: what is left in the end is the shortest that will do. */
-	for (int pass = 0; pass < 2; pass++)
-		for (unsigned int pages = max_pages; pages; pages--) {
-			unsigned int slots, cost;
-
-			slots = min(pages * page_size / size, max_slots);
-			if (pages > 1 && slots <= pages)
-				continue;
-			cost = zs_slot_cost(pages, slots, page_size);
-			lowest = min(lowest, cost);
-			if (pass && cost <= lowest + lowest / ZS_FIT_SLACK) {
-				fit.pages = pages;
-				fit.slots = slots;
-			}
-		}
-	return fit;
+	for (pages = 1; pages <= max_pages; pages++) {
+		geo = zs_cut(size, pages, page_size, max_slots);
+		lowest = min(lowest, zs_geo_cost(&geo, page_size));
+	}
+	/* This ends, as the cheapest one is good enough. */
+	pages = 0;
+	do {
+		geo = zs_cut(size, ++pages, page_size, max_slots);
+	} while (zs_geo_cost(&geo, page_size) > lowest + lowest / ZS_FIT_SLACK);
+	return geo;
 }
 
 /* Bytes for the links of a forwarder that do not find room in its descriptor */
@@ -532,6 +544,7 @@ static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 	int pins = atomic_read(&zspage->pins), count, next;
 	struct zpdesc **link = &zspage->stale;
 
+	lockdep_assert_held(&zspage->class->lock);
 	do {
 		count = pins & ZS_PIN_COUNT;
 		next = count;
@@ -683,6 +696,7 @@ static noinline void zspage_unpin_early(struct zspage *zspage)
 static __always_inline void zspage_unpin(struct zspage *zspage,
 					 unsigned int slot)
 {
+	might_lock(&zspage->class->lock);
 	zs_race("unpin");
 	if (unlikely(atomic_read(&zspage->pins) < 0)) {
 		zspage_unpin_slow(zspage, slot);
@@ -696,6 +710,7 @@ static __always_inline void zspage_unpin(struct zspage *zspage,
 static bool zspage_freeze(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
+	lockdep_assert_held(&zspage->class->lock);
 	return atomic_cmpxchg(&zspage->pins, 0, ZS_FROZEN) == 0;
 }
 
@@ -718,8 +733,21 @@ static void class_wait_thaw(struct size_class *class)
 }
 
 /*
- * Looking objects up
+ * Forwarders and guests
+ *
+ * A zspage that is evacuated may have natives, which its own handles name, and
+ * guests, which those of forwarders do. For its natives it becomes a forwarder: it has
+ * a link for each, in the order of the slots that they had, which its bitmap still
+ * shows. As many links as it had pages are in place of these, the others are in memory
+ * of their own. For its guests, links that there are already are changed; to find
+ * these, a zspage that has guests notes which handles own them, in blocks of three.
  */
+
+/* Links that a forwarder was made with, live or not */
+static unsigned int forwarder_max_links(struct zspage *forwarder)
+{
+	return bitmap_weight(zspage_bitmap(forwarder), forwarder->class->geo.slots);
+}
 
 /*
  * The link of the object that was in @slot of @home when that became a forwarder; NULL
@@ -733,6 +761,171 @@ static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
 		return NULL;
 	return forwarder_link_at(home, bitmap_weight(bitmap, slot));
 }
+
+/* Objects of @zspage that its own handles name */
+static unsigned int zspage_natives(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return zspage->inuse - zspage->nr_guests;
+}
+
+/*
+ * Guests come and go under class->lock.  Blocks that are to spare meanwhile are
+ * on a list of the caller, which frees what is left of it without the lock.
+ */
+static void zs_push_block(struct zs_guest_block **blocks, struct zs_guest_block *block)
+{
+	block->next = *blocks;
+	*blocks = block;
+}
+
+static struct zs_guest_block *zs_pop_block(struct zs_guest_block **blocks)
+{
+	struct zs_guest_block *block = *blocks;
+
+	*blocks = block->next;
+	return block;
+}
+
+static void zs_free_blocks(struct zs_guest_block *blocks)
+{
+	while (blocks)
+		kfree(zs_pop_block(&blocks));
+}
+
+static bool zs_has_blocks(const struct zs_guest_block *blocks, unsigned int nr)
+{
+	for (; blocks && nr; blocks = blocks->next)
+		nr--;
+	return !nr;
+}
+
+static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
+			     struct zs_guest_block **blocks)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int i;
+
+	lockdep_assert_held(&zspage->class->lock);
+	i = zspage->nr_guests++ % ZS_GUESTS_PER_BLOCK;
+
+	if (i == 0) {
+		zspage->class->guest_blocks++;
+		zs_push_block(&zspage->guests, zs_pop_block(blocks));
+	}
+	zspage->guests->owner[i] = owner;
+}
+
+/* How many guests are in the first block */
+static unsigned int zspage_first_guests(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return (zspage->nr_guests - 1) % ZS_GUESTS_PER_BLOCK + 1;
+}
+
+/* The last one; it may as well be the first to go. */
+static unsigned long zspage_last_guest(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	return zspage->guests->owner[zspage_first_guests(zspage) - 1];
+}
+
+static void zspage_drop_last_guest(struct zspage *zspage,
+				   struct zs_guest_block **blocks)
+	__must_hold(&zspage->class->lock)
+{
+	lockdep_assert_held(&zspage->class->lock);
+	if (--zspage->nr_guests % ZS_GUESTS_PER_BLOCK == 0) {
+		zspage->class->guest_blocks--;
+		zs_push_block(blocks, zs_pop_block(&zspage->guests));
+	}
+}
+
+static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
+				struct zs_guest_block **blocks)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int nr = zspage_first_guests(zspage), i = 0;
+	struct zs_guest_block *block = zspage->guests;
+
+	while (block->owner[i] != owner) {
+		if (++i == nr) {
+			block = block->next;
+			nr = ZS_GUESTS_PER_BLOCK;
+			i = 0;
+		}
+	}
+	/* The gap is filled with another one. */
+	block->owner[i] = zspage_last_guest(zspage);
+	zspage_drop_last_guest(zspage, blocks);
+}
+
+/* With what debug builds add */
+static size_t class_descriptor_size(const struct size_class *class)
+{
+	return kmem_cache_size(class->cache);
+}
+
+/* What zs_compact() has added to the memory that the class takes */
+static size_t class_added(const struct size_class *class)
+	__must_hold(&class->lock)
+{
+	return class->nr_forwarders * class_descriptor_size(class) +
+	       class->link_bytes + class->guest_blocks * sizeof(struct zs_guest_block);
+}
+
+/*
+ * An object that was moved is being freed: forget where it went.  Returns the
+ * zspage and the slot that it is in, or NULL if it was freed before.
+ */
+static struct zspage *forwarder_drop_link(struct size_class *class,
+				     struct zspage *home, unsigned long handle,
+				     unsigned int *slot,
+				     struct zs_guest_block **blocks)
+	__must_hold(&class->lock)
+{
+	unsigned long *link = forwarder_link(home, *slot);
+	size_t added = class_added(class);
+	struct zspage *host;
+
+	if (!link || !*link)
+		return NULL;
+	host = zs_decode_location(*link, slot);
+	/* Read after this only if the object is used after free, which 0 shows. */
+	WRITE_ONCE(*link, 0);
+	zspage_remove_guest(host, handle, blocks);
+	class->forwarded--;
+	if (!--home->nr_links) {
+		list_del(&home->list);
+		class->nr_forwarders--;
+		class->link_bytes -= zs_extra_links(&class->geo,
+						    forwarder_max_links(home));
+	}
+	added -= class_added(class);
+	if (added)
+		atomic_long_sub(added, &class->pool->added);
+	return host;
+}
+
+/* From here on, @forwarder may be freed as soon as class->lock is dropped. */
+static void zspage_make_forwarder(struct size_class *class, struct zspage *forwarder,
+				  unsigned long *near_links, unsigned long *far_links)
+	__must_hold(&class->lock)
+{
+	lockdep_assert_held(&class->lock);
+	memcpy(forwarder->near_links, near_links,
+	       class->geo.pages * sizeof(*near_links));
+	forwarder->far_links = far_links;
+	list_add(&forwarder->list, &class->forwarders);
+	class->nr_forwarders++;
+	class->link_bytes += zs_extra_links(&class->geo, forwarder->nr_links);
+	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
+	smp_store_release(&forwarder->state, ZSPAGE_FORWARDER);
+}
+
+/*
+ * Looking objects up
+ */
 
 /*
  * Stands in for the host of an object that was freed before: no length fits into
@@ -825,10 +1018,10 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 	unsigned long where;
 
 	while (!zspage_finish_pin(home, slot, pins)) {
-		if (!READ_ONCE(home->forwarder))
+		if (READ_ONCE(home->state) != ZSPAGE_FORWARDER)
 			class_wait_thaw(home->class);
 		/* A forwarder's links come with it.  Pairs with zspage_make_forwarder(). */
-		if (smp_load_acquire(&home->forwarder)) {
+		if (smp_load_acquire(&home->state) == ZSPAGE_FORWARDER) {
 			where = zs_pin_forwarded(home, slot);
 			if (unlikely(!where))
 				zs_report_stale(home->class->pool, handle);
@@ -850,7 +1043,9 @@ static __always_inline int zs_pin_home(struct zspage *home)
 	int pins = ZS_FROZEN;
 
 	zspage_check_magic(home);
-	if (likely(!READ_ONCE(home->forwarder))) {
+	/* Rarely it is, and then lockdep is to know of it. */
+	might_lock(&home->class->lock);
+	if (likely(READ_ONCE(home->state) != ZSPAGE_FORWARDER)) {
 		zs_race("looked_up");
 		/* As zspage_trypin() does */
 		pins = atomic_fetch_inc(&home->pins);
@@ -894,7 +1089,7 @@ static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
 	struct zspage *home = zs_decode_location(handle, slot);
 
-	if (likely(!home->forwarder))
+	if (likely(home->state != ZSPAGE_FORWARDER))
 		return home;
 	return zs_follow(zs_pinned_slow(handle), slot);
 }
@@ -1060,7 +1255,7 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 }
 
 /* Add @sign for each of the pages to its zone; mostly they are of one zone. */
-static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
+static void zs_count_in_zones(struct zpdesc **pages, unsigned int nr, int sign)
 {
 	for (unsigned int first = 0, end; first < nr; first = end) {
 		int zone = page_zone_id(zpdesc_page(pages[first]));
@@ -1071,6 +1266,16 @@ static void zs_count_pages(struct zpdesc **pages, unsigned int nr, int sign)
 		mod_zone_page_state(zpdesc_zone(pages[first]), NR_ZSPAGES,
 				    sign * (int)(end - first));
 	}
+}
+
+static void zs_pages_added(struct zpdesc **pages, unsigned int nr)
+{
+	zs_count_in_zones(pages, nr, 1);
+}
+
+static void zs_pages_removed(struct zpdesc **pages, unsigned int nr)
+{
+	zs_count_in_zones(pages, nr, -1);
 }
 
 /*
@@ -1140,9 +1345,9 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
 	zspage->class = class;
 	zspage_init_generations(zspage);
-	zspage->fullness = ZS_DEAD;
+	zspage->state = ZSPAGE_NEW;
 	zspage_set_magic(zspage, ZSPAGE_MAGIC);
-	zs_count_pages(zspage->pages, nr, 1);
+	zs_pages_added(zspage->pages, nr);
 	atomic_long_add(nr, &pool->pages);
 	atomic_long_inc(&pool->refs);
 	return zspage;
@@ -1180,7 +1385,7 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 			     unsigned int nr)
 {
-	zs_count_pages(pages, nr, -1);
+	zs_pages_removed(pages, nr);
 	for (unsigned int i = 0; i < nr; i++) {
 		pages[i]->zspage = NULL;
 		zpdesc_unlock(pages[i]);
@@ -1189,14 +1394,18 @@ static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 	atomic_long_sub(nr, &pool->pages);
 }
 
-/* Touches neither class nor pool, which may have gone before the grace period. */
+/* Touches neither class nor pool, which may have been freed before. */
+static void zspage_free_memory(struct zspage *zspage)
+{
+	zspage_set_magic(zspage, 0);
+	/* NULL if it was no forwarder, as it has no guests. */
+	kfree(zspage->far_links);
+	kfree(zspage);
+}
+
 static void zspage_free_rcu(struct rcu_head *rcu)
 {
-	struct zspage *zspage = container_of(rcu, struct zspage, rcu);
-
-	zspage_set_magic(zspage, 0);
-	kfree(zspage->links);
-	kfree(zspage);
+	zspage_free_memory(container_of(rcu, struct zspage, rcu));
 }
 
 /*
@@ -1211,7 +1420,7 @@ static void zspage_free_descriptor(struct zspage *zspage)
 	if (zspage->was_host)
 		call_rcu(&zspage->rcu, zspage_free_rcu);
 	else
-		zspage_free_rcu(&zspage->rcu);
+		zspage_free_memory(zspage);
 	zs_pool_put(pool);
 }
 
@@ -1220,8 +1429,8 @@ static void zspage_free(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
 
-	VM_WARN_ON_ONCE(zspage->fullness != ZS_DEAD);
-	VM_WARN_ON_ONCE(zspage->nr_links);
+	VM_WARN_ON_ONCE(zspage->state != ZSPAGE_DEAD);
+	VM_WARN_ON_ONCE(zspage->nr_guests);
 	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->pins));
 	/* Without a pin no page is stale. */
 	VM_WARN_ON_ONCE(!zspage->was_host && zspage->nr_stale);
@@ -1346,8 +1555,9 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
 
 	zspage_check_magic(zspage);
-	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_links > inuse ||
-			  zspage->forwarder || !zspage_check_round(zspage) ||
+	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_guests > inuse ||
+			  zspage->state != ZSPAGE_LIVE ||
+			  !zspage_check_round(zspage) ||
 			  zspage->isolated > class->geo.pages ||
 			  (zspage->fullness != ZS_BAD &&
 			   zspage->fullness != zs_fullness(inuse, slots)) ||
@@ -1355,7 +1565,7 @@ static bool zspage_check(struct size_class *class, struct zspage *zspage)
 				zspage->hint,
 			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u, pins %#x, stale %u, draining %u, early %u\n",
 			  slots, class->geo.size, inuse, zspage->inuse,
-			  zspage->nr_links, zspage->hint, zspage->isolated,
+			  zspage->nr_guests, zspage->hint, zspage->isolated,
 			  zspage->fullness, atomic_read(&zspage->pins),
 			  zspage->nr_stale, zspage->nr_draining, zspage->early);
 }
@@ -1405,28 +1615,57 @@ static struct zspage *class_search(struct size_class *class, struct zs_search *s
 	return zspage;
 }
 
+static void class_add_to_list(struct size_class *class, struct zspage *zspage,
+			      enum zs_fullness fullness)
+	__must_hold(&class->lock)
+{
+	lockdep_assert_held(&class->lock);
+	class->nr[fullness]++;
+	class->groups |= BIT(fullness);
+	list_add(&zspage->list, &class->zspages[fullness]);
+	zspage->fullness = fullness;
+}
+
+static void class_take_off_list(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	lockdep_assert_held(&class->lock);
+	if (!--class->nr[zspage->fullness])
+		class->groups &= ~BIT(zspage->fullness);
+	class_skip(class, zspage);
+	list_del(&zspage->list);
+}
+
+/* @zspage lives: it may be allocated from, isolated, and evacuated. */
+static void zspage_enlist(struct size_class *class, struct zspage *zspage)
+	__must_hold(&class->lock)
+{
+	class_add_to_list(class, zspage, zs_fullness(zspage->inuse, class->geo.slots));
+	WRITE_ONCE(zspage->state, ZSPAGE_LIVE);
+	if (IS_ENABLED(CONFIG_DEBUG_VM))
+		zspage_check(class, zspage);
+}
+
+/* @zspage does not live any more. */
+static void zspage_unlist(struct size_class *class, struct zspage *zspage,
+			  enum zspage_state state)
+	__must_hold(&class->lock)
+{
+	class_take_off_list(class, zspage);
+	WRITE_ONCE(zspage->state, state);
+}
+
 static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
 				enum zs_fullness fullness)
 	__must_hold(&class->lock)
 {
 	if (zspage->fullness == fullness)
 		return;
-
-	if (zspage->fullness != ZS_DEAD) {
-		if (!--class->nr[zspage->fullness])
-			class->groups &= ~BIT(zspage->fullness);
-		class_skip(class, zspage);
-		list_del(&zspage->list);
-	}
-	if (fullness != ZS_DEAD) {
-		class->nr[fullness]++;
-		class->groups |= BIT(fullness);
-		list_add(&zspage->list, &class->zspages[fullness]);
-	}
-	zspage->fullness = fullness;
+	class_take_off_list(class, zspage);
+	class_add_to_list(class, zspage, fullness);
 }
 
-/* After slots were taken or put */
+/* After slots of a zspage that lives were taken or returned */
 static void zspage_update_fullness(struct size_class *class,
 				   struct zspage *zspage)
 	__must_hold(&class->lock)
@@ -1479,119 +1718,8 @@ static struct zspage *class_find_zspage(struct size_class *class)
 }
 
 /*
- * Guests
- */
-
-/*
- * Guests come and go under class->lock.  Blocks that are to spare meanwhile are
- * on a list of the caller, which frees what is left of it without the lock.
- */
-static void zs_push_block(struct zs_guest_block **blocks, struct zs_guest_block *block)
-{
-	block->next = *blocks;
-	*blocks = block;
-}
-
-static struct zs_guest_block *zs_pop_block(struct zs_guest_block **blocks)
-{
-	struct zs_guest_block *block = *blocks;
-
-	*blocks = block->next;
-	return block;
-}
-
-static void zs_free_blocks(struct zs_guest_block *blocks)
-{
-	while (blocks)
-		kfree(zs_pop_block(&blocks));
-}
-
-static bool zs_has_blocks(const struct zs_guest_block *blocks, unsigned int nr)
-{
-	for (; blocks && nr; blocks = blocks->next)
-		nr--;
-	return !nr;
-}
-
-static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
-			     struct zs_guest_block **blocks)
-	__must_hold(&zspage->class->lock)
-{
-	unsigned int i = zspage->nr_links++ % ZS_GUESTS_PER_BLOCK;
-
-	if (i == 0) {
-		zspage->class->guest_blocks++;
-		zs_push_block(&zspage->guests, zs_pop_block(blocks));
-	}
-	zspage->guests->owner[i] = owner;
-}
-
-/* How many guests are in the first block */
-static unsigned int zspage_first_guests(struct zspage *zspage)
-	__must_hold(&zspage->class->lock)
-{
-	return (zspage->nr_links - 1) % ZS_GUESTS_PER_BLOCK + 1;
-}
-
-/* The last one; it may as well be the first to go. */
-static unsigned long zspage_last_guest(struct zspage *zspage)
-	__must_hold(&zspage->class->lock)
-{
-	return zspage->guests->owner[zspage_first_guests(zspage) - 1];
-}
-
-static void zspage_drop_last_guest(struct zspage *zspage,
-				   struct zs_guest_block **blocks)
-	__must_hold(&zspage->class->lock)
-{
-	if (--zspage->nr_links % ZS_GUESTS_PER_BLOCK == 0) {
-		zspage->class->guest_blocks--;
-		zs_push_block(blocks, zs_pop_block(&zspage->guests));
-	}
-}
-
-static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
-				struct zs_guest_block **blocks)
-	__must_hold(&zspage->class->lock)
-{
-	unsigned int nr = zspage_first_guests(zspage), i = 0;
-	struct zs_guest_block *block = zspage->guests;
-
-	while (block->owner[i] != owner) {
-		if (++i == nr) {
-			block = block->next;
-			nr = ZS_GUESTS_PER_BLOCK;
-			i = 0;
-		}
-	}
-	/* The gap is filled with another one. */
-	block->owner[i] = zspage_last_guest(zspage);
-	zspage_drop_last_guest(zspage, blocks);
-}
-
-/*
  * The equations
  */
-
-/* With what debug builds add */
-static size_t class_descriptor_size(const struct size_class *class)
-{
-	return kmem_cache_size(class->cache);
-}
-
-/* What zs_compact() has added to the memory that the class takes */
-static size_t class_added(const struct size_class *class)
-	__must_hold(&class->lock)
-{
-	return class->nr_forwarders * class_descriptor_size(class) +
-	       class->link_bytes + class->guest_blocks * sizeof(struct zs_guest_block);
-}
-
-/* Links that a forwarder was made with, live or not */
-static unsigned int forwarder_max_links(struct zspage *forwarder)
-{
-	return bitmap_weight(zspage_bitmap(forwarder), forwarder->class->geo.slots);
-}
 
 #if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST) || \
 	IS_ENABLED(CONFIG_ZSMALLOC_TORTURE_TEST)
@@ -1609,7 +1737,8 @@ static bool zspage_check_guests(struct zspage *zspage)
 			unsigned int slot;
 
 			home = zs_decode_location(block->owner[i], &slot);
-			if (!home->forwarder || !forwarder_link(home, slot))
+			if (home->state != ZSPAGE_FORWARDER ||
+			    !forwarder_link(home, slot))
 				return false;
 			host = zs_decode_location(*forwarder_link(home, slot), &slot);
 			if (host != kasan_reset_tag(zspage) ||
@@ -1619,7 +1748,7 @@ static bool zspage_check_guests(struct zspage *zspage)
 		nr += here;
 		here = ZS_GUESTS_PER_BLOCK;
 	}
-	return nr == zspage->nr_links;
+	return nr == zspage->nr_guests;
 }
 
 static bool forwarder_check(struct size_class *class, struct zspage *forwarder)
@@ -1630,8 +1759,8 @@ static bool forwarder_check(struct size_class *class, struct zspage *forwarder)
 	zspage_check_magic(forwarder);
 	for (unsigned int i = 0; i < max; i++)
 		nr += !!*forwarder_link_at(forwarder, i);
-	return forwarder->forwarder && nr && nr == forwarder->nr_links && !forwarder->inuse &&
-	       forwarder->fullness == ZS_DEAD && atomic_read(&forwarder->pins) < 0;
+	return forwarder->state == ZSPAGE_FORWARDER && nr && nr == forwarder->nr_links &&
+	       !forwarder->inuse && atomic_read(&forwarder->pins) < 0;
 }
 
 static bool class_check(struct size_class *class, unsigned long *zspages,
@@ -1652,8 +1781,8 @@ static bool class_check(struct size_class *class, unsigned long *zspages,
 			inuse += zspage->inuse;
 			bad += f == ZS_BAD ? zspage->inuse : 0;
 			stale += zspage->nr_stale;
-			guests += zspage->nr_links;
-			blocks += DIV_ROUND_UP(zspage->nr_links,
+			guests += zspage->nr_guests;
+			blocks += DIV_ROUND_UP(zspage->nr_guests,
 					      ZS_GUESTS_PER_BLOCK);
 			nr++;
 		}
@@ -1713,6 +1842,7 @@ static unsigned int zspage_take_slot(struct size_class *class,
 	unsigned int word = zspage->hint / BITS_PER_LONG, slot;
 	unsigned long *bitmap = zspage_bitmap(zspage);
 
+	lockdep_assert_held(&class->lock);
 	while (bitmap[word] == ULONG_MAX)
 		word++;
 	slot = word * BITS_PER_LONG + ffz(bitmap[word]);
@@ -1723,11 +1853,28 @@ static unsigned int zspage_take_slot(struct size_class *class,
 	return slot;
 }
 
-/* An object of @new, if there is one, or of a zspage with a free slot; or 0. */
-static unsigned long class_malloc(struct size_class *class, struct zspage *new)
+/* Allocate an object in a zspage of @class that has a free slot; 0 if there is none. */
+static unsigned long class_malloc(struct size_class *class)
 {
 	unsigned long handle = 0;
 	struct zspage *zspage;
+
+	spin_lock(&class->lock);
+	zspage = class_find_zspage(class);
+	if (zspage) {
+		handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
+		zspage_update_fullness(class, zspage);
+	}
+	spin_unlock(&class->lock);
+
+	return handle;
+}
+
+/* Allocate the first object in @zspage, which is new. */
+static unsigned long zspage_malloc_first(struct zspage *zspage)
+{
+	struct size_class *class = zspage->class;
+	unsigned long handle;
 
 	spin_lock(&class->lock);
 	/*
@@ -1735,13 +1882,10 @@ static unsigned long class_malloc(struct size_class *class, struct zspage *new)
 	 * ends while the zspage has no object would free it.  So its first
 	 * object is allocated in the same hold of the lock, which isolating takes.
 	 */
-	for (unsigned int i = 0; new && i < class->geo.pages; i++)
-		zspage_adopt(new, new->pages[i]);
-	zspage = new ?: class_find_zspage(class);
-	if (zspage) {
-		handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
-		zspage_update_fullness(class, zspage);
-	}
+	for (unsigned int i = 0; i < class->geo.pages; i++)
+		zspage_adopt(zspage, zspage->pages[i]);
+	handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
+	zspage_enlist(class, zspage);
 	spin_unlock(&class->lock);
 
 	return handle;
@@ -1798,7 +1942,7 @@ static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp,
 		other = zs_class(class->pool, class->geo.size, nid);
 		if (!other || other == class || other == last)
 			continue;
-		handle = class_malloc(other, NULL);
+		handle = class_malloc(other);
 		last = other;
 	}
 	return handle;
@@ -1830,7 +1974,7 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 	if (!new)
 		return (unsigned long)-ENOMEM;
 	zs_race("malloc_new");
-	return class_malloc(new->class, new);
+	return zspage_malloc_first(new);
 }
 
 static bool zs_node_is_online(int nid)
@@ -1896,14 +2040,14 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 	if (MAX_NUMNODES > 1 && unlikely(!classes))
 		classes = zs_classes_slow(pool, node, gfp);
 	class = &classes[zs_geo_index(size)];
-	handle = class_malloc(class, NULL);
+	handle = class_malloc(class);
 	if (unlikely(!handle))
 		handle = class_malloc_slow(class, gfp, hint);
 	return handle;
 }
 EXPORT_SYMBOL_GPL(zs_malloc);
 
-static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
+static bool zspage_return_slot(struct size_class *class, struct zspage *zspage,
 			    unsigned int slot)
 	__must_hold(&class->lock)
 {
@@ -1921,39 +2065,6 @@ static bool zspage_put_slot(struct size_class *class, struct zspage *zspage,
 }
 
 /*
- * An object that was moved is being freed: forget where it went.  Returns the
- * zspage and the slot that it is in, or NULL if it was freed before.
- */
-static struct zspage *forwarder_drop_link(struct size_class *class,
-				     struct zspage *home, unsigned long handle,
-				     unsigned int *slot,
-				     struct zs_guest_block **blocks)
-	__must_hold(&class->lock)
-{
-	unsigned long *link = forwarder_link(home, *slot);
-	size_t added = class_added(class);
-	struct zspage *host;
-
-	if (!link || !*link)
-		return NULL;
-	host = zs_decode_location(*link, slot);
-	/* Read after this only if the object is used after free, which 0 shows. */
-	WRITE_ONCE(*link, 0);
-	zspage_remove_guest(host, handle, blocks);
-	class->forwarded--;
-	if (!--home->nr_links) {
-		list_del(&home->list);
-		class->nr_forwarders--;
-		class->link_bytes -= zs_extra_links(&class->geo,
-						    forwarder_max_links(home));
-	}
-	added -= class_added(class);
-	if (added)
-		atomic_long_sub(added, &class->pool->added);
-	return host;
-}
-
-/*
  * Whether @handle is that of the object that its slot is used for now, or was last.
  * If there are no generations, it is taken to be.
  */
@@ -1964,6 +2075,68 @@ static bool zs_handle_is_current(unsigned long handle)
 
 	return slot < home->class->geo.slots &&
 	       handle == zspage_handle(home, slot);
+}
+
+/**
+ * struct zs_reap - memory to be freed after class->lock was dropped
+ * @dead: a zspage whose last object was freed
+ * @locked: whether its pages are locked
+ * @forwarder: a forwarder whose last object was freed
+ * @blocks: blocks that guests have left
+ */
+struct zs_reap {
+	struct zspage *dead;
+	bool locked;
+	struct zspage *forwarder;
+	struct zs_guest_block *blocks;
+};
+
+/* Free the object in @slot of @home; fails if it was freed before. */
+static __always_inline bool class_free(struct size_class *class, struct zspage *home,
+				       unsigned int slot, unsigned long handle,
+				       struct zs_reap *reap)
+	__must_hold(&class->lock)
+{
+	struct zspage *zspage = home;
+
+	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
+		return false;
+	if (unlikely(home->state == ZSPAGE_FORWARDER)) {
+		zspage = forwarder_drop_link(class, home, handle, &slot,
+					     &reap->blocks);
+		if (!zspage)
+			return false;
+		if (!home->nr_links)
+			reap->forwarder = home;
+	}
+	if (unlikely(!zspage_return_slot(class, zspage, slot)))
+		return false;
+
+	if (zspage->inuse || zspage->isolated) {
+		zspage_update_fullness(class, zspage);
+	} else {
+		zspage_unlist(class, zspage, ZSPAGE_DEAD);
+		reap->dead = zspage;
+		reap->locked = zspage_trylock_pages(zspage);
+	}
+	return true;
+}
+
+/*
+ * No other task finds a dead zspage. It may be the last reference to the pool, which
+ * keeps the class: so it must not be freed while the class is locked.
+ */
+static __always_inline void zs_reap(const struct zs_reap *reap)
+{
+	if (reap->dead)
+		zs_race("free_dead");
+	if (reap->locked)
+		zspage_free(reap->dead);
+	else if (reap->dead)
+		zspage_defer_free(reap->dead);
+	if (unlikely(reap->forwarder))
+		zspage_free_descriptor(reap->forwarder);
+	zs_free_blocks(reap->blocks);
 }
 
 /**
@@ -1983,11 +2156,11 @@ static bool zs_handle_is_current(unsigned long handle)
  */
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
-	bool locked = false, dead = false, reap_home;
-	struct zs_guest_block *blocks = NULL;
-	struct zspage *home, *zspage;
 	struct size_class *class;
+	struct zs_reap reap = { };
+	struct zspage *home;
 	unsigned int slot;
+	bool freed;
 
 	if (IS_ERR_OR_NULL((void *)handle))
 		return;
@@ -1996,41 +2169,13 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	class = home->class;
 	zs_race("free");
 	spin_lock(&class->lock);
-	zspage = home;
-	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
-		zspage = NULL;
-	else if (unlikely(home->forwarder))
-		zspage = forwarder_drop_link(class, home, handle, &slot, &blocks);
-	if (unlikely(!zspage || !zspage_put_slot(class, zspage, slot))) {
-		spin_unlock(&class->lock);
+	freed = class_free(class, home, slot, handle, &reap);
+	spin_unlock(&class->lock);
+	if (likely(freed))
+		zs_reap(&reap);
+	else
 		zs_report(pool, ZS_DOUBLE_FREE, "double free of handle %#lx",
 			  handle);
-		return;
-	}
-	if (zspage->inuse || zspage->isolated) {
-		zspage_update_fullness(class, zspage);
-	} else {
-		zspage_set_fullness(class, zspage, ZS_DEAD);
-		dead = true;
-		locked = zspage_trylock_pages(zspage);
-	}
-	reap_home = home->forwarder && !home->nr_links;
-	spin_unlock(&class->lock);
-
-	/*
-	 * No other task finds a dead zspage.  It may be the last reference to
-	 * the pool, which keeps the class: so it must not be freed while
-	 * the class is locked.
-	 */
-	if (dead)
-		zs_race("free_dead");
-	if (locked)
-		zspage_free(zspage);
-	else if (dead)
-		zspage_defer_free(zspage);
-	if (unlikely(reap_home))
-		zspage_free_descriptor(home);
-	zs_free_blocks(blocks);
 }
 EXPORT_SYMBOL_GPL(zs_free);
 
@@ -2421,9 +2566,10 @@ static void zspage_end_isolation(struct size_class *class,
 				 struct zspage *zspage)
 	__must_hold(&class->lock)
 {
+	lockdep_assert_held(&class->lock);
 	if (--zspage->isolated || zspage->inuse)
 		return;
-	zspage_set_fullness(class, zspage, ZS_DEAD);
+	zspage_unlist(class, zspage, ZSPAGE_DEAD);
 	zspage_defer_free(zspage);
 }
 
@@ -2452,7 +2598,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	 * Pages that no reader needs, and which a task is about to free, do not
 	 * count.
 	 */
-	isolated = zspage->fullness != ZS_DEAD &&
+	isolated = zspage->state == ZSPAGE_LIVE &&
 		   zspage->isolated + zspage->nr_stale < class->geo.pages;
 	if (isolated)
 		zspage->isolated++;
@@ -2527,19 +2673,24 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
 
 	old->zspage = NULL;
 	if (zpdesc_zone(new) != zpdesc_zone(old)) {
-		zs_count_pages(&new, 1, 1);
-		zs_count_pages(&old, 1, -1);
+		zs_pages_added(&new, 1);
+		zs_pages_removed(&old, 1);
 	}
 	zspage_add_stale(zspage, old, drained);
 	return 0;
 }
 
-/* Decompressing takes microseconds; a range of memory has thousands of pages. */
+/*
+ * How long a page migration that may sleep waits for readers. Decompressing takes
+ * microseconds; but a range of memory has thousands of pages.
+ */
+#define ZS_STALE_WAIT_MS	2
+
 unsigned long zs_stale_timeout(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_stale_timeout);
 
-	return msecs_to_jiffies(2);
+	return msecs_to_jiffies(ZS_STALE_WAIT_MS);
 }
 
 /*
@@ -2657,7 +2808,7 @@ static void zs_unregister_mops(void)
 /**
  * struct zs_supply - memory for the next evacuation, had before class->lock is taken
  * @blocks: for guests
- * @links: for the links of a forwarder that its descriptor has no room for
+ * @far_links: for the links of a forwarder that its descriptor has no room for
  * @links_size: its size
  * @need_blocks: how many blocks the next evacuation may take
  * @need_links: how large its links will be
@@ -2668,7 +2819,7 @@ static void zs_unregister_mops(void)
  */
 struct zs_supply {
 	struct zs_guest_block *blocks;
-	unsigned long *links;
+	unsigned long *far_links;
 	size_t links_size;
 	unsigned int need_blocks;
 	size_t need_links;
@@ -2678,15 +2829,16 @@ struct zs_supply {
  * struct zs_evacuation - evacuating one zspage
  * @dest: where objects are moved to; its fullness is to be updated
  * @supply: memory for it
- * @links: where its objects go, if it becomes a forwarder: as many as it has pages, for
- *	   which these have to make room first.  The rest is in supply->links.
+ * @near_links: where its objects go, if it becomes a forwarder: as many as it has
+ *		pages, for which these have to make room first.  The rest is in
+ *		supply->far_links.
  * @pages: what is left of the zspage, to be freed without a lock: its pages,
  * @dead: and itself, unless it became a forwarder
  */
 struct zs_evacuation {
 	struct zspage *dest;
 	struct zs_supply *supply;
-	unsigned long links[ZS_MAX_PAGES];
+	unsigned long near_links[ZS_MAX_PAGES];
 	struct zpdesc *pages[ZS_MAX_PAGES];
 	struct zspage *dead;
 };
@@ -2711,6 +2863,18 @@ static bool zs_supply_suffices(const struct zs_supply *supply)
 	       zs_has_blocks(supply->blocks, supply->need_blocks);
 }
 
+/* For a forwarder; NULL if its descriptor has room for all of its links */
+static unsigned long *zs_take_far_links(struct zs_supply *supply)
+{
+	unsigned long *far_links = NULL;
+
+	if (supply->need_links) {
+		swap(far_links, supply->far_links);
+		supply->links_size = 0;
+	}
+	return far_links;
+}
+
 /* Guests that were moved leave blocks.  Keep no more of them than were needed. */
 static void zs_trim_supply(struct zs_supply *supply)
 {
@@ -2724,17 +2888,17 @@ static void zs_trim_supply(struct zs_supply *supply)
 
 static void zs_free_supply(struct zs_supply *supply)
 {
-	kfree(supply->links);
+	kfree(supply->far_links);
 	zs_free_blocks(supply->blocks);
 }
 
 static bool zs_get_supply(struct zs_supply *supply)
 {
 	if (supply->need_links && supply->links_size != supply->need_links) {
-		kfree(supply->links);
-		supply->links = zs_alloc_supply(supply->need_links);
-		supply->links_size = supply->links ? supply->need_links : 0;
-		if (!supply->links)
+		kfree(supply->far_links);
+		supply->far_links = zs_alloc_supply(supply->need_links);
+		supply->links_size = supply->far_links ? supply->need_links : 0;
+		if (!supply->far_links)
 			return false;
 	}
 	while (!zs_has_blocks(supply->blocks, supply->need_blocks)) {
@@ -2826,8 +2990,8 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 			     struct zs_supply *supply)
 	__must_hold(&class->lock)
 {
-	unsigned int left = source->inuse, natives = left - source->nr_links;
-	long blocks = -(long)DIV_ROUND_UP(source->nr_links, ZS_GUESTS_PER_BLOCK);
+	unsigned int left = source->inuse, natives = zspage_natives(source);
+	long blocks = -(long)DIV_ROUND_UP(source->nr_guests, ZS_GUESTS_PER_BLOCK);
 	long added;
 
 	supply->need_links = zs_extra_links(&class->geo, natives);
@@ -2842,8 +3006,8 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 				continue;
 			nr = min(left, class->geo.slots - zspage->inuse);
 			supply->need_blocks += DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK);
-			blocks += DIV_ROUND_UP(zspage->nr_links + nr, ZS_GUESTS_PER_BLOCK);
-			blocks -= DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_BLOCK);
+			blocks += DIV_ROUND_UP(zspage->nr_guests + nr, ZS_GUESTS_PER_BLOCK);
+			blocks -= DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK);
 			left -= nr;
 			if (!left)
 				break;
@@ -2912,7 +3076,7 @@ static struct zspage *class_find_source(struct size_class *class,
 			break;
 		}
 		if (!zspage->isolated && !atomic_read(&zspage->pins) &&
-		    zspage->inuse - zspage->nr_links <= class->geo.max_natives) {
+		    zspage_natives(zspage) <= class->geo.max_natives) {
 			if (class_prepare_source(class, zspage, search, supply))
 				return zspage;
 			/* It has looked at many zspages: enough for one hold. */
@@ -2977,11 +3141,11 @@ static int class_move_object(struct size_class *class, struct zspage *source,
 			return -ENOENT;
 	}
 	/* They were counted for other zspages, which have gone bad. */
-	if (dest->nr_links % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
+	if (dest->nr_guests % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
 		return -ENOENT;
 	dest_slot = zspage_take_slot(class, dest);
 	if (!zs_copy_slot(dest, dest_slot, source, slot)) {
-		zspage_put_slot(class, dest, dest_slot);
+		zspage_return_slot(class, dest, dest_slot);
 		return -EHWPOISON;
 	}
 	zspage_add_guest(dest, owner, &ev->supply->blocks);
@@ -2997,7 +3161,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 			      struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	while (source->nr_links) {
+	while (source->nr_guests) {
 		unsigned long owner = zspage_last_guest(source);
 		unsigned long *link, where;
 		struct zspage *home;
@@ -3010,7 +3174,7 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 		ret = class_move_object(class, source, slot, owner, ev, &where);
 		if (ret)
 			return ret;
-		zspage_put_slot(class, source, slot);
+		zspage_return_slot(class, source, slot);
 		zspage_drop_last_guest(source, &ev->supply->blocks);
 		source->was_host = true;
 		zs_race("guest_moved");
@@ -3020,13 +3184,11 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 	return 0;
 }
 
-/* What will be forwarder_link_at(). */
-static unsigned long *ev_link_at(struct zs_evacuation *ev,
-				 struct size_class *class, unsigned int rank)
+/* Link number @rank of the forwarder that @ev may end with */
+static unsigned long *ev_link(struct zs_evacuation *ev, struct size_class *class,
+			      unsigned int rank)
 {
-	unsigned int here = class->geo.pages;
-
-	return rank < here ? &ev->links[rank] : &ev->supply->links[rank - here];
+	return zs_link_at(ev->near_links, class->geo.pages, ev->supply->far_links, rank);
 }
 
 /*
@@ -3044,7 +3206,7 @@ static int zspage_move_natives(struct size_class *class, struct zspage *source,
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
 		ret = class_move_object(class, source, slot,
 					zspage_handle(source, slot), ev,
-					ev_link_at(ev, class, nr));
+					ev_link(ev, class, nr));
 		if (ret)
 			goto undo;
 		nr++;
@@ -3061,34 +3223,14 @@ undo:
 
 		if (i == nr)
 			break;
-		dest = zs_decode_location(*ev_link_at(ev, class, i++),
+		dest = zs_decode_location(*ev_link(ev, class, i++),
 					&dest_slot);
 		zspage_remove_guest(dest, zspage_handle(source, slot),
 				    &ev->supply->blocks);
-		zspage_put_slot(class, dest, dest_slot);
+		zspage_return_slot(class, dest, dest_slot);
 		zspage_update_fullness(class, dest);
 	}
 	return ret;
-}
-
-/* From here on, @forwarder may be freed as soon as class->lock is dropped. */
-static void zspage_make_forwarder(struct size_class *class, struct zspage *forwarder,
-			     struct zs_evacuation *ev)
-	__must_hold(&class->lock)
-{
-	size_t extra = zs_extra_links(&class->geo, forwarder->nr_links);
-
-	memcpy(forwarder->pages, ev->links, class->geo.pages * sizeof(*ev->links));
-	forwarder->links = NULL;
-	if (extra) {
-		swap(forwarder->links, ev->supply->links);
-		ev->supply->links_size = 0;
-	}
-	list_add(&forwarder->list, &class->forwarders);
-	class->nr_forwarders++;
-	class->link_bytes += extra;
-	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
-	smp_store_release(&forwarder->forwarder, true);
 }
 
 /* Move the objects of @source, which is frozen and has its pages locked, into others. */
@@ -3096,13 +3238,13 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
 			   struct zs_evacuation *ev)
 	__must_hold(&class->lock)
 {
-	unsigned int natives = source->inuse - source->nr_links;
+	unsigned int natives = zspage_natives(source);
 	size_t added = class_added(class);
 	int ret;
 
 	zs_race("frozen");
 	/* Not a place to move its own objects to */
-	zspage_set_fullness(class, source, ZS_DEAD);
+	zspage_unlist(class, source, ZSPAGE_FROZEN);
 	ret = zspage_move_guests(class, source, ev);
 	if (!ret)
 		ret = zspage_move_natives(class, source, ev);
@@ -3110,7 +3252,7 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
 		zspage_update_fullness(class, ev->dest);
 	if (ret) {
 		/* Back at the front of its list, so the search is past it. */
-		zspage_update_fullness(class, source);
+		zspage_enlist(class, source);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 	} else {
@@ -3120,10 +3262,13 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
 		memset(source->pages, 0,
 		       class->geo.pages * sizeof(*source->pages));
 		zs_race("natives_moved");
-		if (natives)
-			zspage_make_forwarder(class, source, ev);
-		else
+		if (natives) {
+			zspage_make_forwarder(class, source, ev->near_links,
+					      zs_take_far_links(ev->supply));
+		} else {
+			WRITE_ONCE(source->state, ZSPAGE_DEAD);
 			ev->dead = source;
+		}
 	}
 	atomic_long_add(class_added(class) - added, &class->pool->added);
 	return !ret;

@@ -172,8 +172,10 @@ enum zs_fullness {
 	ZS_FULL,
 	ZS_BAD,
 	ZS_NR_FULLNESS,
-	ZS_DEAD = ZS_NR_FULLNESS,	/* on no list, about to be freed */
 };
+
+/* Groups of zspages with slots in use and free slots */
+#define ZS_NR_PARTLY		(ZS_99 - ZS_10 + 1)
 
 static inline enum zs_fullness zs_fullness(unsigned int inuse,
 					   unsigned int slots)
@@ -182,7 +184,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 		return ZS_EMPTY;
 	if (inuse == slots)
 		return ZS_FULL;
-	return ZS_10 + inuse * 10 / slots;
+	return ZS_10 + inuse * ZS_NR_PARTLY / slots;
 }
 
 /**
@@ -211,7 +213,8 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_forwarders: how many these are
  * @link_bytes: memory that the links of forwarders take which are not in descriptors
  * @forwarded: objects that live in another zspage than the one that their
- *	       handle names; the sum of nr_links of all forwarders, and of all others
+ *	       handle names; the sum of nr_links of all forwarders, and of
+ *	       nr_guests of all others
  * @guest_blocks: struct zs_guest_block that note who owns them
  * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
  * @searches: of compactions that are under way, for zspages to evacuate
@@ -320,6 +323,43 @@ struct zs_guest_block {
 #define ZS_PIN_COUNT		(ZS_PIN_ROUND - 1)
 #define ZS_FROZEN		(ZS_PIN_SLOW | ZS_PIN_FROZEN)
 
+/**
+ * enum zspage_state - the life of a zspage
+ * @ZSPAGE_NEW: allocated; only the task that allocated it knows of it
+ * @ZSPAGE_LIVE: on the list of its fullness in class->zspages[]: it may be allocated
+ *		 from, isolated, and evacuated
+ * @ZSPAGE_FROZEN: being evacuated, in one hold of class->lock; on no list
+ * @ZSPAGE_FORWARDER: evacuated: its pages were freed, and in their place it has links
+ *		      to where its objects are now; on class->forwarders
+ * @ZSPAGE_DEAD: about to be freed, on no list; no object names it
+ *
+ *	NEW ----> LIVE ----> DEAD
+ *	          |  ^         ^
+ *	          v  |         |
+ *	         FROZEN -------+		it had guests only
+ *	            |
+ *	            v
+ *	        FORWARDER			freed with its last object
+ *
+ * NEW ends in class_malloc(), which takes the first slot. LIVE ends in zs_free() with the
+ * last object; or, if pages were isolated then, when the last isolation ends; or in
+ * class_evacuate().
+ *
+ * pins is not negative if the zspage is NEW or LIVE and in no round, and is negative if it
+ * is FROZEN or a FORWARDER. A zspage that is LIVE has negative pins in a round, and
+ * between zspage_freeze() and class_evacuate(), or zspage_thaw().
+ *
+ * The state is written under class->lock. It is read without, too, but only to tell
+ * whether the zspage is a forwarder, which it never ceases to be.
+ */
+enum zspage_state {
+	ZSPAGE_NEW,
+	ZSPAGE_LIVE,
+	ZSPAGE_FROZEN,
+	ZSPAGE_FORWARDER,
+	ZSPAGE_DEAD,
+};
+
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
 /* Descriptor sizes are multiples of it, so that few caches serve all classes. */
 #define ZSPAGE_SIZE_STEP	MAX(16UL, ZSPAGE_ALIGN)
@@ -336,30 +376,29 @@ struct zs_guest_block {
  *	   notes of the round, see zspage_late()
  * @early: pins that this round waits for: those that were there when it began,
  *	   and late ones that could not be noted
- * @forwarder: evacuated by zs_compact(), @pages are gone.  Never reverts.  A byte of
- *	  its own, as it is written under class->lock and read without.
+ * @state: an enum zspage_state.  A byte of its own, as it is written under class->lock
+ *	   and read without.
  * @was_host: guests were moved out of it, all or some.  Never reverts.
- * @fullness: the list it is on, an enum zs_fullness; ZS_DEAD: none, and
- *	      from there on it can be neither allocated from nor isolated
+ * @fullness: an enum zs_fullness: which list it is on if it is ZSPAGE_LIVE
  * @isolated: pages that the migration core has isolated.  While there are any
  *	      the zspage is neither freed nor evacuated.
  * @inuse: slots in use, the weight of the bitmap; of a forwarder: 0
  * @hint: all slots below are in use
- * @nr_links: guests, objects that another zspage's handle names; of a forwarder:
- *	      objects of its own, which all live elsewhere
+ * @nr_guests: objects that the handle of another zspage names
+ * @nr_links: of a forwarder instead: objects of its own, which all live elsewhere
  * @nr_stale: replaced pages on @stale
  * @nr_draining: how many of these the round frees, the oldest; 0: there is no round
  * @round: ZS_PIN_ROUND of the last round
  * @guests: the owners of the guests
- * @links: of a forwarder instead: where its objects went, as if they were handles; but
- *	   those that found room in @pages, see forwarder_link_at()
+ * @far_links: of a forwarder instead: the locations of its objects, except for those in
+ *	       @near_links; see zs_link_at()
  * @list: on class->zspages[@fullness], or on class->forwarders; class->lock
- * @deferred: instead, once ZS_DEAD: waits for the worker that frees it
+ * @deferred: instead, if ZSPAGE_DEAD: waits for the worker that frees it
  * @rcu: instead, frees a descriptor that @was_host, and its links
  * @magic: ZSPAGE_MAGIC
  * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
- *	   under class->lock, read with or without; see zspage_page().  Of a forwarder:
- *	   links
+ *	   under class->lock, read with or without; see zspage_page()
+ * @near_links: of a forwarder instead of pages: the locations of its first objects
  *
  * The descriptor lives as long as any object's handle names it, so whoever
  * owns an object may dereference it freely.  Others need a page of it locked
@@ -369,7 +408,7 @@ struct zs_guest_block {
  * inuse == weight of the bitmap, unless it is a forwarder
  * nr_stale, nr_draining and early: all 0, and pins not negative unless frozen, or
  * none of them 0, and pins negative
- * handles that name it: inuse - nr_links, or of a forwarder nr_links
+ * handles that name it: inuse - nr_guests, or of a forwarder nr_links
  * class->inuse == sum of inuse; pool->pages == sum of geo.pages
  */
 struct zspage {
@@ -378,20 +417,23 @@ struct zspage {
 	struct size_class	*class;
 	struct zpdesc		*stale __guarded_by(&class->lock);
 	unsigned int		early __guarded_by(&class->lock);
-	bool			forwarder;
+	u8			state;
 	bool			was_host;
 
 	u8			fullness __guarded_by(&class->lock);
 	u8			isolated __guarded_by(&class->lock);
 	u16			inuse __guarded_by(&class->lock);
 	u16			hint __guarded_by(&class->lock);
-	u16			nr_links __guarded_by(&class->lock);
+	union {
+		u16		nr_guests __guarded_by(&class->lock);
+		u16		nr_links __guarded_by(&class->lock);
+	};
 	u8			nr_stale __guarded_by(&class->lock);
 	u8			nr_draining : 7 __guarded_by(&class->lock);
 	u8			round : 1 __guarded_by(&class->lock);
 	union {
 		struct zs_guest_block	*guests __guarded_by(&class->lock);
-		unsigned long		*links;
+		unsigned long		*far_links;
 	};
 	union {
 		struct list_head	list;
@@ -401,7 +443,10 @@ struct zspage {
 #ifdef CONFIG_DEBUG_VM
 	unsigned int		magic;
 #endif
-	struct zpdesc		*pages[];
+	union {
+		DECLARE_FLEX_ARRAY(struct zpdesc *, pages);
+		DECLARE_FLEX_ARRAY(unsigned long, near_links);
+	};
 };
 
 #ifdef CONFIG_DEBUG_VM
@@ -507,19 +552,22 @@ static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int sl
 #endif
 
 /*
- * The links of a forwarder are in the order of the slots in its bitmap, which is that
- * of the moment of evacuation: as many as it had pages in place of these, the
- * rest in @links.  Read without a lock: nothing but the values changes until the
- * forwarder is freed.  0: freed.
+ * Link number @rank of a forwarder. The links are in the order of the slots in its
+ * bitmap, which is that of the moment of evacuation: as many as it had pages are in
+ * @near, the rest is in @far. They are read without a lock: nothing but the values
+ * changes until the forwarder is freed. 0: the object was freed.
  */
-static inline unsigned long *forwarder_link_at(struct zspage *forwarder,
-					  unsigned int rank)
+static inline unsigned long *zs_link_at(unsigned long *near, unsigned int nr_near,
+					unsigned long *far, unsigned int rank)
 {
-	unsigned int here = forwarder->class->geo.pages;
+	return rank < nr_near ? &near[rank] : &far[rank - nr_near];
+}
 
-	if (rank < here)
-		return (unsigned long *)&forwarder->pages[rank];
-	return &forwarder->links[rank - here];
+static inline unsigned long *forwarder_link_at(struct zspage *forwarder,
+					       unsigned int rank)
+{
+	return zs_link_at(forwarder->near_links, forwarder->class->geo.pages,
+			  forwarder->far_links, rank);
 }
 
 static inline size_t zspage_descriptor_size(unsigned int pages,

@@ -2267,7 +2267,7 @@ static void a_dead_zspage_is_not_isolated(struct kunit *test)
 	/* The worker waits for the first page, and the second is not locked. */
 	lock_page(locked);
 	free_all(t);
-	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_DEAD);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_DEAD);
 	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
 	unlock_page(locked);
 	zs_flush_deferred();
@@ -2529,8 +2529,8 @@ static void objects_move_many_times(struct kunit *test)
 			else
 				obj_free(t, o);
 		}
-		guests = max_t(unsigned int, guests, host->nr_links);
-		natives += host->inuse - host->nr_links;
+		guests = max_t(unsigned int, guests, host->nr_guests);
+		natives += host->inuse - host->nr_guests;
 		homes += others_in(t, host);
 		for (unsigned int i = 1; i < t->nr; i += 3)
 			if (obj_host(&t->objs[i]) != host)
@@ -2609,7 +2609,7 @@ static void open_objects_are_left_alone_by_compaction(struct kunit *test)
 	open = obj_zspage(&t->objs[0]);
 	zs_obj_read_sg_begin(t->pool, t->objs[0].handle, sg, size);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
-	KUNIT_EXPECT_FALSE(test, open->forwarder);
+	KUNIT_EXPECT_EQ(test, open->state, ZSPAGE_LIVE);
 	zs_obj_read_sg_end(t->pool, t->objs[0].handle);
 
 	/* Likewise a guest: it is its host that has to stay. */
@@ -2676,7 +2676,7 @@ static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
 	lock_page(page);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	expect_packed(t, 384);
-	KUNIT_EXPECT_FALSE(test, locked->forwarder);
+	KUNIT_EXPECT_EQ(test, locked->state, ZSPAGE_LIVE);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(locked->pages[1]), page);
 	unlock_page(page);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
@@ -3112,7 +3112,7 @@ static void bad_zspages_are_left_alone_by_compaction(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 		for (unsigned int i = 0; i < both; i++)
 			KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[i]));
-		KUNIT_EXPECT_EQ(test, bad->nr_links, 0);
+		KUNIT_EXPECT_EQ(test, bad->nr_guests, 0);
 		free_all(t);
 		/* The page may be allocated again. */
 		t->nr_bad = 0;
@@ -3357,9 +3357,9 @@ static void a_zspage_gone_bad_gets_no_more_objects(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, compact(t), fails ? 0 : class->geo.pages);
 		KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
 		KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
-		KUNIT_EXPECT_EQ(test, source->forwarder, !fails);
+		KUNIT_EXPECT_EQ(test, source->state, fails ? ZSPAGE_LIVE : ZSPAGE_FORWARDER);
 		KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
-		KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_links, fails ? 0 : natives / 2);
+		KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_guests, fails ? 0 : natives / 2);
 		KUNIT_EXPECT_EQ(test, class->forwarded, fails ? 0 : natives);
 		KUNIT_EXPECT_EQ(test, class->bad_inuse,
 				slots / 2 + (fails ? 0 : natives / 2));
@@ -3485,8 +3485,8 @@ static void forwarders_take_no_more_than_they_need(struct kunit *test)
 							class->geo.slots);
 			size_t extra = nr > pages ? (nr - pages) * sizeof(long) : 0;
 
-			KUNIT_EXPECT_EQ(test, !forwarder->links, !extra);
-			KUNIT_EXPECT_EQ(test, ksize(forwarder->links),
+			KUNIT_EXPECT_EQ(test, !forwarder->far_links, !extra);
+			KUNIT_EXPECT_EQ(test, ksize(forwarder->far_links),
 					kmalloc_size_roundup(extra));
 			bytes += kmalloc_size_roundup(extra);
 			more += !!extra;
@@ -3556,7 +3556,7 @@ static void hosts_emptied_through_forwarders_are_freed_later(struct kunit *test)
 				host = obj_host(&t->objs[i++]);
 		}
 		KUNIT_ASSERT_NOT_NULL(test, host);
-		KUNIT_EXPECT_EQ(test, host->inuse, host->nr_links);
+		KUNIT_EXPECT_EQ(test, host->inuse, host->nr_guests);
 		page = zpdesc_page(host->pages[1]);
 		if (isolated)
 			KUNIT_ASSERT_TRUE(test, isolate(page, &list));
@@ -3742,7 +3742,7 @@ static void links_are_for_one_zspage_only(struct kunit *test)
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_for_another);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
-	KUNIT_EXPECT_FALSE(test, first->forwarder);
+	KUNIT_EXPECT_EQ(test, first->state, ZSPAGE_LIVE);
 	atomic_dec(&first->pins);
 	free_all(t);
 	zs_flush_deferred();
@@ -3996,13 +3996,13 @@ static void memory_numbers(struct size_class *class, unsigned long *numbers)
 			numbers[1] += class->geo.pages * PAGE_SIZE;
 			numbers[2] += zspage->nr_stale * PAGE_SIZE;
 			numbers[3] += descriptor;
-			numbers[6] += DIV_ROUND_UP(zspage->nr_links, ZS_GUESTS_PER_BLOCK) *
+			numbers[6] += DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK) *
 				      sizeof(struct zs_guest_block);
 		}
 	list_for_each_entry(zspage, &class->forwarders, list) {
 		numbers[4] += descriptor;
-		if (zspage->links)
-			numbers[5] += ksize(zspage->links);
+		if (zspage->far_links)
+			numbers[5] += ksize(zspage->far_links);
 	}
 }
 

@@ -154,14 +154,14 @@ static inline unsigned long obj_where(const struct obj *o)
 	unsigned int slot;
 
 	home = zs_decode_location(o->handle, &slot);
-	if (!home->forwarder)
+	if (home->state != ZSPAGE_FORWARDER)
 		return o->handle & ZS_PLACE_MASK;
 	return *forwarder_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
 }
 
 static inline bool obj_is_forwarded(const struct obj *o)
 {
-	return obj_zspage(o)->forwarder;
+	return obj_zspage(o)->state == ZSPAGE_FORWARDER;
 }
 
 static inline struct zspage *obj_host(const struct obj *o)
@@ -174,7 +174,7 @@ static inline struct zspage *obj_host(const struct obj *o)
 static inline unsigned int times_in_guests(struct zspage *host,
 					   unsigned long owner)
 {
-	unsigned int left = host->nr_links, times = 0;
+	unsigned int left = host->nr_guests, times = 0;
 
 	for (struct zs_guest_block *node = host->guests; node; node = node->next) {
 		unsigned int here = (left - 1) % ZS_GUESTS_PER_BLOCK + 1;
@@ -198,16 +198,16 @@ static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
 		struct obj *o = &t->objs[i];
 
 		natives += obj_zspage(o) == kasan_reset_tag(zspage);
-		if (!zspage->forwarder && obj_is_forwarded(o) &&
+		if (zspage->state != ZSPAGE_FORWARDER && obj_is_forwarded(o) &&
 		    obj_host(o) == kasan_reset_tag(zspage)) {
 			if (times_in_guests(zspage, o->handle) != 1)
 				return false;
 			guests++;
 		}
 	}
-	if (zspage->forwarder)
+	if (zspage->state == ZSPAGE_FORWARDER)
 		return zspage->nr_links == natives;
-	return zspage->nr_links == guests && zspage->inuse == natives + guests;
+	return zspage->nr_guests == guests && zspage->inuse == natives + guests;
 }
 
 static inline void expect_model(struct zst *t)

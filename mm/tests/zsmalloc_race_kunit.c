@@ -710,7 +710,7 @@ static struct obj *lonely_guest(struct zst *t, bool with_native)
 		else
 			obj_free(t, &t->objs[i]);
 	}
-	KUNIT_ASSERT_EQ(t->test, host->nr_links, 1);
+	KUNIT_ASSERT_EQ(t->test, host->nr_guests, 1);
 	KUNIT_ASSERT_EQ(t->test, host->inuse, 1 + with_native);
 	return o;
 }
@@ -1045,7 +1045,7 @@ static void a_round_waits_for_a_reader_that_counted_down(struct kunit *test)
 	expect_held(t, old);
 	expect_held(t, newer);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	expect_read(reader);
 	expect_free(t, old);
 	expect_free(t, newer);
@@ -1174,7 +1174,7 @@ static void held_across_two_moves_and_compaction(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 2);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
 	finish(reader);
 	expect_ok(reader);
@@ -1656,7 +1656,7 @@ static struct zspage *half_bad;
 static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
 			      struct zspage *source, unsigned int source_slot)
 {
-	if (source == half_bad && !source->nr_links)
+	if (source == half_bad && !source->nr_guests)
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
@@ -1702,7 +1702,7 @@ static void evacuate_guests_only(struct zst *t, struct zspage *host)
 	kunit_activate_static_stub(t->test, zs_copy_slot, copy_but_bad_ones);
 	zs_compact(t->pool);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
-	KUNIT_EXPECT_FALSE(t->test, host->forwarder);
+	KUNIT_EXPECT_EQ(t->test, host->state, ZSPAGE_LIVE);
 }
 
 /*
@@ -1851,7 +1851,7 @@ static struct obj *two_guests(struct zst *t)
 	for (unsigned int i = t->nr - 1; i > 1; i--)
 		if (obj_host(&t->objs[i]) == host)
 			obj_free(t, &t->objs[i]);
-	KUNIT_ASSERT_EQ(t->test, host->nr_links, 2);
+	KUNIT_ASSERT_EQ(t->test, host->nr_guests, 2);
 	KUNIT_ASSERT_EQ(t->test, host->inuse, 2);
 	o = &t->objs[0];
 	return host->guests->owner[1] == o->handle ? o : o + 1;
@@ -1880,7 +1880,7 @@ static void a_guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 	refuge = obj_host(o);
 	KUNIT_ASSERT_PTR_NE(test, refuge, host);
-	KUNIT_ASSERT_FALSE(test, host->forwarder);
+	KUNIT_ASSERT_EQ(test, host->state, ZSPAGE_LIVE);
 
 	/* No room is left but in the host, until its slot is used again. */
 	do {
@@ -1974,11 +1974,11 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	isolator->page = page;
 	run_to(isolator, "isolate");
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	finish(isolator);
 	expect_ok(isolator);
 	compact(t);
-	KUNIT_EXPECT_FALSE(test, zspage->forwarder);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	putback_movable_pages(&isolator->pages);
 	expect_end(t);
 	free_all(t);
@@ -1996,7 +1996,7 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	run_to(compactor, "evacuated");
 	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	finish(compactor);
-	KUNIT_EXPECT_TRUE(test, zspage->forwarder);
+	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_FORWARDER);
 	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	put_replaced_pages(t, &page, 1);
 	expect_end(t);

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/*
+ * What the tests of zsmalloc know of its insides. Part of mm/zsmalloc.c, which
+ * includes this file at its end if any of these tests is built.
+ *
+ * The checks are the equations of struct zspage, struct size_class and struct zs_pool.
+ * Each returns NULL, or the first equation that does not hold.
+ */
+
+#define ZS_CHECK(equation)			\
+	do {					\
+		if (!(equation))		\
+			return #equation;	\
+	} while (0)
+
+/* Every guest is where its owner's link says, in a slot that is in use. */
+static const char *zspage_check_guests(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned int here = zspage_first_guests(zspage), nr = 0;
+	struct zs_guest_block *block;
+
+	for (block = zspage->guests; block; block = block->next) {
+		for (unsigned int i = 0; i < here; i++) {
+			struct zspage *home, *host;
+			unsigned long *link;
+			unsigned int slot;
+
+			home = zs_decode_location(block->owner[i], &slot);
+			ZS_CHECK(home->state == ZSPAGE_FORWARDER);
+			link = forwarder_link(home, slot);
+			ZS_CHECK(link && *link);
+			host = zs_decode_location(*link, &slot);
+			ZS_CHECK(host == kasan_reset_tag(zspage));
+			ZS_CHECK(test_bit(slot, zspage_bitmap(host)));
+		}
+		nr += here;
+		here = ZS_GUESTS_PER_BLOCK;
+	}
+	ZS_CHECK(nr == zspage->nr_guests);
+	return NULL;
+}
+
+static const char *forwarder_check(struct size_class *class, struct zspage *forwarder)
+	__must_hold(&class->lock)
+{
+	unsigned int max = forwarder_max_links(forwarder), nr = 0;
+
+	zspage_check_magic(forwarder);
+	for (unsigned int i = 0; i < max; i++)
+		nr += !!*forwarder_link_at(forwarder, i);
+	ZS_CHECK(forwarder->state == ZSPAGE_FORWARDER);
+	ZS_CHECK(nr && nr == forwarder->nr_links);
+	ZS_CHECK(!forwarder->inuse);
+	ZS_CHECK(atomic_read(&forwarder->pins) < 0);
+	return NULL;
+}
+
+/* Zspages that live, and their objects */
+static const char *class_check_zspages(struct size_class *class, unsigned long *zspages)
+	__must_hold(&class->lock)
+{
+	unsigned long inuse = 0, guests = 0, blocks = 0, bad = 0, stale = 0;
+	struct zspage *zspage;
+	const char *wrong;
+
+	for (int f = 0; f < ZS_NR_FULLNESS; f++) {
+		unsigned long nr = 0;
+
+		list_for_each_entry(zspage, &class->zspages[f], list) {
+			ZS_CHECK(zspage_check(class, zspage));
+			ZS_CHECK(zspage->fullness == f);
+			wrong = zspage_check_guests(zspage);
+			if (wrong)
+				return wrong;
+			inuse += zspage->inuse;
+			bad += f == ZS_BAD ? zspage->inuse : 0;
+			stale += zspage->nr_stale;
+			guests += zspage->nr_guests;
+			blocks += DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK);
+			nr++;
+		}
+		ZS_CHECK(nr == class->nr[f]);
+		ZS_CHECK(!nr == !(class->groups & BIT(f)));
+		*zspages += nr;
+	}
+	ZS_CHECK(inuse == class->inuse);
+	ZS_CHECK(bad == class->bad_inuse);
+	ZS_CHECK(stale == class->nr_stale);
+	ZS_CHECK(guests == class->forwarded);
+	ZS_CHECK(blocks == class->guest_blocks);
+	return NULL;
+}
+
+static const char *class_check_forwarders(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	unsigned long forwarded = 0, forwarders = 0, link_bytes = 0;
+	struct zspage *zspage;
+
+	list_for_each_entry(zspage, &class->forwarders, list) {
+		const char *wrong = forwarder_check(class, zspage);
+
+		if (wrong)
+			return wrong;
+		forwarded += zspage->nr_links;
+		link_bytes += zs_extra_links(&class->geo, forwarder_max_links(zspage));
+		forwarders++;
+	}
+	ZS_CHECK(forwarders == class->nr_forwarders);
+	ZS_CHECK(forwarded == class->forwarded);
+	ZS_CHECK(link_bytes == class->link_bytes);
+	return NULL;
+}
+
+/* All equations, for a pool that is not in use just now */
+const char *zs_check_pool(struct zs_pool *pool)
+{
+	unsigned long pages = 0, zspages = 0, forwarders = 0, added = 0;
+	struct size_class *class;
+
+	for_each_class(class, pool, NUMA_NO_NODE) {
+		unsigned long nr = 0;
+		const char *wrong;
+
+		spin_lock(&class->lock);
+		wrong = class_check_zspages(class, &nr) ?: class_check_forwarders(class);
+		zspages += nr;
+		pages += nr * class->geo.pages;
+		forwarders += class->nr_forwarders;
+		added += class_added(class);
+		spin_unlock(&class->lock);
+		if (wrong)
+			return wrong;
+	}
+	ZS_CHECK(pages == atomic_long_read(&pool->pages));
+	ZS_CHECK(added == atomic_long_read(&pool->added));
+	ZS_CHECK(zspages + forwarders + 1 == atomic_long_read(&pool->refs));
+	return NULL;
+}
+
+#undef ZS_CHECK
+
+/* All geometries in use, by ascending size */
+const struct zs_geometry *zs_geometries(unsigned int *nr)
+{
+	*nr = zs_nr_geos;
+	return zs_geos;
+}
+
+/* The most classes that a pool can have */
+unsigned int zs_nr_classes(void)
+{
+	return zs_nr_geos * nr_node_ids;
+}
+
+/* Each class of a pool has another number, below zs_nr_classes(). */
+unsigned int zs_class_number(const struct size_class *class)
+{
+	return class->nid * zs_nr_geos + zs_geo_index(class->geo.size);
+}
