@@ -160,6 +160,7 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/zsmalloc.h>
 
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_migration __ro_after_init = IS_ENABLED(CONFIG_MIGRATION);
 #ifdef CONFIG_MIGRATION
 module_param_named(migration, zs_migration, bool, 0444);
@@ -213,6 +214,23 @@ static unsigned int zs_geo_cost(const struct zs_geometry *geo, unsigned long pag
 	return zs_slot_cost(geo->pages, geo->slots, page_size);
 }
 
+/**
+ * zs_fit - the cheapest way to cut zspages into slots of @size bytes
+ * @size: bytes per slot, at most @page_size
+ * @page_size: bytes per page
+ * @max_pages: longest zspage allowed
+ * @max_slots: most slots per zspage allowed
+ *
+ * The cheapest takes the least memory per slot, the descriptor included. The result is
+ * the shortest zspage that is not more than 1/ZS_FIT_SLACK above that: most classes have
+ * a zspage that is not full, which costs more the longer it is, and short ones are easier
+ * to empty. If pages are too short for more than one slot each, a zspage is a single
+ * page, which can be freed by itself.
+ *
+ * Context: any, a pure function.
+ * Return: the geometry, without what compaction needs.
+ */
+VISIBLE_IF_ZSMALLOC_TEST
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots)
 {
@@ -306,18 +324,6 @@ static unsigned int zs_geo_index(unsigned int size)
 	return zs_geo_of_step[zs_size_step(size)];
 }
 
-/* The most that a pool can have */
-unsigned int zs_nr_classes(void)
-{
-	return zs_nr_geos * nr_node_ids;
-}
-
-/* Each class of a pool has another one, below zs_nr_classes(). */
-unsigned int zs_class_number(const struct size_class *class)
-{
-	return class->nid * zs_nr_geos + zs_geo_index(class->geo.size);
-}
-
 /*
  * The classes of node @nid, or NULL.  They are initialised, by an address dependency.
  * Pairs with zs_add_node().
@@ -328,6 +334,7 @@ static struct size_class *zs_node_classes(struct zs_pool *pool, int nid)
 }
 
 /* NULL if @nid has no classes yet */
+VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
 {
 	struct size_class *classes = zs_node_classes(pool, nid);
@@ -335,6 +342,7 @@ struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
 	return classes ? &classes[zs_geo_index(size)] : NULL;
 }
 
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_node_has_memory(int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_node_has_memory, nid);
@@ -347,12 +355,14 @@ bool zs_node_has_memory(int nid)
  * memory serves no class.  But it may have classes, from when it had memory: the first
  * node that has memory packs these, too.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_node_serves(int nid, int class_nid)
 {
 	return nid == (zs_node_has_memory(class_nid) ? class_nid : first_memory_node);
 }
 
 /* See for_each_class(). */
+VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_next_class(struct zs_walk *walk)
 {
 	struct size_class *class = walk->class;
@@ -933,6 +943,7 @@ static void zspage_make_forwarder(struct size_class *class, struct zspage *forwa
  * see zs_follow().
  */
 static struct size_class zs_no_class;
+VISIBLE_IF_ZSMALLOC_TEST
 struct zspage zs_no_host = {
 	.class = &zs_no_class,
 };
@@ -1105,6 +1116,7 @@ static struct page *zspage_page(struct zspage *zspage, unsigned int index)
 }
 
 /* Does the kernel know of @page that it is bad?  A function for the tests. */
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_page_is_bad(struct page *page)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_page_is_bad, page);
@@ -1121,6 +1133,7 @@ bool zs_page_is_bad(struct page *page)
  * would be checked no more.  A new page comes with a tag of its own, and kmap
  * returns a pointer that has it.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
 		   size_t from_offset, size_t len)
 {
@@ -1145,6 +1158,7 @@ bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
  * tests can make it fail.
  */
 
+VISIBLE_IF_ZSMALLOC_TEST
 struct zs_pool *zs_alloc_pool(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_pool, size);
@@ -1156,6 +1170,7 @@ struct zs_pool *zs_alloc_pool(size_t size)
  * Memory for the classes of node @nid.  @gfp is that of a zspage: what it says of zones
  * and nodes is said of pages.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
 {
 	size_t size = zs_nr_geos * sizeof(struct size_class);
@@ -1170,6 +1185,7 @@ struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
 	return kvzalloc_node(size, gfp, nid);
 }
 
+VISIBLE_IF_ZSMALLOC_TEST
 struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_descriptor, class, gfp, nid);
@@ -1180,6 +1196,7 @@ struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 }
 
 /* The descriptor was not used. */
+VISIBLE_IF_ZSMALLOC_TEST
 void zs_discard_descriptor(struct size_class *class, struct zspage *zspage)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_discard_descriptor, class, zspage);
@@ -1187,6 +1204,7 @@ void zs_discard_descriptor(struct size_class *class, struct zspage *zspage)
 	kmem_cache_free(class->cache, zspage);
 }
 
+VISIBLE_IF_ZSMALLOC_TEST
 unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 			   struct zpdesc **pages)
 {
@@ -1195,6 +1213,7 @@ unsigned int zs_alloc_bulk(gfp_t gfp, int nid, unsigned int nr,
 	return alloc_pages_bulk_node(gfp, nid, nr, (struct page **)pages);
 }
 
+VISIBLE_IF_ZSMALLOC_TEST
 struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_single, gfp, nid);
@@ -1206,6 +1225,7 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
  * For noting late pins, which can be done without: no reserves, and no reclaim, as
  * the context may be atomic.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_late(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_late, size);
@@ -1217,6 +1237,7 @@ void *zs_alloc_late(size_t size)
  * For evacuating one zspage, which gives back at least ZS_PAYBACK times as much.  So
  * tasks that reclaim memory, which have PF_MEMALLOC, may take it from the reserves.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_supply(size_t size)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_supply, size);
@@ -1524,6 +1545,7 @@ static void zspage_defer_free(struct zspage *zspage)
  * a page that is locked: the worker looks at each zspage once after this was called.
  * Returns whether that is all.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_flush_deferred(void)
 {
 	/* Not a run that is under way: it may have been past a page when that was unlocked. */
@@ -1720,115 +1742,6 @@ static struct zspage *class_find_zspage(struct size_class *class)
 /*
  * The equations
  */
-
-#if IS_ENABLED(CONFIG_ZSMALLOC_KUNIT_TEST) || \
-	IS_ENABLED(CONFIG_ZSMALLOC_TORTURE_TEST)
-
-/* Every guest is where its owner's link says, in a slot that is in use. */
-static bool zspage_check_guests(struct zspage *zspage)
-	__must_hold(&zspage->class->lock)
-{
-	unsigned int here = zspage_first_guests(zspage), nr = 0;
-	struct zs_guest_block *block;
-
-	for (block = zspage->guests; block; block = block->next) {
-		for (unsigned int i = 0; i < here; i++) {
-			struct zspage *home, *host;
-			unsigned int slot;
-
-			home = zs_decode_location(block->owner[i], &slot);
-			if (home->state != ZSPAGE_FORWARDER ||
-			    !forwarder_link(home, slot))
-				return false;
-			host = zs_decode_location(*forwarder_link(home, slot), &slot);
-			if (host != kasan_reset_tag(zspage) ||
-			    !test_bit(slot, zspage_bitmap(host)))
-				return false;
-		}
-		nr += here;
-		here = ZS_GUESTS_PER_BLOCK;
-	}
-	return nr == zspage->nr_guests;
-}
-
-static bool forwarder_check(struct size_class *class, struct zspage *forwarder)
-	__must_hold(&class->lock)
-{
-	unsigned int max = forwarder_max_links(forwarder), nr = 0;
-
-	zspage_check_magic(forwarder);
-	for (unsigned int i = 0; i < max; i++)
-		nr += !!*forwarder_link_at(forwarder, i);
-	return forwarder->state == ZSPAGE_FORWARDER && nr && nr == forwarder->nr_links &&
-	       !forwarder->inuse && atomic_read(&forwarder->pins) < 0;
-}
-
-static bool class_check(struct size_class *class, unsigned long *zspages,
-			unsigned long *pages)
-	__must_hold(&class->lock)
-{
-	unsigned long inuse = 0, guests = 0, blocks = 0;
-	unsigned long forwarded = 0, forwarders = 0, bytes = 0, bad = 0, stale = 0;
-	struct zspage *zspage;
-	bool ok = true;
-
-	for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-		unsigned long nr = 0;
-
-		list_for_each_entry(zspage, &class->zspages[f], list) {
-			ok &= zspage_check(class, zspage);
-			ok &= zspage_check_guests(zspage);
-			inuse += zspage->inuse;
-			bad += f == ZS_BAD ? zspage->inuse : 0;
-			stale += zspage->nr_stale;
-			guests += zspage->nr_guests;
-			blocks += DIV_ROUND_UP(zspage->nr_guests,
-					      ZS_GUESTS_PER_BLOCK);
-			nr++;
-		}
-		ok &= nr == class->nr[f] && !nr == !(class->groups & BIT(f));
-		*zspages += nr;
-		*pages += nr * class->geo.pages;
-	}
-	list_for_each_entry(zspage, &class->forwarders, list) {
-		ok &= forwarder_check(class, zspage);
-		forwarded += zspage->nr_links;
-		bytes += zs_extra_links(&class->geo, forwarder_max_links(zspage));
-		forwarders++;
-	}
-	*zspages += forwarders;
-	return ok && inuse == class->inuse && bad == class->bad_inuse &&
-	       guests == class->forwarded &&
-	       blocks == class->guest_blocks &&
-	       forwarded == class->forwarded && forwarders == class->nr_forwarders &&
-	       bytes == class->link_bytes && stale == class->nr_stale;
-}
-
-/* All the equations of struct zspage, for a pool that is not in use just now. */
-bool zs_check_pool(struct zs_pool *pool)
-{
-	unsigned long pages = 0, zspages = 0, added = 0;
-	struct size_class *class;
-	bool ok = true;
-
-	for_each_class(class, pool, NUMA_NO_NODE) {
-		spin_lock(&class->lock);
-		ok &= class_check(class, &zspages, &pages);
-		added += class_added(class);
-		spin_unlock(&class->lock);
-	}
-	return ok && pages == atomic_long_read(&pool->pages) &&
-	       added == atomic_long_read(&pool->added) &&
-	       zspages + 1 == atomic_long_read(&pool->refs);
-}
-
-const struct zs_geometry *zs_geometries(unsigned int *nr)
-{
-	*nr = zs_nr_geos;
-	return zs_geos;
-}
-
-#endif /* CONFIG_ZSMALLOC_KUNIT_TEST || CONFIG_ZSMALLOC_TORTURE_TEST */
 
 /*
  * Allocating and freeing
@@ -2618,6 +2531,7 @@ static unsigned int zspage_index(struct zspage *zspage, struct zpdesc *zpdesc)
 }
 
 /* Copy a page, like the allocations a function of its own for the tests. */
+VISIBLE_IF_ZSMALLOC_TEST
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_copy_page, new, old);
@@ -2686,6 +2600,7 @@ static int zspage_move_page(struct size_class *class, struct zspage *zspage,
  */
 #define ZS_STALE_WAIT_MS	2
 
+VISIBLE_IF_ZSMALLOC_TEST
 unsigned long zs_stale_timeout(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_stale_timeout);
@@ -3092,6 +3007,7 @@ static struct zspage *class_find_source(struct size_class *class,
  * two is replaced meanwhile, as that takes class->lock; and no reader is in the new
  * slot, as no link names it yet.
  */
+VISIBLE_IF_ZSMALLOC_TEST
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot)
 	__must_hold(&source->class->lock)
@@ -3369,6 +3285,7 @@ unsigned long zs_compact(struct zs_pool *pool)
 EXPORT_SYMBOL_GPL(zs_compact);
 
 /* What a shrinker may promise to free on node @nid. */
+VISIBLE_IF_ZSMALLOC_TEST
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid)
 {
 	unsigned long freeable = 0;
@@ -3409,6 +3326,7 @@ static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 	return pool_end_compaction(pool, &compaction) ?: SHRINK_STOP;
 }
 
+VISIBLE_IF_ZSMALLOC_TEST
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_shrinker, pool);
@@ -3845,3 +3763,7 @@ module_exit(zs_exit);
 
 MODULE_DESCRIPTION("Allocator for compressed pages whose memory can be migrated");
 MODULE_LICENSE("Dual BSD/GPL");
+
+#if IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS)
+#include "tests/zsmalloc_check.c"
+#endif

@@ -132,25 +132,6 @@ static inline unsigned int zs_size_step(unsigned int size)
 	return DIV_ROUND_UP(size - ZS_MIN_SIZE, ZS_SIZE_STEP);
 }
 
-/**
- * zs_fit - the cheapest way to cut zspages into slots of @size bytes
- * @size: bytes per slot, at most @page_size
- * @page_size: bytes per page
- * @max_pages: longest zspage allowed
- * @max_slots: most slots per zspage allowed
- *
- * Cheapest: least memory per slot, the descriptor included.  But the shortest
- * zspage that is not more than 1/ZS_FIT_SLACK above that: most classes have one
- * that is not full, which costs more the longer it is, and short ones are easier
- * to empty.  Where the pages are too short for more than one slot each a zspage
- * is a single page, which can be freed by itself.
- *
- * Context: any, a pure function.
- * Return: the geometry, without what compaction needs.
- */
-struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
-			  unsigned int max_pages, unsigned int max_slots);
-
 /* One object (its true length, not its slot) lies in two pages. */
 static inline bool zs_straddles(unsigned int offset, size_t len)
 {
@@ -676,8 +657,6 @@ struct zs_walk {
 	struct size_class	*class;
 };
 
-struct size_class *zs_next_class(struct zs_walk *walk);
-
 /*
  * For each class of @pool that node @nid serves, or for all with NUMA_NO_NODE: node by
  * node, from the smallest slot to the largest.  See zs_node_serves().  The caller keeps
@@ -687,7 +666,13 @@ struct size_class *zs_next_class(struct zs_walk *walk);
 	for (struct zs_walk __walk = { pool, nid };			\
 	     (class = zs_next_class(&__walk));)
 
-/* For the tests. */
+/*
+ * Functions of the allocator that tests call or replace. Without such a test in the
+ * kernel they are static. As VISIBLE_IF_KUNIT, and for the torture test, too, which
+ * needs no KUnit.
+ */
+#if IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS)
+#define VISIBLE_IF_ZSMALLOC_TEST
 extern bool zs_migration;
 extern struct zspage zs_no_host;
 unsigned int zs_nr_classes(void);
@@ -714,7 +699,13 @@ void *zs_alloc_supply(size_t size);
 struct size_class *zs_alloc_classes(int nid, gfp_t gfp);
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
-bool zs_check_pool(struct zs_pool *pool);
+const char *zs_check_pool(struct zs_pool *pool);
 bool zs_flush_deferred(void);
+struct size_class *zs_next_class(struct zs_walk *walk);
+struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
+			  unsigned int max_pages, unsigned int max_slots);
+#else
+#define VISIBLE_IF_ZSMALLOC_TEST	static
+#endif
 
 #endif /* _MM_ZSMALLOC_H */

@@ -866,7 +866,7 @@ static void expect_enomem(struct zst *t, size_t size)
 	}
 	KUNIT_EXPECT_EQ(t->test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
-	KUNIT_EXPECT_TRUE(t->test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(t->test, zs_check_pool(t->pool) ?: "", "");
 }
 
 static struct size_class *no_classes(int nid, gfp_t gfp)
@@ -1118,7 +1118,7 @@ static void a_pool_takes_no_memory_for_nodes_that_are_not_used(struct kunit *tes
 	}
 	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE),
 			num_node_state(N_MEMORY) * geos);
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(pool) ?: "", "");
 	zs_destroy_pool(pool);
 }
 
@@ -2186,7 +2186,7 @@ static void emptied_while_isolated(struct zst *t, bool last_migrates)
 		KUNIT_EXPECT_EQ(test, migrate(&first), 0);
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 
 	if (last_migrates)
 		KUNIT_EXPECT_EQ(test, migrate(&last), 0);
@@ -3080,7 +3080,7 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 0);
 	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 }
 
 /* Neither from a page that is known to be bad nor to one */
@@ -3144,11 +3144,11 @@ static void a_bad_zspage_is_freed_by_the_end_of_isolation(struct kunit *test)
 	free_all(t);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_BAD);
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 	putback_movable_pages(&list);
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 }
 
 /* Nothing is copied in vain: a zspage is evacuated if all of it fits elsewhere. */
@@ -4133,7 +4133,7 @@ static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, *mem, o->handle);
 		zs_obj_read_end(t->pool, o->handle, o->size, mem);
 	}
-	KUNIT_EXPECT_TRUE(test, zs_check_pool(t->pool));
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 	kunit_info(test, "%lu steps, %lu pages freed, at most %lu bytes of forwarders and guests in the first half, %lu in the second\n",
 		   steps, freed, most[0], most[1]);
 	KUNIT_EXPECT_GT(test, freed, 0);

@@ -974,6 +974,7 @@ static void zt_check(unsigned long other_zspages)
 	unsigned long inuse, pages, used;
 	struct zs_pool_stats stats;
 	struct size_class *class;
+	const char *wrong;
 
 	/* The kernel may have a page locked for a moment. */
 	for (int tries = 100; !zs_flush_deferred() && tries; tries--)
@@ -1002,8 +1003,9 @@ static void zt_check(unsigned long other_zspages)
 				 inuse, class->geo.size, used);
 		zt_check_quiet(class);
 	}
-	if (!zs_check_pool(zt_pool))
-		zt_error("the pool's own equations do not hold\n");
+	wrong = zs_check_pool(zt_pool);
+	if (wrong)
+		zt_error("an equation of the pool does not hold: %s\n", wrong);
 	pages = atomic_long_read(&zt_pool->pages);
 	if (zt_all_zspages() != other_zspages + pages)
 		zt_error("%lu zspages in all, %lu in the pool, but %lu elsewhere\n",
