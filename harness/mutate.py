@@ -25,11 +25,12 @@ FILES = ('mm/zsmalloc.h', 'mm/zsmalloc.c')
 # traces, and what only matters to others' latency.
 IGNORED_CALLS = re.compile(
     r'^(zs_race|trace_\w+|KUNIT_\w+|VM_WARN_\w+|VM_BUG_\w+|lockdep_assert\w*'
-    r'|static_assert|BUILD_BUG_ON\w*|cond_resched|might_sleep\w*'
-    r'|zspage_check_magic|zspage_set_magic)$')
+    r'|static_assert|BUILD_BUG_ON\w*|cond_resched|might_sleep\w*|might_lock'
+    r'|zspage_check_magic|zspage_set_magic|zspage_assert_locked)$')
 # Functions that check the others for the tests' sake
-IGNORED_FUNCTIONS = re.compile(r'^(zs_race|zspage_check|zspage_check_magic|'
-                               r'zspage_set_magic)$')
+IGNORED_FUNCTIONS = re.compile(r'^(zs_race|zspage_check|zspage_check_round|'
+                               r'zspage_check_magic|zspage_set_magic|'
+                               r'zspage_assert_locked|zspage_is_idle)$')
 # Code of the suites' own
 IGNORED_IF = 'CONFIG_ZSMALLOC_KUNIT_TEST'
 

@@ -103,7 +103,7 @@
  *  pin+freeze		zspage_trypin() <-> zspage_freeze(): one of the two fails.
  *  pin+thaw		All that a failed evacuation did, zspage_thaw() with release ->
  *			zspage_trypin(), then the second look at the link.
- *  frozen+wait		class_evacuate() -> class_wait_thaw(), through class->lock.
+ *  frozen+wait		zspage_evacuate() -> class_wait_thaw(), through class->lock.
  *			A reader of a frozen zspage waits once.
  *  forwarder+link		Links, zspage_make_forwarder() with release -> zs_pin_slow() with
  *			acquire.  A forwarder has its links.
@@ -262,7 +262,7 @@ static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_link
 /*
  * What an evacuation adds stays for as long as one of these objects does: the
  * descriptor as a forwarder, a link for each object, and a note of its owner.  This is if
- * all go to one host; see class_count_need() for what it is if not.
+ * all go to one host; see zspage_count_need() for what it is if not.
  */
 static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 {
@@ -533,6 +533,18 @@ static void zs_free_drained(struct zs_drained *drained)
 	kfree(late);
 }
 
+/*
+ * For noting late pins, which can be done without: no reserves, and no reclaim, as
+ * the context may be atomic.
+ */
+VISIBLE_IF_ZSMALLOC_TEST
+void *zs_alloc_late(size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_late, size);
+
+	return kzalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
+}
+
 static bool zspage_in_round(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -772,6 +784,16 @@ static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
 	return forwarder_link_at(home, bitmap_weight(bitmap, slot));
 }
 
+/*
+ * @zspage was found on a list of its class, or by a link from a zspage of its class, and
+ * the class is locked. For clang, which does not know that it is the same class.
+ */
+static __always_inline void zspage_assert_locked(struct zspage *zspage)
+	__assumes_ctx_lock(&zspage->class->lock)
+{
+	lockdep_assert_held(&zspage->class->lock);
+}
+
 /* Objects of @zspage that its own handles name */
 static unsigned int zspage_natives(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
@@ -888,12 +910,12 @@ static size_t class_added(const struct size_class *class)
  * An object that was moved is being freed: forget where it went.  Returns the
  * zspage and the slot that it is in, or NULL if it was freed before.
  */
-static struct zspage *forwarder_drop_link(struct size_class *class,
-				     struct zspage *home, unsigned long handle,
-				     unsigned int *slot,
-				     struct zs_guest_block **blocks)
-	__must_hold(&class->lock)
+static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long handle,
+					  unsigned int *slot,
+					  struct zs_guest_block **blocks)
+	__must_hold(&home->class->lock)
 {
+	struct size_class *class = home->class;
 	unsigned long *link = forwarder_link(home, *slot);
 	size_t added = class_added(class);
 	struct zspage *host;
@@ -903,6 +925,7 @@ static struct zspage *forwarder_drop_link(struct size_class *class,
 	host = zs_decode_location(*link, slot);
 	/* Read after this only if the object is used after free, which 0 shows. */
 	WRITE_ONCE(*link, 0);
+	zspage_assert_locked(host);
 	zspage_remove_guest(host, handle, blocks);
 	class->forwarded--;
 	if (!--home->nr_links) {
@@ -918,10 +941,12 @@ static struct zspage *forwarder_drop_link(struct size_class *class,
 }
 
 /* From here on, @forwarder may be freed as soon as class->lock is dropped. */
-static void zspage_make_forwarder(struct size_class *class, struct zspage *forwarder,
-				  unsigned long *near_links, unsigned long *far_links)
-	__must_hold(&class->lock)
+static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_links,
+				  unsigned long *far_links)
+	__must_hold(&forwarder->class->lock)
 {
+	struct size_class *class = forwarder->class;
+
 	lockdep_assert_held(&class->lock);
 	memcpy(forwarder->near_links, near_links,
 	       class->geo.pages * sizeof(*near_links));
@@ -1222,18 +1247,6 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 }
 
 /*
- * For noting late pins, which can be done without: no reserves, and no reclaim, as
- * the context may be atomic.
- */
-VISIBLE_IF_ZSMALLOC_TEST
-void *zs_alloc_late(size_t size)
-{
-	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_late, size);
-
-	return kzalloc(size, GFP_NOWAIT | __GFP_NOMEMALLOC);
-}
-
-/*
  * For evacuating one zspage, which gives back at least ZS_PAYBACK times as much.  So
  * tasks that reclaim memory, which have PF_MEMALLOC, may take it from the reserves.
  */
@@ -1262,7 +1275,7 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 		class->nid = nid;
 		class->pool = pool;
 		class->cache = *zs_cache(&class->geo);
-		spin_lock_init(&class->lock);
+		guard(spinlock_init)(&class->lock);
 		for (int f = 0; f < ZS_NR_FULLNESS; f++)
 			INIT_LIST_HEAD(&class->zspages[f]);
 		INIT_LIST_HEAD(&class->forwarders);
@@ -1445,6 +1458,13 @@ static void zspage_free_descriptor(struct zspage *zspage)
 	zs_pool_put(pool);
 }
 
+/* For a zspage that is dead, so that no other task changes it */
+static bool zspage_is_idle(struct zspage *zspage)
+	__context_unsafe(/* dead */)
+{
+	return !atomic_read(&zspage->pins) && !zspage->nr_stale;
+}
+
 /* Free a dead zspage, with all of its pages locked.  It is no forwarder. */
 static void zspage_free(struct zspage *zspage)
 {
@@ -1452,9 +1472,7 @@ static void zspage_free(struct zspage *zspage)
 
 	VM_WARN_ON_ONCE(zspage->state != ZSPAGE_DEAD);
 	VM_WARN_ON_ONCE(zspage->nr_guests);
-	VM_WARN_ON_ONCE(!zspage->was_host && atomic_read(&zspage->pins));
-	/* Without a pin no page is stale. */
-	VM_WARN_ON_ONCE(!zspage->was_host && zspage->nr_stale);
+	VM_WARN_ON_ONCE(!zspage->was_host && !zspage_is_idle(zspage));
 
 	zs_release_pages(class->pool, zspage->pages, class->geo.pages);
 	zspage_free_descriptor(zspage);
@@ -1570,9 +1588,10 @@ static bool zspage_check_round(struct zspage *zspage)
 	       zspage->nr_draining <= zspage->nr_stale;
 }
 
-static bool zspage_check(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
+static bool zspage_check(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
 	unsigned int slots = class->geo.slots;
 	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
 
@@ -1611,9 +1630,10 @@ struct zs_search {
 };
 
 /* @zspage leaves its list: searches that would look at it next go on behind it. */
-static void class_skip(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
+static void zspage_skip(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
 	struct zs_search *search;
 
 	hlist_for_each_entry(search, &class->searches, node)
@@ -1637,10 +1657,11 @@ static struct zspage *class_search(struct size_class *class, struct zs_search *s
 	return zspage;
 }
 
-static void class_add_to_list(struct size_class *class, struct zspage *zspage,
-			      enum zs_fullness fullness)
-	__must_hold(&class->lock)
+static void zspage_list_add(struct zspage *zspage, enum zs_fullness fullness)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
+
 	lockdep_assert_held(&class->lock);
 	class->nr[fullness]++;
 	class->groups |= BIT(fullness);
@@ -1648,55 +1669,55 @@ static void class_add_to_list(struct size_class *class, struct zspage *zspage,
 	zspage->fullness = fullness;
 }
 
-static void class_take_off_list(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
+static void zspage_list_del(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
+
 	lockdep_assert_held(&class->lock);
 	if (!--class->nr[zspage->fullness])
 		class->groups &= ~BIT(zspage->fullness);
-	class_skip(class, zspage);
+	zspage_skip(zspage);
 	list_del(&zspage->list);
 }
 
 /* @zspage lives: it may be allocated from, isolated, and evacuated. */
-static void zspage_enlist(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
+static void zspage_enlist(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
-	class_add_to_list(class, zspage, zs_fullness(zspage->inuse, class->geo.slots));
+	zspage_list_add(zspage, zs_fullness(zspage->inuse, zspage->class->geo.slots));
 	WRITE_ONCE(zspage->state, ZSPAGE_LIVE);
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
-		zspage_check(class, zspage);
+		zspage_check(zspage);
 }
 
 /* @zspage does not live any more. */
-static void zspage_unlist(struct size_class *class, struct zspage *zspage,
-			  enum zspage_state state)
-	__must_hold(&class->lock)
+static void zspage_unlist(struct zspage *zspage, enum zspage_state state)
+	__must_hold(&zspage->class->lock)
 {
-	class_take_off_list(class, zspage);
+	zspage_list_del(zspage);
 	WRITE_ONCE(zspage->state, state);
 }
 
-static void zspage_set_fullness(struct size_class *class, struct zspage *zspage,
-				enum zs_fullness fullness)
-	__must_hold(&class->lock)
+static void zspage_set_fullness(struct zspage *zspage, enum zs_fullness fullness)
+	__must_hold(&zspage->class->lock)
 {
 	if (zspage->fullness == fullness)
 		return;
-	class_take_off_list(class, zspage);
-	class_add_to_list(class, zspage, fullness);
+	zspage_list_del(zspage);
+	zspage_list_add(zspage, fullness);
 }
 
 /* After slots of a zspage that lives were taken or returned */
-static void zspage_update_fullness(struct size_class *class,
-				   struct zspage *zspage)
-	__must_hold(&class->lock)
+static void zspage_update_fullness(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	unsigned int slots = zspage->class->geo.slots;
+
 	if (likely(zspage->fullness != ZS_BAD))
-		zspage_set_fullness(class, zspage,
-				    zs_fullness(zspage->inuse, class->geo.slots));
+		zspage_set_fullness(zspage, zs_fullness(zspage->inuse, slots));
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
-		zspage_check(class, zspage);
+		zspage_check(zspage);
 }
 
 /* Zspages to look at under one hold of class->lock */
@@ -1706,13 +1727,15 @@ static void zspage_update_fullness(struct size_class *class,
  * Is a page of @zspage known to be bad?  Then @zspage is set aside, so that this is
  * found once in its life, and no search has to walk past it.
  */
-static bool zspage_is_bad(struct size_class *class, struct zspage *zspage)
-	__must_hold(&class->lock)
+static bool zspage_is_bad(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
+
 	for (unsigned int i = 0; i < class->geo.pages; i++)
 		if (unlikely(zs_page_is_bad(zpdesc_page(zspage->pages[i])))) {
 			class->bad_inuse += zspage->inuse;
-			zspage_set_fullness(class, zspage, ZS_BAD);
+			zspage_set_fullness(zspage, ZS_BAD);
 			return true;
 		}
 	return false;
@@ -1733,7 +1756,8 @@ static struct zspage *class_find_zspage(struct size_class *class)
 			break;
 		zspage = list_first_entry(&class->zspages[__fls(groups)],
 					  struct zspage, list);
-		if (likely(!zspage_is_bad(class, zspage)))
+		zspage_assert_locked(zspage);
+		if (likely(!zspage_is_bad(zspage)))
 			return zspage;
 	}
 	return NULL;
@@ -1748,10 +1772,10 @@ static struct zspage *class_find_zspage(struct size_class *class)
  */
 
 /* There is a free slot.  The caller updates the fullness. */
-static unsigned int zspage_take_slot(struct size_class *class,
-				     struct zspage *zspage)
-	__must_hold(&class->lock)
+static unsigned int zspage_take_slot(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
 	unsigned int word = zspage->hint / BITS_PER_LONG, slot;
 	unsigned long *bitmap = zspage_bitmap(zspage);
 
@@ -1775,8 +1799,9 @@ static unsigned long class_malloc(struct size_class *class)
 	spin_lock(&class->lock);
 	zspage = class_find_zspage(class);
 	if (zspage) {
-		handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
-		zspage_update_fullness(class, zspage);
+		zspage_assert_locked(zspage);
+		handle = zspage_handle(zspage, zspage_take_slot(zspage));
+		zspage_update_fullness(zspage);
 	}
 	spin_unlock(&class->lock);
 
@@ -1797,8 +1822,8 @@ static unsigned long zspage_malloc_first(struct zspage *zspage)
 	 */
 	for (unsigned int i = 0; i < class->geo.pages; i++)
 		zspage_adopt(zspage, zspage->pages[i]);
-	handle = zspage_handle(zspage, zspage_take_slot(class, zspage));
-	zspage_enlist(class, zspage);
+	handle = zspage_handle(zspage, zspage_take_slot(zspage));
+	zspage_enlist(zspage);
 	spin_unlock(&class->lock);
 
 	return handle;
@@ -1960,10 +1985,11 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 }
 EXPORT_SYMBOL_GPL(zs_malloc);
 
-static bool zspage_return_slot(struct size_class *class, struct zspage *zspage,
-			    unsigned int slot)
-	__must_hold(&class->lock)
+static bool zspage_return_slot(struct zspage *zspage, unsigned int slot)
+	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
+
 	if (unlikely(slot >= class->geo.slots ||
 		     !__test_and_clear_bit(slot, zspage_bitmap(zspage))))
 		return false;
@@ -2005,30 +2031,29 @@ struct zs_reap {
 };
 
 /* Free the object in @slot of @home; fails if it was freed before. */
-static __always_inline bool class_free(struct size_class *class, struct zspage *home,
-				       unsigned int slot, unsigned long handle,
-				       struct zs_reap *reap)
-	__must_hold(&class->lock)
+static __always_inline bool zspage_free_slot(struct zspage *home, unsigned int slot,
+					     unsigned long handle, struct zs_reap *reap)
+	__must_hold(&home->class->lock)
 {
 	struct zspage *zspage = home;
 
 	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
 		return false;
 	if (unlikely(home->state == ZSPAGE_FORWARDER)) {
-		zspage = forwarder_drop_link(class, home, handle, &slot,
-					     &reap->blocks);
+		zspage = forwarder_drop_link(home, handle, &slot, &reap->blocks);
 		if (!zspage)
 			return false;
 		if (!home->nr_links)
 			reap->forwarder = home;
 	}
-	if (unlikely(!zspage_return_slot(class, zspage, slot)))
+	zspage_assert_locked(zspage);
+	if (unlikely(!zspage_return_slot(zspage, slot)))
 		return false;
 
 	if (zspage->inuse || zspage->isolated) {
-		zspage_update_fullness(class, zspage);
+		zspage_update_fullness(zspage);
 	} else {
-		zspage_unlist(class, zspage, ZSPAGE_DEAD);
+		zspage_unlist(zspage, ZSPAGE_DEAD);
 		reap->dead = zspage;
 		reap->locked = zspage_trylock_pages(zspage);
 	}
@@ -2082,7 +2107,7 @@ void zs_free(struct zs_pool *pool, unsigned long handle)
 	class = home->class;
 	zs_race("free");
 	spin_lock(&class->lock);
-	freed = class_free(class, home, slot, handle, &reap);
+	freed = zspage_free_slot(home, slot, handle, &reap);
 	spin_unlock(&class->lock);
 	if (likely(freed))
 		zs_reap(&reap);
@@ -2475,14 +2500,13 @@ EXPORT_SYMBOL_GPL(zs_handle_to_nid);
  * not used again, was left to the last of them.  The caller holds the lock of
  * a page of @zspage, so it cannot be freed right here.
  */
-static void zspage_end_isolation(struct size_class *class,
-				 struct zspage *zspage)
-	__must_hold(&class->lock)
+static void zspage_end_isolation(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
-	lockdep_assert_held(&class->lock);
+	lockdep_assert_held(&zspage->class->lock);
 	if (--zspage->isolated || zspage->inuse)
 		return;
-	zspage_unlist(class, zspage, ZSPAGE_DEAD);
+	zspage_unlist(zspage, ZSPAGE_DEAD);
 	zspage_defer_free(zspage);
 }
 
@@ -2555,10 +2579,9 @@ static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
 }
 
 /* Make @new what @old is.  If it can't be read, @old stays what it is. */
-static int zspage_move_page(struct size_class *class, struct zspage *zspage,
-			    struct zpdesc *new, struct zpdesc *old,
-			    struct zs_drained *drained)
-	__must_hold(&class->lock)
+static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
+			    struct zpdesc *old, struct zs_drained *drained)
+	__must_hold(&zspage->class->lock)
 {
 	unsigned int index = zspage_index(zspage, old);
 	int failed;
@@ -2657,10 +2680,10 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 
 	zs_race("migrate");
 	spin_lock(&class->lock);
-	ret = zspage_move_page(class, zspage, new, old, &drained);
+	ret = zspage_move_page(zspage, new, old, &drained);
 	if (!ret) {
 		nr_stale = zspage->nr_stale;
-		zspage_end_isolation(class, zspage);
+		zspage_end_isolation(zspage);
 	}
 	spin_unlock(&class->lock);
 	zs_race("migrated");
@@ -2683,7 +2706,7 @@ static void zs_putback_page(struct page *page)
 	trace_zs_putback_page(class->pool->name, page_to_pfn(page));
 	zs_race("putback");
 	spin_lock(&class->lock);
-	zspage_end_isolation(class, zspage);
+	zspage_end_isolation(zspage);
 	spin_unlock(&class->lock);
 }
 
@@ -2885,8 +2908,9 @@ static unsigned long class_promise(struct size_class *class)
 	/* Mostly there are none.  Too late a look costs a promise, or a loop over nothing. */
 	if (!(data_race(READ_ONCE(class->groups)) & class->geo.pay_groups))
 		return 0;
-	vain_room = READ_ONCE(class->vain_room);
-	until = READ_ONCE(class->vain_until);
+	/* The same */
+	vain_room = data_race(READ_ONCE(class->vain_room));
+	until = data_race(READ_ONCE(class->vain_until));
 	if (!time_in_range_open(jiffies, until - HZ, until))
 		vain_room = 0;
 	return class_freeable(class, vain_room);
@@ -2901,10 +2925,10 @@ static unsigned long class_promise(struct size_class *class)
  * these may need a block for a single guest; nor if there is not enough room, as some
  * zspages turned out to be bad.
  */
-static bool class_count_need(struct size_class *class, struct zspage *source,
-			     struct zs_supply *supply)
-	__must_hold(&class->lock)
+static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
+	__must_hold(&source->class->lock)
 {
+	struct size_class *class = source->class;
 	unsigned int left = source->inuse, natives = zspage_natives(source);
 	long blocks = -(long)DIV_ROUND_UP(source->nr_guests, ZS_GUESTS_PER_BLOCK);
 	long added;
@@ -2917,7 +2941,8 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
 		list_for_each_entry_safe(zspage, next, &class->zspages[f], list) {
 			unsigned int nr;
 
-			if (zspage == source || zspage_is_bad(class, zspage))
+			zspage_assert_locked(zspage);
+			if (zspage == source || zspage_is_bad(zspage))
 				continue;
 			nr = min(left, class->geo.slots - zspage->inuse);
 			supply->need_blocks += DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK);
@@ -2938,14 +2963,14 @@ static bool class_count_need(struct size_class *class, struct zspage *source,
  * Make @zspage ready to be evacuated: frozen, and with its pages locked.  If @supply
  * does not suffice, the search looks at it again when there is more.
  */
-static bool class_prepare_source(struct size_class *class, struct zspage *zspage,
-				 struct zs_search *search, struct zs_supply *supply)
-	__must_hold(&class->lock)
+static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *search,
+				  struct zs_supply *supply)
+	__must_hold(&zspage->class->lock)
 {
 	/* Then there is less room than was found. */
-	if (zspage_is_bad(class, zspage))
+	if (zspage_is_bad(zspage))
 		return false;
-	if (!class_count_need(class, zspage, supply)) {
+	if (!zspage_count_need(zspage, supply)) {
 		supply->need_blocks = 0;
 		supply->need_links = 0;
 		return false;
@@ -2990,9 +3015,10 @@ static struct zspage *class_find_source(struct size_class *class,
 			search->over = true;
 			break;
 		}
+		zspage_assert_locked(zspage);
 		if (!zspage->isolated && !atomic_read(&zspage->pins) &&
 		    zspage_natives(zspage) <= class->geo.max_natives) {
-			if (class_prepare_source(class, zspage, search, supply))
+			if (zspage_prepare_source(zspage, search, supply))
 				return zspage;
 			/* It has looked at many zspages: enough for one hold. */
 			break;
@@ -3035,33 +3061,47 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 }
 
 /*
+ * Whether @dest can take one more guest. If not, its fullness, which is updated once for
+ * all guests that it took, is updated. One that goes bad meanwhile gets no more.
+ */
+static bool zspage_has_room(struct zspage *dest)
+{
+	if (!dest)
+		return false;
+	zspage_assert_locked(dest);
+	if (dest->inuse < dest->class->geo.slots && !zspage_is_bad(dest))
+		return true;
+	zspage_update_fullness(dest);
+	return false;
+}
+
+/*
  * Copy the object in @slot of @source, which @owner names, to the fullest zspage
  * that has room, as a guest.  @where tells where that is.  No link is changed yet.
  */
-static int class_move_object(struct size_class *class, struct zspage *source,
-			     unsigned int slot, unsigned long owner,
-			     struct zs_evacuation *ev, unsigned long *where)
-	__must_hold(&class->lock)
+static int zspage_move_object(struct zspage *source, unsigned int slot,
+			      unsigned long owner, struct zs_evacuation *ev,
+			      unsigned long *where)
+	__must_hold(&source->class->lock)
 {
+	struct size_class *class = source->class;
 	struct zspage *dest = ev->dest;
 	unsigned int dest_slot;
 
-	/* One that goes bad meanwhile gets no more. */
-	if (!dest || dest->inuse == class->geo.slots || zspage_is_bad(class, dest)) {
-		if (dest)
-			zspage_update_fullness(class, dest);
+	if (!zspage_has_room(dest)) {
 		dest = class_find_zspage(class);
 		ev->dest = dest;
-		/* What room there is may be beside bad pages. */
+		/* All zspages that have room may have bad pages. */
 		if (!dest)
 			return -ENOENT;
 	}
+	zspage_assert_locked(dest);
 	/* They were counted for other zspages, which have gone bad. */
 	if (dest->nr_guests % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
 		return -ENOENT;
-	dest_slot = zspage_take_slot(class, dest);
+	dest_slot = zspage_take_slot(dest);
 	if (!zs_copy_slot(dest, dest_slot, source, slot)) {
-		zspage_return_slot(class, dest, dest_slot);
+		zspage_return_slot(dest, dest_slot);
 		return -EHWPOISON;
 	}
 	zspage_add_guest(dest, owner, &ev->supply->blocks);
@@ -3073,9 +3113,8 @@ static int class_move_object(struct size_class *class, struct zspage *source,
  * Guests are moved one by one, and the link of each is changed at once.  If another
  * guest or a native cannot be moved, those that were moved stay where they are then.
  */
-static int zspage_move_guests(struct size_class *class, struct zspage *source,
-			      struct zs_evacuation *ev)
-	__must_hold(&class->lock)
+static int zspage_move_guests(struct zspage *source, struct zs_evacuation *ev)
+	__must_hold(&source->class->lock)
 {
 	while (source->nr_guests) {
 		unsigned long owner = zspage_last_guest(source);
@@ -3087,10 +3126,10 @@ static int zspage_move_guests(struct size_class *class, struct zspage *source,
 		home = zs_decode_location(owner, &slot);
 		link = forwarder_link(home, slot);
 		zs_decode_location(*link, &slot);
-		ret = class_move_object(class, source, slot, owner, ev, &where);
+		ret = zspage_move_object(source, slot, owner, ev, &where);
 		if (ret)
 			return ret;
-		zspage_return_slot(class, source, slot);
+		zspage_return_slot(source, slot);
 		zspage_drop_last_guest(source, &ev->supply->blocks);
 		source->was_host = true;
 		zs_race("guest_moved");
@@ -3111,18 +3150,17 @@ static unsigned long *ev_link(struct zs_evacuation *ev, struct size_class *class
  * Natives go all or none, as their links become those of the forwarder: by the rank of
  * their slots, the only ones that the bitmap has left.
  */
-static int zspage_move_natives(struct size_class *class, struct zspage *source,
-			       struct zs_evacuation *ev)
-	__must_hold(&class->lock)
+static int zspage_move_natives(struct zspage *source, struct zs_evacuation *ev)
+	__must_hold(&source->class->lock)
 {
+	struct size_class *class = source->class;
 	unsigned long *bitmap = zspage_bitmap(source);
 	unsigned int slot, dest_slot, nr = 0, i = 0;
 	int ret;
 
 	for_each_set_bit(slot, bitmap, class->geo.slots) {
-		ret = class_move_object(class, source, slot,
-					zspage_handle(source, slot), ev,
-					ev_link(ev, class, nr));
+		ret = zspage_move_object(source, slot, zspage_handle(source, slot),
+					 ev, ev_link(ev, class, nr));
 		if (ret)
 			goto undo;
 		nr++;
@@ -3141,34 +3179,37 @@ undo:
 			break;
 		dest = zs_decode_location(*ev_link(ev, class, i++),
 					&dest_slot);
+		zspage_assert_locked(dest);
 		zspage_remove_guest(dest, zspage_handle(source, slot),
 				    &ev->supply->blocks);
-		zspage_return_slot(class, dest, dest_slot);
-		zspage_update_fullness(class, dest);
+		zspage_return_slot(dest, dest_slot);
+		zspage_update_fullness(dest);
 	}
 	return ret;
 }
 
 /* Move the objects of @source, which is frozen and has its pages locked, into others. */
-static bool class_evacuate(struct size_class *class, struct zspage *source,
-			   struct zs_evacuation *ev)
-	__must_hold(&class->lock)
+static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
+	__must_hold(&source->class->lock)
 {
+	struct size_class *class = source->class;
 	unsigned int natives = zspage_natives(source);
 	size_t added = class_added(class);
 	int ret;
 
 	zs_race("frozen");
 	/* Not a place to move its own objects to */
-	zspage_unlist(class, source, ZSPAGE_FROZEN);
-	ret = zspage_move_guests(class, source, ev);
+	zspage_unlist(source, ZSPAGE_FROZEN);
+	ret = zspage_move_guests(source, ev);
 	if (!ret)
-		ret = zspage_move_natives(class, source, ev);
-	if (ev->dest)
-		zspage_update_fullness(class, ev->dest);
+		ret = zspage_move_natives(source, ev);
+	if (ev->dest) {
+		zspage_assert_locked(ev->dest);
+		zspage_update_fullness(ev->dest);
+	}
 	if (ret) {
 		/* Back at the front of its list, so the search is past it. */
-		zspage_enlist(class, source);
+		zspage_enlist(source);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 	} else {
@@ -3179,7 +3220,7 @@ static bool class_evacuate(struct size_class *class, struct zspage *source,
 		       class->geo.pages * sizeof(*source->pages));
 		zs_race("natives_moved");
 		if (natives) {
-			zspage_make_forwarder(class, source, ev->near_links,
+			zspage_make_forwarder(source, ev->near_links,
 					      zs_take_far_links(ev->supply));
 		} else {
 			WRITE_ONCE(source->state, ZSPAGE_DEAD);
@@ -3220,8 +3261,12 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 	       compaction->freed < compaction->wanted) {
 		struct zs_evacuation ev = { .supply = supply };
 		struct zspage *source = class_find_source(class, &search, supply);
-		bool evacuated = source && class_evacuate(class, source, &ev);
+		bool evacuated = false;
 
+		if (source) {
+			zspage_assert_locked(source);
+			evacuated = zspage_evacuate(source, &ev);
+		}
 		spin_unlock(&class->lock);
 		if (!source)
 			compaction->starved = !zs_get_supply(supply);

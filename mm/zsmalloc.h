@@ -324,11 +324,11 @@ struct zs_guest_block {
  *
  * NEW ends in class_malloc(), which takes the first slot. LIVE ends in zs_free() with the
  * last object; or, if pages were isolated then, when the last isolation ends; or in
- * class_evacuate().
+ * zspage_evacuate().
  *
  * pins is not negative if the zspage is NEW or LIVE and in no round, and is negative if it
  * is FROZEN or a FORWARDER. A zspage that is LIVE has negative pins in a round, and
- * between zspage_freeze() and class_evacuate(), or zspage_thaw().
+ * between zspage_freeze() and zspage_evacuate(), or zspage_thaw().
  *
  * The state is written under class->lock. It is read without, too, but only to tell
  * whether the zspage is a forwarder, which it never ceases to be.
@@ -405,15 +405,16 @@ struct zspage {
 	u8			isolated __guarded_by(&class->lock);
 	u16			inuse __guarded_by(&class->lock);
 	u16			hint __guarded_by(&class->lock);
+	/* class->lock, too; but clang finds no lock for the members of a union. */
 	union {
-		u16		nr_guests __guarded_by(&class->lock);
-		u16		nr_links __guarded_by(&class->lock);
+		u16		nr_guests;
+		u16		nr_links;
 	};
 	u8			nr_stale __guarded_by(&class->lock);
 	u8			nr_draining : 7 __guarded_by(&class->lock);
 	u8			round : 1 __guarded_by(&class->lock);
 	union {
-		struct zs_guest_block	*guests __guarded_by(&class->lock);
+		struct zs_guest_block	*guests;	/* class->lock */
 		unsigned long		*far_links;
 	};
 	union {
@@ -457,6 +458,7 @@ static inline void zspage_check_magic(const struct zspage *zspage)
  * has one; it is the last of the list, so there is room for them.
  */
 static inline u8 **zspage_late(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
 {
 	struct zpdesc *oldest = zspage->stale;
 

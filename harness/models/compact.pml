@@ -10,7 +10,7 @@
  *	owner		the owner of an object: zs_pin() with zs_pin_forwarded(),
  *			writing and reading it, zs_pinned() and zspage_unpin(), and
  *			at last zs_free() with forwarder_drop_link()
- *	compact		class_evacuate() of any zspage, to any others; copying and
+ *	compact		zspage_evacuate() of any zspage, to any others; copying and
  *			allocating may fail at each object.  Then what
  *			class_compact() does after the lock
  *	core		the migration core with the page of a zspage:

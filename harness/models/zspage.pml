@@ -14,7 +14,7 @@
  *			unpin that zs_pin_forwarded() does in vain
  *	core		the migration core with one page: zs_isolate_page(), then
  *			zs_migrate_page(), which may fail, or zs_putback_page()
- *	compact		class_evacuate(), which may fail, and what class_compact()
+ *	compact		zspage_evacuate(), which may fail, and what class_compact()
  *			does after the lock
  *	worker		zs_free_deferred()
  *

@@ -41,8 +41,8 @@ static const char *zspage_check_guests(struct zspage *zspage)
 	return NULL;
 }
 
-static const char *forwarder_check(struct size_class *class, struct zspage *forwarder)
-	__must_hold(&class->lock)
+static const char *forwarder_check(struct zspage *forwarder)
+	__must_hold(&forwarder->class->lock)
 {
 	unsigned int max = forwarder_max_links(forwarder), nr = 0;
 
@@ -68,7 +68,8 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 		unsigned long nr = 0;
 
 		list_for_each_entry(zspage, &class->zspages[f], list) {
-			ZS_CHECK(zspage_check(class, zspage));
+			zspage_assert_locked(zspage);
+			ZS_CHECK(zspage_check(zspage));
 			ZS_CHECK(zspage->fullness == f);
 			wrong = zspage_check_guests(zspage);
 			if (wrong)
@@ -99,8 +100,10 @@ static const char *class_check_forwarders(struct size_class *class)
 	struct zspage *zspage;
 
 	list_for_each_entry(zspage, &class->forwarders, list) {
-		const char *wrong = forwarder_check(class, zspage);
+		const char *wrong;
 
+		zspage_assert_locked(zspage);
+		wrong = forwarder_check(zspage);
 		if (wrong)
 			return wrong;
 		forwarded += zspage->nr_links;
