@@ -26,7 +26,7 @@ FILES = ('mm/zsmalloc.h', 'mm/zsmalloc.c')
 IGNORED_CALLS = re.compile(
     r'^(zs_race|trace_\w+|KUNIT_\w+|VM_WARN_\w+|VM_BUG_\w+|lockdep_assert\w*'
     r'|static_assert|BUILD_BUG_ON\w*|cond_resched|might_sleep\w*|might_lock'
-    r'|zspage_check_magic|zspage_set_magic|zspage_assert_locked)$')
+    r'|zspage_check_magic|zspage_set_magic|zspage_assert_locked|guard)$')
 # Functions that check the others for the tests' sake
 IGNORED_FUNCTIONS = re.compile(r'^(zs_race|zspage_check|zspage_check_round|'
                                r'zspage_check_magic|zspage_set_magic|'
@@ -74,8 +74,8 @@ extern unsigned int zs_mutant;
 
 /* Operands are evaluated once, and as often as without the mutation. */
 #define ZS_BINARY(n, op, other, l, r) ({				\\
-	__auto_type zs_l##n = (l);					\\
-	__auto_type zs_r##n = (r);					\\
+	__auto_type zs_l##n = ({ (l); });				\\
+	__auto_type zs_r##n = ({ (r); });				\\
 	ZS_M(n) ? zs_l##n other zs_r##n : zs_l##n op zs_r##n; })
 #define ZS_AND(n, l, r)	({						\\
 	bool zs_l##n = !!(l);						\\
@@ -88,7 +88,7 @@ extern unsigned int zs_mutant;
 #define ZS_POST(n, op, other, x)	(ZS_M(n) ? (x) other : (x) op)
 #define ZS_PRE(n, op, other, x)		(ZS_M(n) ? other (x) : op (x))
 #define ZS_VALUE(n, value, x) ({					\\
-	__auto_type zs_x##n = (x);					\\
+	__auto_type zs_x##n = ({ (x); });				\\
 	ZS_M(n) ? (typeof(zs_x##n))(value) : zs_x##n; })
 /* Ordering: what is left is the plain access. */
 #define ZS_READ_ONCE(n, x)		(ZS_M(n) ? (x) : READ_ONCE(x))
@@ -436,6 +436,9 @@ class Mutator:
         return Node('call', start, self.i, callee, *kids)
 
     def callee(self, node):
+        """Of guard(x)(y), which is a declaration, it is guard."""
+        while node.kind == 'call' and node.kids[0].kind == 'call':
+            node = node.kids[0]
         if node.kind == 'call' and node.kids[0].kind == 'name':
             return self.t[node.start].text
         return ''

@@ -41,8 +41,12 @@ install_new() {
 
 # The mutations that the compiler's errors are about, by number
 refused() {
-	sed -n -E 's|^.*/?(mm/zsmalloc\.[ch]):([0-9]+):[0-9]+: error: .*|\1 \2|p' \
-		"$WORK/logs/build.log" | sort -u |
+	# An error in a header is about where its macro is expanded.
+	sed -n -E '
+		s|^.*/?(mm/zsmalloc\.[ch]):([0-9]+):[0-9]+: error: .*|\1 \2|p
+		/\.h:[0-9:]+ error: /,/mm\/zsmalloc\.[ch]:.*: note: in expansion/ {
+			s|^.*/?(mm/zsmalloc\.[ch]):([0-9]+):[0-9]+: note: in expansion .*|\1 \2|p
+		}' "$WORK/logs/build.log" | sort -u |
 		while read -r file line; do
 			awk -F '\t' -v file="$file" -v line="$line" '
 			$2 == file && $3 <= line && $3 >= best {
