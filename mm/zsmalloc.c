@@ -2,136 +2,207 @@
 /*
  * zsmalloc: an allocator for compressed pages whose memory can be migrated
  *
- * Objects of at most a page are packed into zspages: runs of single pages, cut
- * into equal slots without regard to page borders.  All that is known about a
- * zspage stands in its descriptor, struct zspage: which pages, which slots are
- * in use.  The pages themselves hold the users' bytes and nothing else.
+ * A *zspage* is a run of single pages, cut into equal slots without regard to page
+ * borders, so an object may lie in two pages. Its *descriptor*, struct zspage, holds
+ * everything that is known about it. The pages hold the users' bytes and nothing else.
+ * A *location* is a descriptor and the number of a slot, encoded in one word. An
+ * object's *handle* is the location where it was allocated.
  *
- * A handle names a descriptor and a slot.  There is no table in between, so
- * looking an object up takes its descriptor and its class's slot size, and
- * moving a page is replacing one pointer in zspage->pages[], whatever is stored
- * in the page and however many readers it has.
+ *	handle = (descriptor, slot)
+ *	              |
+ *	              v
+ *	struct zspage                          pages
+ *	+-----------------------------+        +----------------------------+
+ *	| class: its lock, slot size  |    .-->| object 0 | object 1 | obje |
+ *	| pages[0] -------------------+----'   +----------------------------+
+ *	| pages[1] -------------------+----.   +----------------------------+
+ *	| bitmap of the slots in use  |    '-->| ct 2 | object 3 |   free   |
+ *	| pins, moves, stale pages    |        +----------------------------+
+ *	+-----------------------------+
  *
- * The hard part is to free a page that a reader may be reading, without making
- * readers wait.  A reader pins the zspage and then looks where its pages are.
- * Migration first publishes the new page, then looks for pins.  So the reader
- * finds the new page, or migration finds the pin.  If there are pins, migration
- * puts the old page on zspage->stale and begins a *round*.  The round ends when
- * all pins that existed at its beginning are gone.  Then the old page is freed.
+ * To find an object takes its descriptor, the slot size of its class and pages[]. To
+ * move a page is to copy it and then to replace one pointer in pages[], no matter how
+ * many objects are in the page and how many readers it has.
  *
- * Writers use the same pages, but what they write to a page that is just being
- * copied may be lost.  They look at zspage->moves before and after, and write
- * again if a page was moved in between.
+ * How a page moves under a reader
  *
- * Moving an object (zs_compact()) must not change its handle either.  A zspage
- * whose objects were all moved gives its pages back and lives on as a *forwarder*,
- * with a link for each object that tells where it went, until the last of them
- * is freed.  A zspage that took objects in knows which handles own these
- * *guests*; when it is evacuated in turn, their links are changed to where they
- * go then.  So at most one link leads to an object, however often it was moved.
- * The zspage that the handle names is the object's *home*.  The zspage that the
- * home's link names is its *host*.
+ * The hard part is to free the old page, which may still be read, without making
+ * readers wait:
  *
- * While its objects are moved, a zspage is *frozen*.  A frozen zspage cannot be
- * pinned, and a pinned zspage cannot be frozen.  A task that finds a zspage frozen
- * waits for class->lock, and then looks the object up again.  A zspage is thawed
- * before the lock is dropped under which it was frozen.  But it stays frozen if it
- * was evacuated: it is a forwarder then, or no link names it any more.
+ *	reader				migration, holding class->lock
+ *	------				------------------------------
+ *	pins++				copy the old page to the new one
+ *	page = pages[i]			pages[i] = new page
+ *	read the page			look at pins
+ *	pins--				  0: free the old page
+ *					  else: begin a *round*, which frees it later
  *
- * Locks, outermost first:
+ * A reader *pins* the zspage before it looks up the page; migration looks at the pins
+ * after it has published the new page. Each side has a full barrier between its two
+ * steps. Therefore a reader that migration does not count finds the new page. A reader
+ * that is counted may have the old page, which is *stale* now. The pins that exist at
+ * the beginning of a round are *early*. The round ends when the last early pin is gone,
+ * and then the old page is freed. *Late* pins, which are taken during the round, do not
+ * prolong it: their readers have the new page. A page that is replaced during a round
+ * waits for the next one.
  *
- *  page lock		page->zspage.  Held for all pages of a zspage while it
- *			is freed or evacuated, so a locked page's zspage stays.
- *  class->lock		slots, fullness, isolation, page moves and object moves
- *			of the zspages of one size class
+ * Writers pin the zspage, too, and write to the page that they find. A copy of the page
+ * that is made at the same time may miss what they write. Therefore a writer reads the
+ * sequence count zspage->moves before and after it writes, and writes again if a page
+ * was moved in between.
+ *
+ * How an object moves
+ *
+ * zs_compact() *evacuates* zspages: it moves all objects of a zspage to free slots of
+ * other zspages, and frees its pages. The objects' handles must not change, so the
+ * descriptor stays, as a *forwarder*. Instead of pages it has a *link* for each of
+ * these objects: the location where the object is now. A forwarder is freed with the
+ * last of its objects.
+ *
+ *	handle ---> home: a forwarder         host
+ *	            +--------------------+    +----------------------------+
+ *	            | link of the slot --+--->| slot: the object           |
+ *	            +--------------------+    | guests: the object's handle|
+ *	                                      +----------------------------+
+ *
+ * The zspage that an object's handle names is its *home*. The zspage that the object is
+ * in is its *host*. If the two differ, the object is a *guest* of its host, and the
+ * host has a record of its handle. When the host is evacuated in turn, that record
+ * leads to the home, and the link there is changed. So an object is found by following
+ * at most one link, however often it was moved.
+ *
+ * A zspage is *frozen* while its objects are moved. A frozen zspage cannot be pinned,
+ * and a pinned zspage cannot be frozen. A task that finds a zspage frozen waits for
+ * class->lock and then looks the object up again. If the evacuation fails, the zspage
+ * is thawed before class->lock is dropped. If it succeeds, the zspage stays frozen: it
+ * is a forwarder, or it is dead, and no link names it any more.
+ *
+ * Locks, outermost first
+ *
+ *  page lock		guards page->zspage. A task that evacuates or frees a zspage
+ *			holds the locks of all its pages, so a locked page keeps its
+ *			zspage.
+ *  class->lock		guards slots, fullness, isolation, page moves and object moves
+ *			of all zspages of one size class
  *  zspage->moves	a sequence count, written under class->lock
  *
- * There is no pool-wide lock.  Opening and closing an object takes no lock, unless
- * objects of its zspage are being moved or a round is under way: then it takes
- * class->lock.
+ * There is no pool-wide lock. Opening and closing an object takes no lock, unless
+ * objects of its zspage are being moved or a round of its zspage is under way: then it
+ * takes class->lock.
  *
- * Lifetimes: an object keeps the descriptor that its handle names.  A zspage
- * that has no objects left is freed at once if no page of it is isolated and its
- * page locks can be taken.  Otherwise a worker frees it, which tries again until it
- * gets them; if pages are isolated, after the last isolation has ended.  A
- * descriptor that guests were moved out of is freed after a grace period, as a
- * reader may just have read the link of one.  Zspages keep their pool, and pools
- * keep the module.
+ * Lifetimes
+ *
+ *  page in pages[]	A pin keeps each page that the reader finds in pages[] after it
+ *			has pinned the zspage.
+ *  descriptor		is kept by each object whose handle names it, and by each object
+ *			in the zspage; by an isolated page, and by a locked page whose
+ *			page->zspage names it; and, if it is on a list of its class, by
+ *			class->lock.
+ *  host		A reader that has just read a link may find that the object has
+ *			left the host which the link named. Only RCU keeps that host for
+ *			it: a descriptor that guests were moved out of is freed after a
+ *			grace period.
+ *  class, pool		A zspage keeps its pool, with all classes. A pool keeps the
+ *			module.
+ *
+ * zs_free() frees a zspage together with its last object, if no page of the zspage is
+ * isolated and all page locks can be taken at once. Otherwise a worker frees it. It
+ * gets the zspage from zs_free(), or from the end of the last isolation if pages are
+ * isolated, and tries again until it gets the page locks.
  */
 
 /*
- * Memory ordering: all accesses that meet without a common lock.  Each entry has
- * the name of its litmus test in Documentation/litmus-tests/zsmalloc/, where the
- * same test without one of the barriers shows what that is for.  An arrow leads
- * from the stores to the loads.
+ * Memory ordering: all accesses that meet without a common lock. Each entry has the
+ * name of its litmus test in Documentation/litmus-tests/zsmalloc/. The same test
+ * without one of the barriers shows what that barrier is for. "A -> B": B sees what A
+ * has stored. "A <-> B": both sides store and then load, and at least one of them sees
+ * the store of the other.
  *
  * Pages that are replaced
  *
- *  pin+move		zspage_move_page(): pages[] with release, then the exchange of
- *			pins in zspage_next_round() <-> zspage_trypin(): increment,
- *			then pages[].  The reader has the new page, or is counted.
- *  move+leave+pin	The same if the round begins in a later lock hold.
+ *  pin+move		zspage_trypin(): increment of pins, then pages[] <->
+ *			zspage_move_page(): pages[] with release, then the exchange of
+ *			pins in zspage_next_round(). The reader finds the new page, or
+ *			migration finds the pin.
+ *  move+leave+pin	The same if the round begins in a later hold of class->lock.
  *  late+read		The same for a reader that pins during a round.
- *  copy+read		zspage_move_page(): contents, pages[] with release ->
- *			zspage_page(): address dependency.  The new page has its
- *			contents.
- *  read+free		Reads of the page, then the decrement in zspage_unpin() ->
- *			the exchange in zspage_next_round(), then the page is freed.
- *  leave+leave		The same through class->lock, if a reader of another page was
- *			the last early one: zspage_leave_round().
- *  read+put+put	The same if the core has the last reference.
+ *  copy+read		zspage_move_page(): contents, then pages[] with release ->
+ *			zspage_page(): pages[], then contents by address dependency. The
+ *			reader finds the contents of the new page.
+ *  read+free		Reads of the page, then the decrement in zspage_unpin() -> the
+ *			exchange in zspage_next_round(), then the page is freed. All
+ *			reads of a page come before it is freed.
+ *  leave+leave		The same through class->lock, if another reader with the last
+ *			early pin ends the round: zspage_leave_round().
+ *  read+put+put	The same if the migration core drops the last reference to the
+ *			page.
  *  unpin+round		zspage_unpin(): decrement <-> the exchange that begins a round.
- *			The reader is not counted, or knows of the round.
- *  late+next		zspage_next_round(): ZS_PIN_ROUND -> zspage_finish_pin().  A
- *			pin is counted as early or noted as late, and not both.
- *  early+freeze	The sign of pins in a round -> zspage_freeze().  The zspage
- *			stays while a round waits for zspage_unpin_early().
- *  put+wait		zs_free_drained(): page count, wait queue <-> zs_wait_stale():
- *			wait queue, page count.  No wake-up is lost.
+ *			The round does not count the reader, or the reader learns of the
+ *			round.
+ *  late+next		zspage_next_round(): ZS_PIN_ROUND -> zspage_finish_pin(). A pin
+ *			is counted as early or noted as late, never both.
+ *  early+freeze	The sign of pins in a round -> zspage_freeze(). The zspage is
+ *			not frozen, and so not freed, before zspage_unpin_early() has
+ *			left the round.
+ *  put+wait		zs_free_drained(): page count, then the wait queue <->
+ *			zs_wait_stale(): wait queue, then the page count. No wake-up is
+ *			lost.
  *
  * Writers
  *
  *  write+move		zs_obj_write(): bytes, smp_mb(), moves <-> zspage_move_page():
- *			moves, smp_mb(), the copy.  The bytes are copied, or written
- *			again.  And pages[], moves -> moves, pages[]: the next try
- *			writes to the new page.
+ *			moves, smp_mb(), copy. The copy has the bytes, or they are
+ *			written again. And zspage_move_page(): pages[], then moves ->
+ *			zs_obj_write(): moves, then pages[]. They are written again to
+ *			the new page.
  *  write+freeze	Bytes, then the decrement in zspage_unpin() -> zspage_freeze(),
- *			then the copy.  An object that is moved has all bytes.
+ *			then the copy. An object that is moved has all its bytes.
  *
  * Objects that are moved
  *
- *  pin+freeze		zspage_trypin() <-> zspage_freeze(): one of the two fails.
- *  pin+thaw		All that a failed evacuation did, zspage_thaw() with release ->
- *			zspage_trypin(), then the second look at the link.
- *  frozen+wait		zspage_evacuate() -> class_wait_thaw(), through class->lock.
- *			A reader of a frozen zspage waits once.
- *  forwarder+link		Links, zspage_make_forwarder() with release -> zs_pin_slow() with
- *			acquire.  A forwarder has its links.
- *  link+host		zspage_move_guests(): the link with release -> the first look
- *			in zs_pin_forwarded(): address dependency.  The host is valid.
- *  link+read		The copy, then the link with release -> the second look with
- *			acquire, then the bytes.
+ *  pin+freeze		zspage_trypin() <-> zspage_freeze(). One of the two fails.
+ *  pin+thaw		Everything that a failed evacuation did, then zspage_thaw() with
+ *			release -> zspage_trypin(), then the second look at the link. A
+ *			reader that pins after the thaw sees that the link has changed.
+ *  frozen+wait		zspage_evacuate() -> class_wait_thaw(), through class->lock. A
+ *			reader of a frozen zspage waits only once.
+ *  forwarder+link	zspage_make_forwarder(): links, then state with release ->
+ *			zs_pin_slow(): state with acquire, then links. A forwarder has
+ *			its links.
+ *  link+host		zspage_move_guests(): link with release -> the first look at it
+ *			in zs_pin_forwarded(), then the host by address dependency. The
+ *			host's descriptor is initialised.
+ *  link+read		zspage_move_guests(): copy, then link with release -> the second
+ *			look at it with acquire, then the bytes. The reader finds the
+ *			object's bytes.
  *  link+move+read	The same if a page of the host was replaced after the copy.
- *  return		The same if the object left and came back to the same slot:
- *			not the bytes of the object that was there meanwhile.
- *  end+link, end+forwarder	Links and forwarder do not change while the object is pinned:
- *			zs_pinned() reads them plainly.
- *  vain+free		The link, then call_rcu() -> zs_pin_forwarded(), under RCU.  A
- *			host that is pinned in vain is unpinned before it is freed.
- *  keep+free		The same if the pin is not in vain: the object keeps the host.
+ *  return		The same if the object was moved away and then back to the same
+ *			slot. The reader does not find bytes of the object that was
+ *			there in between.
+ *  end+link, end+forwarder
+ *			Neither the link nor the state of the home changes while the
+ *			object is pinned, so zs_pinned() reads them without a barrier.
+ *  vain+free		The link, then call_rcu() -> zs_pin_forwarded(), under RCU. A
+ *			reader that has pinned a host which the object has left unpins
+ *			it before the host is freed.
+ *  keep+free		The same if the object is in the host: a pinned object is not
+ *			moved, so it keeps the host.
  *
  * Pages, zspages and pools
  *
  *  adopt+isolate	zspage_adopt(): page->zspage, then the movable mark -> the
- *			migration core: page lock with acquire, then page->zspage.
- *			Mark and lock are bits of one word, which this rests on.
- *  release+isolate	zs_release_pages(): page->zspage, page lock with release ->
- *			the core: page lock with acquire, then page->zspage.
+ *			migration core: page lock with acquire, then page->zspage. The
+ *			core finds the zspage of a page that is marked. This relies on
+ *			mark and lock being bits of one word.
+ *  release+isolate	zs_release_pages(): page->zspage, then page unlock with release
+ *			-> the core: page lock with acquire, then page->zspage. The core
+ *			does not find a zspage that was freed.
  *  defer+worker	zspage_defer_free(): llist_add() -> zs_free_deferred():
- *			llist_del_all().  The worker sees the dead zspage.
- *  classes+malloc	zs_add_node(): classes, nodes[] with release -> zs_node_classes():
- *			address dependency.  A node's classes are initialised.
- *  pool+pool		zs_pool_put() -> the last zs_pool_put().  All uses of the pool
+ *			llist_del_all(). The worker sees the dead zspage.
+ *  classes+malloc	zs_add_node(): classes, then nodes[] with release ->
+ *			zs_node_classes(): nodes[], then the classes by address
+ *			dependency. A node's classes are initialised.
+ *  pool+pool		zs_pool_put() -> the last zs_pool_put(). All uses of the pool
  *			come before it is freed.
  */
 
@@ -179,15 +250,15 @@ static struct dentry *zs_debugfs __ro_after_init;
  * Size classes
  */
 
-/* The geometries in use, by ascending size; the same for every pool. */
+/* The geometries in use, in ascending order of size; the same for every pool */
 static struct zs_geometry zs_geos[ZS_NR_STEPS] __ro_after_init;
 static unsigned int zs_nr_geos __ro_after_init;
-/* Which of them a size goes to, by zs_size_step(). */
+/* The index of the geometry that serves a size, by zs_size_step() */
 static u16 zs_geo_of_step[ZS_NR_STEPS] __ro_after_init;
-/* The smallest size that is stored in a page of its own. */
+/* The smallest size at which an object takes a page of its own */
 static size_t zs_huge_size __ro_after_init;
 
-/* Memory per slot, in 1/256 bytes, of a zspage and its descriptor */
+/* Memory that a zspage and its descriptor take per slot, in 1/256 bytes */
 static unsigned int zs_slot_cost(unsigned int pages, unsigned int slots,
 				 unsigned long page_size)
 {
@@ -206,7 +277,10 @@ static struct zs_geometry zs_cut(unsigned int size, unsigned int pages,
 	};
 }
 
-/* A zspage of several pages has more slots than pages, or there is no use in it. */
+/*
+ * The cost of a geometry. A zspage of several pages must have more slots than pages;
+ * otherwise single pages would do as well.
+ */
 static unsigned int zs_geo_cost(const struct zs_geometry *geo, unsigned long page_size)
 {
 	if (geo->pages > 1 && geo->slots <= geo->pages)
@@ -215,20 +289,20 @@ static unsigned int zs_geo_cost(const struct zs_geometry *geo, unsigned long pag
 }
 
 /**
- * zs_fit - the cheapest way to cut zspages into slots of @size bytes
+ * zs_fit - choose the geometry of zspages with slots of @size bytes
  * @size: bytes per slot, at most @page_size
  * @page_size: bytes per page
- * @max_pages: longest zspage allowed
- * @max_slots: most slots per zspage allowed
+ * @max_pages: the most pages that a zspage may have
+ * @max_slots: the most slots that a zspage may have
  *
- * The cheapest takes the least memory per slot, the descriptor included. The result is
- * the shortest zspage that is not more than 1/ZS_FIT_SLACK above that: most classes have
- * a zspage that is not full, which costs more the longer it is, and short ones are easier
- * to empty. If pages are too short for more than one slot each, a zspage is a single
- * page, which can be freed by itself.
+ * The cheapest geometry takes the least memory per slot, including the descriptor. The
+ * result is the shortest zspage that costs at most 1/ZS_FIT_SLACK more than that. There
+ * are two reasons to prefer short zspages: most classes have one that is not full, which
+ * wastes more memory the longer it is, and short ones are easier to empty. If no length
+ * gives more slots than pages, the zspage is a single page, which can be freed by itself.
  *
  * Context: any, a pure function.
- * Return: the geometry, without what compaction needs.
+ * Return: the geometry, in which max_natives and pay_groups are not set.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
@@ -241,7 +315,7 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 		geo = zs_cut(size, pages, page_size, max_slots);
 		lowest = min(lowest, zs_geo_cost(&geo, page_size));
 	}
-	/* This ends, as the cheapest one is good enough. */
+	/* This ends at the cheapest one at the latest. */
 	pages = 0;
 	do {
 		geo = zs_cut(size, ++pages, page_size, max_slots);
@@ -249,20 +323,22 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 	return geo;
 }
 
-/* Bytes for the links of a forwarder that do not find room in its descriptor */
+/* Bytes of memory for those of @nr_links links that have no room in the descriptor */
 static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_links)
 {
 	nr_links -= min(nr_links, geo->pages);
 	return kmalloc_size_roundup(nr_links * sizeof(unsigned long));
 }
 
-/* Evacuating a zspage frees at least this many times what it adds. */
+/* An evacuation pays if it frees at least this many times the memory that it adds. */
 #define ZS_PAYBACK	2
 
 /*
- * What an evacuation adds stays for as long as one of these objects does: the
- * descriptor as a forwarder, a link for each object, and a note of its owner.  This is if
- * all go to one host; see zspage_count_need() for what it is if not.
+ * The most natives that a zspage may have if evacuating it pays. An evacuation adds the
+ * descriptor, which stays as a forwarder, a link for each native, and guest blocks for
+ * their owners. All of this may stay until the last of the natives is freed. The blocks
+ * are counted as if all natives had one host; zspage_count_need() counts what they
+ * really take.
  */
 static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 {
@@ -276,10 +352,10 @@ static unsigned int __init zs_max_natives(const struct zs_geometry *geo)
 	return nr;
 }
 
-/* The groups of zspages with slots in use and free slots */
+/* The groups whose zspages have both used and free slots */
 #define ZS_PARTLY_USED	GENMASK(ZS_99, ZS_10)
 
-/* Those in which no zspage has more than @max_natives */
+/* Those of them in which no zspage has more than @max_natives objects */
 static unsigned long __init zs_pay_groups(const struct zs_geometry *geo)
 {
 	unsigned int more = min(geo->max_natives + 1, geo->slots);
@@ -287,7 +363,7 @@ static unsigned long __init zs_pay_groups(const struct zs_geometry *geo)
 	return ZS_PARTLY_USED & (BIT(zs_fullness(more, geo->slots)) - 1);
 }
 
-/* From the largest size down, as that is the one that smaller ones may share. */
+/* Begin with the largest size, because smaller sizes may share its geometry. */
 static void __init zs_init_geometries(void)
 {
 	unsigned int step = ZS_NR_STEPS, shared = 0;
@@ -318,22 +394,22 @@ static void __init zs_init_geometries(void)
 		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
 }
 
-/* Which of the geometries a size goes to */
+/* The index of the geometry that serves @size */
 static unsigned int zs_geo_index(unsigned int size)
 {
 	return zs_geo_of_step[zs_size_step(size)];
 }
 
 /*
- * The classes of node @nid, or NULL.  They are initialised, by an address dependency.
- * Pairs with zs_add_node().
+ * The classes of node @nid, or NULL if it has none. The address dependency orders the
+ * initialisation of the classes before their use. Pairs with zs_add_node().
  */
 static struct size_class *zs_node_classes(struct zs_pool *pool, int nid)
 {
 	return READ_ONCE(pool->nodes[nid]);
 }
 
-/* NULL if @nid has no classes yet */
+/* The class of node @nid for @size; NULL if the node has no classes */
 VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
 {
@@ -351,9 +427,9 @@ bool zs_node_has_memory(int nid)
 }
 
 /*
- * Whether reclaim for node @nid packs the classes of @class_nid.  A node that has no
- * memory serves no class.  But it may have classes, from when it had memory: the first
- * node that has memory packs these, too.
+ * Whether memory reclaim for node @nid compacts the classes of node @class_nid. A node
+ * that has lost its memory may still have classes, but there is no reclaim for it: the
+ * first node that has memory serves its classes, too.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 bool zs_node_serves(int nid, int class_nid)
@@ -361,7 +437,7 @@ bool zs_node_serves(int nid, int class_nid)
 	return nid == (zs_node_has_memory(class_nid) ? class_nid : first_memory_node);
 }
 
-/* See for_each_class(). */
+/* The next class of a walk; NULL after the last one. See for_each_class(). */
 VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_next_class(struct zs_walk *walk)
 {
@@ -387,9 +463,7 @@ found:
 	return class;
 }
 
-/*
- * Descriptor caches, shared by all classes whose descriptors have one size
- */
+/* Descriptor caches, each shared by all classes whose descriptors have the same size */
 
 #define ZS_NR_CACHES	((sizeof(struct zspage) +			\
 			  ZS_MAX_PAGES * sizeof(struct zpdesc *) +	\
@@ -399,7 +473,10 @@ found:
 
 static struct kmem_cache *zs_caches[ZS_NR_CACHES] __ro_after_init;
 
-/* What debug builds add is no reason for other geometries. */
+/*
+ * The size of a descriptor with its generations. They are not part of
+ * zspage_descriptor_size(), so that debug builds have the same geometries as others.
+ */
 static size_t zs_cache_size(const struct zs_geometry *geo)
 {
 	return ALIGN(zspage_descriptor_size(geo->pages, geo->slots) +
@@ -428,8 +505,8 @@ static int __init zs_create_caches(void)
 			continue;
 		snprintf(name, sizeof(name), "zspage-%zu", size);
 		/*
-		 * Handles reach the linear map only, and not every architecture
-		 * has the pool of KFENCE in there.
+		 * Handles can only name descriptors in the linear map, and on some
+		 * architectures the pool of KFENCE is outside of it.
 		 */
 		*cache = kmem_cache_create(name, size, ZSPAGE_ALIGN,
 					   SLAB_SKIP_KFENCE | SLAB_NO_MERGE,
@@ -447,9 +524,9 @@ static int __init zs_create_caches(void)
  */
 
 /*
- * The first mistake of each kind is a warning with a trace, as it is a bug of the
- * pool's user.  It is likely to be repeated for every object, so that the reports
- * after it are a line each, at a limited rate.
+ * A mistake is a bug of the pool's user, so the first one of each kind is reported by a
+ * warning with a stack trace. Such a bug is likely to occur with many objects.
+ * Therefore each further report is one line, and their rate is limited.
  */
 static noinline __cold __printf(3, 4)
 void zs_report(struct zs_pool *pool, enum zs_mistake mistake,
@@ -480,7 +557,7 @@ static void zs_pool_free(struct work_struct *work)
 	for (int nid = 0; nid < nr_node_ids; nid++)
 		kvfree(pool->nodes[nid]);
 	kvfree(pool);
-	/* zs_exit() waits for this work before the code below it goes. */
+	/* zs_exit() waits for this work before the module is unloaded. */
 	module_put(THIS_MODULE);
 }
 
@@ -493,23 +570,29 @@ static void zs_pool_put(struct zs_pool *pool)
 /*
  * Pins and replaced pages
  *
- * A page that was replaced is stale.  The pins that existed when it was replaced
- * may be those of readers of the old page, later ones cannot: the page must be
- * held for the former, and need not be for the latter.  A pin does not say when it
- * was taken, so the two are told apart only in a *round*.  A round begins
- * when a page is replaced and there are pins: these are early, and counted.  It
- * ends when the last early pin has gone, and frees the pages that were stale when
- * it began.  Pages that are replaced meanwhile wait for the next round, and so for
- * all pins that exist when that begins.
+ * A page that was replaced is *stale* until it is freed. A reader that had pinned the
+ * zspage before the page was replaced may be reading it; a reader that pinned the zspage
+ * later has the new page. So a stale page must be kept for the pins that existed when it
+ * was replaced, and only for these. A pin does not tell when it was taken: the two kinds
+ * are told apart only in a *round*.
  *
- * During a round zspage->pins is negative, which sends readers to slow paths:
- * they take class->lock, and note their pins as late, by slot.  An unpin is
- * that of a late reader of the slot if there is one, else that of an early one.
- * So two readers of one object cannot be told apart.  If one of them is early and
- * one late, the pages may be held until no reader has this object open.
+ * A round begins when a page is replaced while there are pins. These pins are *early*,
+ * and are counted. The round ends when the last early pin is gone. Then the pages are
+ * freed that were stale when it began. Pages that are replaced during the round wait for
+ * the next one, which begins when this one ends, with all pins that exist then as its
+ * early ones.
+ *
+ * Pins that are taken during a round are *late*. zspage->pins is negative in a round,
+ * which sends readers to slow paths under class->lock. A reader that pins the zspage adds
+ * its pin to the *notes* of the round, which count the late pins of each slot. A reader
+ * that unpins the zspage takes a late pin of its slot off the notes; if there is none,
+ * the pin counts as early.
+ *
+ * So two readers of one object cannot be told apart. If one of them is early and the
+ * other is late, the stale pages may be kept until no reader has this object open.
  */
 
-/* Pages that a round leaves behind, to be freed when class->lock was dropped */
+/* Stale pages that no reader needs any more, to be freed after class->lock was dropped */
 struct zs_drained {
 	struct zpdesc *pages;
 	unsigned int nr;
@@ -526,7 +609,7 @@ static void zs_free_drained(struct zs_drained *drained)
 		if (!--drained->nr)
 			late = zpdesc->late;
 		zpdesc_put(zpdesc);
-		/* zs_wait_stale() looks at the page count. */
+		/* zs_wait_stale() waits for the reference count to fall. */
 		wake_up_var(zpdesc);
 		zpdesc = next;
 	}
@@ -534,8 +617,8 @@ static void zs_free_drained(struct zs_drained *drained)
 }
 
 /*
- * For noting late pins, which can be done without: no reserves, and no reclaim, as
- * the context may be atomic.
+ * Memory for the notes of late pins. A round works without them, so this does not use
+ * the reserves. It does not reclaim memory, because the context may be atomic.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_late(size_t size)
@@ -552,12 +635,13 @@ static bool zspage_in_round(struct zspage *zspage)
 }
 
 /*
- * A page was replaced while there was no round, or the last early pin of a round
- * has gone.  Begin a round if there are pins and pages for it, and have all other
- * stale pages freed.
+ * Called when a page has been replaced and there is no round, or when the last early
+ * pin of a round is gone. If there are both pins and pages that were replaced since the
+ * last round began, begin the next round for these pages. All other stale pages are put
+ * on @drained.
  *
- * The exchange is fully ordered.  Pairs with zspage_trypin(): a reader that is
- * not counted here finds what replaced the pages.
+ * The exchange is fully ordered. Pairs with zspage_trypin(): a reader that is not
+ * counted here finds the pages that have replaced the stale ones.
  */
 static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 	__must_hold(&zspage->class->lock)
@@ -586,12 +670,12 @@ static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 	zspage->nr_draining = newer;
 	while (newer--)
 		link = &(*link)->next;
-	/* They take the notes of the round along, see zspage_late(). */
+	/* The notes of the round stay with the oldest page, see zspage_late(). */
 	drained->pages = *link;
 	*link = NULL;
 }
 
-/* An early pin has gone. */
+/* An early pin is gone. The last one ends the round. */
 static void zspage_leave_round(struct zspage *zspage,
 			       struct zs_drained *drained)
 	__must_hold(&zspage->class->lock)
@@ -600,7 +684,7 @@ static void zspage_leave_round(struct zspage *zspage,
 		zspage_next_round(zspage, drained);
 }
 
-/* Whether the round goes on that was under way when pins were @pins */
+/* Whether the round in which zspage->pins was @pins is still under way */
 static bool zspage_same_round(struct zspage *zspage, int pins)
 	__must_hold(&zspage->class->lock)
 {
@@ -609,10 +693,12 @@ static bool zspage_same_round(struct zspage *zspage, int pins)
 }
 
 /*
- * @pins is what a pin was added to.  In a round the pin is late.  The round may
- * have ended before the lock is taken, and the next one may have begun, for which
- * the pin is early.  But this next one cannot have ended, as the pin is still
- * there: so two values of ZS_PIN_ROUND tell rounds apart.
+ * Complete a pin; fails if the zspage is frozen. @pins is the value that the pin was
+ * added to. If there was a round, the pin is late and must be noted.
+ *
+ * Before the lock is taken, that round may end and the next one may begin, in which the
+ * pin is early. The next round cannot end while the pin exists. So no more than two
+ * rounds need to be told apart, by the value of ZS_PIN_ROUND.
  */
 static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 			      int pins)
@@ -628,7 +714,10 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 	zs_race("pin_late");
 	spin_lock(&class->lock);
 	if (zspage_same_round(zspage, pins) && !*zspage_late(zspage)) {
-		/* The first one brings the memory, which takes no lock. */
+		/*
+		 * The reader with the first late pin allocates the notes, without the
+		 * lock.
+		 */
 		spin_unlock(&class->lock);
 		memory = zs_alloc_late(class->geo.slots);
 		spin_lock(&class->lock);
@@ -638,7 +727,7 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 
 		if (!*late)
 			swap(*late, memory);
-		/* What cannot be noted is waited for, as if it was early. */
+		/* The round waits for a pin that cannot be noted, as if it were early. */
 		if (*late && (*late)[slot] < U8_MAX)
 			(*late)[slot]++;
 		else
@@ -650,22 +739,21 @@ static bool zspage_finish_pin(struct zspage *zspage, unsigned int slot,
 }
 
 /*
- * Hold the object in @slot of @zspage open; fails if the zspage is frozen.  From
- * here until zspage_unpin() no object of it is moved, and no page that is found
- * in pages[] is freed, though it may be replaced.
+ * Pin @zspage for a user of the object in @slot; fails if the zspage is frozen. From
+ * here until zspage_unpin() no object of the zspage is moved, and a page that is found
+ * in pages[] is not freed, though it may be replaced.
  *
- * Fully ordered: the pin is visible before pages[] is read.  Pairs with the
- * exchange in zspage_next_round(), which comes after pages[] was changed.  And a
- * reader that pins a zspage that was frozen sees all that was done meanwhile;
- * pairs with zspage_thaw().
+ * The increment is fully ordered, so that the pin is visible before pages[] is read.
+ * Pairs with the exchange in zspage_next_round(), which comes after pages[] was
+ * changed. And a reader that pins a zspage after it was thawed sees everything that was
+ * done while it was frozen. Pairs with zspage_thaw().
  */
 static bool zspage_trypin(struct zspage *zspage, unsigned int slot)
 {
 	/*
-	 * An increment cannot fail.  If failed attempts were not to be counted,
-	 * it would take a loop.  ZS_FROZEN leaves room for more failed attempts
-	 * than there are tasks: after one, a task waits until the zspage was
-	 * thawed or evacuated.
+	 * The increment also counts failed attempts; not to count them would take a
+	 * loop. ZS_FROZEN leaves room for more of them than there are tasks: after a
+	 * failed attempt a task waits until the zspage was thawed or evacuated.
 	 */
 	return zspage_finish_pin(zspage, slot, atomic_fetch_inc(&zspage->pins));
 }
@@ -677,8 +765,9 @@ static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
 
 	spin_lock(&class->lock);
 	/*
-	 * First, as the next round is not to wait for this pin.  The lock orders
-	 * it: pins are looked at for freeing pages, and for freezing, under it.
+	 * Decrement first, because the next round must not wait for this pin. The lock
+	 * provides the ordering: pages are freed, and zspages are frozen, according to
+	 * a value of pins that is read under it.
 	 */
 	atomic_dec(&zspage->pins);
 	if (zspage_in_round(zspage)) {
@@ -693,7 +782,7 @@ static noinline void zspage_unpin_slow(struct zspage *zspage, unsigned int slot)
 	zs_free_drained(&drained);
 }
 
-/* The round began after the look at pins, so it counted this pin as early. */
+/* A round began between the look at pins and the decrement, so this pin is early. */
 static noinline void zspage_unpin_early(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
@@ -707,13 +796,13 @@ static noinline void zspage_unpin_early(struct zspage *zspage)
 }
 
 /*
- * Close the object in @slot of @zspage.  The object keeps the zspage from being
- * freed until the caller returns to its user.
+ * Remove the pin of a user of the object in @slot.
  *
- * The zspage may be frozen as soon as the pin is gone.  The slow path decrements
- * under class->lock, which freezing takes.  Otherwise the zspage is touched after
- * the decrement only if a round waits for this pin, and a zspage in a round is not
- * frozen.
+ * As soon as the pin is gone, the zspage may be frozen and its objects may be moved. So
+ * it must not be touched after that, with two exceptions. The slow path decrements
+ * under class->lock, which is also held for freezing a zspage. And a round that waits
+ * for this pin keeps the zspage from being frozen. If the object is not moved, it keeps
+ * the zspage: its user does not free it before this call has returned.
  */
 static __always_inline void zspage_unpin(struct zspage *zspage,
 					 unsigned int slot)
@@ -740,13 +829,13 @@ static void zspage_thaw(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	/*
-	 * Release: all that was done to the zspage comes before.  Pairs with
-	 * zspage_trypin().  Failed attempts to pin are not counted any more.
+	 * Release: everything that was done to the zspage comes before this. Pairs with
+	 * zspage_trypin(). Failed attempts to pin it are discarded from the count.
 	 */
 	atomic_set_release(&zspage->pins, 0);
 }
 
-/* A zspage of @class was found frozen.  Wait until it was thawed or evacuated. */
+/* Wait until a zspage of @class that was found frozen has been thawed or evacuated. */
 static void class_wait_thaw(struct size_class *class)
 {
 	zs_race("wait_thaw");
@@ -757,23 +846,31 @@ static void class_wait_thaw(struct size_class *class)
 /*
  * Forwarders and guests
  *
- * A zspage that is evacuated may have natives, which its own handles name, and
- * guests, which those of forwarders do. For its natives it becomes a forwarder: it has
- * a link for each, in the order of the slots that they had, which its bitmap still
- * shows. As many links as it had pages are in place of these, the others are in memory
- * of their own. For its guests, links that there are already are changed; to find
- * these, a zspage that has guests notes which handles own them, in blocks of three.
+ * The objects in a zspage are natives, which its own handles name, or guests, which the
+ * handles of forwarders name. Evacuating the zspage moves both kinds to other zspages,
+ * their new hosts:
+ *
+ * For its natives it becomes a forwarder. It gets a link for each of them, in the order
+ * of the slots that they had. The bitmap still shows these slots. The first links, as
+ * many as it had pages, take the place of pages[]; the others, the far links, are in
+ * memory of their own.
+ *
+ * A guest has a link already, in the forwarder that its handle names. That link is
+ * changed. So that it can be found, each host has a record of the handles of its guests,
+ * their owners, in blocks of three.
+ *
+ * If the zspage has no natives, nothing names it any more, and it is freed.
  */
 
-/* Links that a forwarder was made with, live or not */
+/* The links that @forwarder was made with, including those of objects freed since */
 static unsigned int forwarder_max_links(struct zspage *forwarder)
 {
 	return bitmap_weight(zspage_bitmap(forwarder), forwarder->class->geo.slots);
 }
 
 /*
- * The link of the object that was in @slot of @home when that became a forwarder; NULL
- * if there was none.
+ * The link of the object that was in @slot of @home when it became a forwarder; NULL if
+ * there was none.
  */
 static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
 {
@@ -785,8 +882,9 @@ static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
 }
 
 /*
- * @zspage was found on a list of its class, or by a link from a zspage of its class, and
- * the class is locked. For clang, which does not know that it is the same class.
+ * The caller holds the lock of a class, and has found @zspage on a list of that class
+ * or by a link from a zspage of that class. This tells clang that it is the lock of the
+ * class of @zspage.
  */
 static __always_inline void zspage_assert_locked(struct zspage *zspage)
 	__assumes_ctx_lock(&zspage->class->lock)
@@ -794,7 +892,7 @@ static __always_inline void zspage_assert_locked(struct zspage *zspage)
 	lockdep_assert_held(&zspage->class->lock);
 }
 
-/* Objects of @zspage that its own handles name */
+/* The number of natives, which are the objects that the zspage's own handles name */
 static unsigned int zspage_natives(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -802,8 +900,9 @@ static unsigned int zspage_natives(struct zspage *zspage)
 }
 
 /*
- * Guests come and go under class->lock.  Blocks that are to spare meanwhile are
- * on a list of the caller, which frees what is left of it without the lock.
+ * Guests are added and removed under class->lock, but guest blocks are neither
+ * allocated nor freed under it. Blocks are taken from a list of the caller and put back
+ * on it; the caller frees the rest of that list without the lock.
  */
 static void zs_push_block(struct zs_guest_block **blocks, struct zs_guest_block *block)
 {
@@ -848,14 +947,14 @@ static void zspage_add_guest(struct zspage *zspage, unsigned long owner,
 	zspage->guests->owner[i] = owner;
 }
 
-/* How many guests are in the first block */
+/* The number of guests in the first block */
 static unsigned int zspage_first_guests(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	return (zspage->nr_guests - 1) % ZS_GUESTS_PER_BLOCK + 1;
 }
 
-/* The last one; it may as well be the first to go. */
+/* The owner of the guest that was added last, which is the easiest to remove */
 static unsigned long zspage_last_guest(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -887,18 +986,18 @@ static void zspage_remove_guest(struct zspage *zspage, unsigned long owner,
 			i = 0;
 		}
 	}
-	/* The gap is filled with another one. */
+	/* Fill the gap with the last guest. */
 	block->owner[i] = zspage_last_guest(zspage);
 	zspage_drop_last_guest(zspage, blocks);
 }
 
-/* With what debug builds add */
+/* The size of a descriptor, including whatever debug builds add to it */
 static size_t class_descriptor_size(const struct size_class *class)
 {
 	return kmem_cache_size(class->cache);
 }
 
-/* What zs_compact() has added to the memory that the class takes */
+/* The bytes that zs_compact() has added to the memory of the class */
 static size_t class_added(const struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -907,8 +1006,8 @@ static size_t class_added(const struct size_class *class)
 }
 
 /*
- * An object that was moved is being freed: forget where it went.  Returns the
- * zspage and the slot that it is in, or NULL if it was freed before.
+ * Clear the link of a forwarded object that is being freed. Returns its host, and in
+ * @slot its slot there; NULL if the object was freed before.
  */
 static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long handle,
 					  unsigned int *slot,
@@ -923,7 +1022,7 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 	if (!link || !*link)
 		return NULL;
 	host = zs_decode_location(*link, slot);
-	/* Read after this only if the object is used after free, which 0 shows. */
+	/* Only a use after free can still read this link. 0 makes that detectable. */
 	WRITE_ONCE(*link, 0);
 	zspage_assert_locked(host);
 	zspage_remove_guest(host, handle, blocks);
@@ -940,7 +1039,10 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 	return host;
 }
 
-/* From here on, @forwarder may be freed as soon as class->lock is dropped. */
+/*
+ * Make a forwarder of a zspage that was evacuated. From here on other tasks may free it
+ * as soon as class->lock is dropped.
+ */
 static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_links,
 				  unsigned long *far_links)
 	__must_hold(&forwarder->class->lock)
@@ -954,7 +1056,7 @@ static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_
 	list_add(&forwarder->list, &class->forwarders);
 	class->nr_forwarders++;
 	class->link_bytes += zs_extra_links(&class->geo, forwarder->nr_links);
-	/* The links first, readers go by this.  Pairs with zs_pin_slow(). */
+	/* Release: links before the state. Pairs with zs_pin_slow(). */
 	smp_store_release(&forwarder->state, ZSPAGE_FORWARDER);
 }
 
@@ -963,9 +1065,9 @@ static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_
  */
 
 /*
- * Stands in for the host of an object that was freed before: no length fits into
- * its slots, so that nothing is read or written.  It is unpinned, but never pinned:
- * see zs_follow().
+ * Takes the place of the host if an object was freed before it is opened. No length
+ * fits into its slots, so nothing is read or written. It is never pinned, only
+ * unpinned; see zs_follow().
  */
 static struct size_class zs_no_class;
 VISIBLE_IF_ZSMALLOC_TEST
@@ -980,15 +1082,18 @@ static noinline __cold void zs_report_stale(struct zs_pool *pool,
 		  handle);
 }
 
-/* The zspage and the slot that a link leads to; 0: the object was freed before. */
+/*
+ * The zspage and the slot at the location @where, or zs_no_host if @where is 0, which
+ * means that the object was freed before.
+ */
 static __always_inline struct zspage *zs_follow(unsigned long where,
 						unsigned int *slot)
 {
 	if (unlikely(!where)) {
 		*slot = 0;
 		/*
-		 * Each task that unpins it has been here before.  So its count
-		 * is never lower than this less the number of tasks.
+		 * Each task passes here before it unpins zs_no_host. So its count is at
+		 * most the number of tasks below ZS_PIN_COUNT, and never negative.
 		 */
 		atomic_set(&zs_no_host.pins, ZS_PIN_COUNT);
 		return &zs_no_host;
@@ -997,10 +1102,12 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
 }
 
 /*
- * Pin the host of an object that was moved; returns where it is.  RCU keeps the
- * host that the link names, until the pin and the second look at the link have
- * shown that the object is in there: then it is the object that keeps the host.
- * 0 if the object was freed before.
+ * Pin the host of a forwarded object. Returns the object's location, or 0 if the object
+ * was freed before.
+ *
+ * RCU keeps the host that the link names until the host is pinned and a second look at
+ * the link has shown that the object is still there. From then on the object keeps the
+ * host: it is neither moved nor freed while it is open.
  */
 static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 {
@@ -1012,7 +1119,10 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		bool pinned;
 
 		rcu_read_lock();
-		/* Once: it changes as the object moves.  Its pages come with it. */
+		/*
+		 * The link may change at any time. The address dependency orders the
+		 * initialisation of the host. Pairs with zspage_move_guests().
+		 */
 		where = READ_ONCE(*link);
 		if (unlikely(!where)) {
 			rcu_read_unlock();
@@ -1023,12 +1133,12 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 		pinned = zspage_trypin(host, slot);
 		zs_race("link_pinned");
 		/*
-		 * The object may have left and come back to the same slot, which
-		 * held another one meanwhile.  So that its bytes are read after
-		 * this look; pairs with the release in zspage_move_guests().
+		 * The object may have been moved away and back to the same slot, which
+		 * another object has used in between. Acquire: the bytes are read after
+		 * this look. Pairs with zspage_move_guests().
 		 */
 		if (pinned && smp_load_acquire(link) != where) {
-			/* The object is elsewhere: only RCU keeps this host. */
+			/* The object is elsewhere; only RCU keeps this host. */
 			zs_race("unpin_vain");
 			zspage_unpin_slow(host, slot);
 			rcu_read_unlock();
@@ -1043,8 +1153,8 @@ static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 }
 
 /*
- * The object is being moved, or has been, or its home is in a round.  @pins is what
- * a pin of the home was added to.  Returns where the object is, as a handle; 0 if it
+ * Pin an object after zs_pin_home() has returned negative @pins: its home is a
+ * forwarder, frozen or in a round. Returns the object's location, or 0 if the object
  * was freed before.
  */
 static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
@@ -1056,7 +1166,7 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 	while (!zspage_finish_pin(home, slot, pins)) {
 		if (READ_ONCE(home->state) != ZSPAGE_FORWARDER)
 			class_wait_thaw(home->class);
-		/* A forwarder's links come with it.  Pairs with zspage_make_forwarder(). */
+		/* Acquire: state before links. Pairs with zspage_make_forwarder(). */
 		if (smp_load_acquire(&home->state) == ZSPAGE_FORWARDER) {
 			where = zs_pin_forwarded(home, slot);
 			if (unlikely(!where))
@@ -1070,20 +1180,21 @@ static noinline unsigned long zs_pin_slow(unsigned long handle, int pins)
 }
 
 /*
- * Pin the zspage that a handle names.  Returns what the pin was added to: negative
- * if there is more to do, by zs_pin_slow().  A forwarder stays frozen, so looking at it
- * first only keeps its pins bounded.
+ * Add a pin to @home, which a handle names. Returns the value that it was added to; if
+ * that is negative, zs_pin_slow() must do the rest. If @home is a forwarder, which
+ * stays frozen, no pin is added: a forwarder cannot be pinned, and failed attempts
+ * would add up in pins.
  */
 static __always_inline int zs_pin_home(struct zspage *home)
 {
 	int pins = ZS_FROZEN;
 
 	zspage_check_magic(home);
-	/* Rarely it is, and then lockdep is to know of it. */
+	/* The slow paths take this lock. Let lockdep know of it in all cases. */
 	might_lock(&home->class->lock);
 	if (likely(READ_ONCE(home->state) != ZSPAGE_FORWARDER)) {
 		zs_race("looked_up");
-		/* As zspage_trypin() does */
+		/* Like zspage_trypin() */
 		pins = atomic_fetch_inc(&home->pins);
 		if (likely(pins >= 0))
 			zs_race("pinned");
@@ -1092,9 +1203,9 @@ static __always_inline int zs_pin_home(struct zspage *home)
 }
 
 /*
- * Look @handle up and hold its object open.  The caller owns the object, which
- * keeps the descriptor that the handle names.  Returns the zspage and the slot
- * that the object is in; it stays there until zspage_unpin().
+ * Pin the zspage that the object of @handle is in. Returns that zspage, and in @slot
+ * the object's slot; the object stays there until zspage_unpin(). The caller owns the
+ * object, which keeps the descriptor that the handle names.
  */
 static __always_inline struct zspage *zs_pin(unsigned long handle,
 					     unsigned int *slot)
@@ -1107,7 +1218,7 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 	return zs_follow(zs_pin_slow(handle, pins), slot);
 }
 
-/* Where the object is that zs_pin_slow() has pinned */
+/* The location of an object that zs_pin_slow() has pinned */
 static noinline unsigned long zs_pinned_slow(unsigned long handle)
 {
 	unsigned int slot;
@@ -1120,7 +1231,10 @@ static noinline unsigned long zs_pinned_slow(unsigned long handle)
 	return where;
 }
 
-/* What zs_pin() returned: nothing of this changes while the object is pinned. */
+/*
+ * The zspage and the slot that zs_pin() has returned, which do not change until
+ * unpinned
+ */
 static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 {
 	struct zspage *home = zs_decode_location(handle, slot);
@@ -1131,16 +1245,16 @@ static struct zspage *zs_pinned(unsigned long handle, unsigned int *slot)
 }
 
 /*
- * The zspage's page at @index, which a pin keeps.  zs_migrate_page() publishes
- * a page after its contents; the address dependency orders what is read from
- * it after this.
+ * The page at @index of @zspage. The caller's pin keeps the page from being freed; or
+ * the caller holds class->lock, which keeps it from being replaced. The address
+ * dependency orders the page's contents. Pairs with zspage_move_page().
  */
 static struct page *zspage_page(struct zspage *zspage, unsigned int index)
 {
 	return zpdesc_page(READ_ONCE(zspage->pages[index]));
 }
 
-/* Does the kernel know of @page that it is bad?  A function for the tests. */
+/* Whether the kernel knows @page to be bad; a function of its own for the tests */
 VISIBLE_IF_ZSMALLOC_TEST
 bool zs_page_is_bad(struct page *page)
 {
@@ -1150,13 +1264,13 @@ bool zs_page_is_bad(struct page *page)
 }
 
 /*
- * Copy @len bytes from one page to another.  If they cannot be read, and the
- * architecture can tell, that is reported: so @from is not tried again.
+ * Copy @len bytes from one page to another. Fails if the architecture can tell that
+ * they cannot be read. Then this reports @from, which is known to be bad from then on.
  *
- * Whole pages are copied by this, too, and not by copy_mc_highpage(): where KASAN
- * goes by tags in pointers, that may take the tag of @to away, and accesses to it
- * would be checked no more.  A new page comes with a tag of its own, and kmap
- * returns a pointer that has it.
+ * Whole pages are copied by this function, too. copy_mc_highpage() may remove the KASAN
+ * tag of @to if KASAN uses tagged pointers, and accesses to @to would not be checked
+ * any more. A new page has a tag of its own, and kmap_local_page() returns a pointer
+ * with it.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
@@ -1179,8 +1293,8 @@ bool zs_copy_bytes(struct page *to, size_t to_offset, struct page *from,
 }
 
 /*
- * Descriptors and pages.  Each allocation is a function of its own, so that
- * tests can make it fail.
+ * Descriptors and pages. Each allocation is a function of its own, so that tests can
+ * make it fail.
  */
 
 VISIBLE_IF_ZSMALLOC_TEST
@@ -1192,8 +1306,8 @@ struct zs_pool *zs_alloc_pool(size_t size)
 }
 
 /*
- * Memory for the classes of node @nid.  @gfp is that of a zspage: what it says of zones
- * and nodes is said of pages.
+ * Memory for the classes of node @nid. @gfp is that of a zspage, whose flags for zones
+ * and nodes apply to its pages only.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
@@ -1204,7 +1318,7 @@ struct size_class *zs_alloc_classes(int nid, gfp_t gfp)
 
 	gfp = (gfp & (GFP_KERNEL | __GFP_NORETRY | __GFP_RETRY_MAYFAIL)) |
 	      __GFP_NOMEMALLOC | __GFP_NOWARN;
-	/* vmalloc() may be called with spinlocks held, but not with softirqs off. */
+	/* vmalloc() may be called with spinlocks held, but not with softirqs disabled. */
 	if (in_interrupt())
 		return kzalloc_node(size, gfp, nid);
 	return kvzalloc_node(size, gfp, nid);
@@ -1215,12 +1329,12 @@ struct zspage *zs_alloc_descriptor(struct size_class *class, gfp_t gfp, int nid)
 {
 	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_descriptor, class, gfp, nid);
 
-	/* A node whose memory is all movable has none for descriptors. */
+	/* A node may have movable memory only, which descriptors cannot use. */
 	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE | __GFP_THISNODE);
 	return kmem_cache_alloc_node(class->cache, gfp | __GFP_ZERO, nid);
 }
 
-/* The descriptor was not used. */
+/* Free a descriptor that was not used. */
 VISIBLE_IF_ZSMALLOC_TEST
 void zs_discard_descriptor(struct size_class *class, struct zspage *zspage)
 {
@@ -1247,8 +1361,9 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 }
 
 /*
- * For evacuating one zspage, which gives back at least ZS_PAYBACK times as much.  So
- * tasks that reclaim memory, which have PF_MEMALLOC, may take it from the reserves.
+ * Memory for evacuating one zspage, which frees at least ZS_PAYBACK times as much.
+ * Therefore tasks that reclaim memory, which have PF_MEMALLOC, may take it from the
+ * reserves.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_supply(size_t size)
@@ -1259,8 +1374,8 @@ void *zs_alloc_supply(size_t size)
 }
 
 /*
- * Node @nid gets classes, which takes memory: returns NULL if there is none.  Tasks
- * that come here at once get those of one of them.
+ * Add the classes of node @nid. Returns NULL if there is no memory for them. If several
+ * tasks do this at the same time, all of them get the classes of one task.
  */
 static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 {
@@ -1280,7 +1395,7 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 			INIT_LIST_HEAD(&class->zspages[f]);
 		INIT_LIST_HEAD(&class->forwarders);
 	}
-	/* Initialised, and then to be found.  Pairs with zs_node_classes(). */
+	/* Release: classes before the pointer. Pairs with zs_node_classes(). */
 	others = cmpxchg_release(&pool->nodes[nid], NULL, classes);
 	if (!others)
 		return classes;
@@ -1288,7 +1403,7 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 	return others;
 }
 
-/* Add @sign for each of the pages to its zone; mostly they are of one zone. */
+/* Add @sign to the count of each page's zone. Mostly all pages are in one zone. */
 static void zs_count_in_zones(struct zpdesc **pages, unsigned int nr, int sign)
 {
 	for (unsigned int first = 0, end; first < nr; first = end) {
@@ -1313,10 +1428,10 @@ static void zs_pages_removed(struct zpdesc **pages, unsigned int nr)
 }
 
 /*
- * Whether handles lead back to @zspage.  If not, its memory is not in the linear
- * map: KFENCE has a pool elsewhere on some architectures, and the skip_kfence file
- * of a slab cache can be written.  This is a check for all builds, as every object
- * of such a zspage would be some other memory.
+ * Whether handles lead back to @zspage. They do not if the descriptor is not in the
+ * linear map. KFENCE's pool is outside of it on some architectures, and writing to the
+ * skip_kfence file of a slab cache lets the cache use that pool. All builds check this,
+ * because the handles of such a zspage would name some other memory.
  */
 static bool zspage_is_reachable(struct zspage *zspage)
 {
@@ -1328,8 +1443,8 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
- * The class of the same size on node @nid; it is @class if the node has no classes, and
- * no memory can be had for them.
+ * The class of the same size on node @nid; @class itself if the node has no classes,
+ * and no memory for them can be allocated
  */
 static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t gfp)
 {
@@ -1341,8 +1456,9 @@ static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t
 }
 
 /*
- * A zspage that no list or page names yet, of the size of @class.  It belongs to the
- * node where its first page was found, see class_on_node().
+ * Allocate a zspage of the size of @class. It is new: no list and no page names it. It
+ * belongs to the class of the node on which its first page was allocated, see
+ * class_on_node().
  */
 static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 {
@@ -1353,7 +1469,10 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
 		return NULL;
-	/* Handles carry no tag, and lists compare pointers from either source. */
+	/*
+	 * Remove KASAN's tag. Handles cannot have it, and pointers that are decoded
+	 * from handles are compared with pointers from lists.
+	 */
 	zspage = kasan_reset_tag(zspage);
 	if (unlikely(!zspage_is_reachable(zspage))) {
 		if (!test_and_set_bit(ZS_UNREACHABLE, &pool->reported))
@@ -1367,7 +1486,7 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 		gfp &= ~__GFP_MOVABLE;
 	nr = class->geo.pages == 1 ? 0 :
 	     zs_alloc_bulk(gfp, nid, class->geo.pages, zspage->pages);
-	/* A bulk that came back short need not be out of memory. */
+	/* The bulk allocator may return fewer pages although there is memory. */
 	for (; nr < class->geo.pages; nr++) {
 		zspage->pages[nr] = zs_alloc_single(gfp, nid);
 		if (!zspage->pages[nr])
@@ -1394,9 +1513,10 @@ fail:
 }
 
 /*
- * Tie a page to @zspage and show it to the migration core, in this order: the
- * core acts on the mark, and takes the page lock before it gets here.  The mark
- * and the type stay until the page is back in the page allocator.
+ * Make @zpdesc a page of @zspage: set page->zspage, and then the movable mark. When the
+ * core finds the mark, it takes the page lock and calls zs_isolate_page(), which reads
+ * page->zspage. The mark and the page type stay until the page is back in the page
+ * allocator.
  */
 static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 {
@@ -1404,8 +1524,9 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 	__zpdesc_set_zsmalloc(zpdesc);
 	if (zs_migration) {
 		/*
-		 * Pairs with folio_trylock() in isolate_movable_ops_page(): the
-		 * mark is a bit of the same word as the page lock.
+		 * page->zspage before the mark. Pairs with folio_trylock() in
+		 * isolate_movable_ops_page(): the mark is a bit of the same word as the
+		 * page lock.
 		 */
 		smp_mb__before_atomic();
 		__zpdesc_set_movable(zpdesc);
@@ -1413,8 +1534,8 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
 }
 
 /*
- * Free pages that are locked.  A task that waits for one of these locks, or has a
- * reference to one of the pages, then finds page->zspage cleared.
+ * Free pages that are locked. A task that waits for one of these locks, or has a
+ * reference to one of the pages, finds page->zspage cleared when it has the lock.
  */
 static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 			     unsigned int nr)
@@ -1428,11 +1549,13 @@ static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 	atomic_long_sub(nr, &pool->pages);
 }
 
-/* Touches neither class nor pool, which may have been freed before. */
+/* Free a descriptor. Its class and pool must not be used: they may have been freed. */
 static void zspage_free_memory(struct zspage *zspage)
 {
 	zspage_set_magic(zspage, 0);
-	/* NULL if it was no forwarder, as it has no guests. */
+	/*
+	 * If it was no forwarder, this is @guests, and NULL because no guests are left.
+	 */
 	kfree(zspage->far_links);
 	kfree(zspage);
 }
@@ -1443,9 +1566,10 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 }
 
 /*
- * A reader may have read the link of a guest before the guest was moved from here.
- * The guest does not keep this descriptor any more, and the reader is about to pin
- * it, under RCU.  So then it is freed after a grace period.
+ * A reader may have read the link of a guest before the guest was moved out of @zspage,
+ * and may be about to pin @zspage. The guest does not keep the descriptor any more;
+ * only RCU does. So if the zspage was a host, its descriptor is freed after a grace
+ * period.
  */
 static void zspage_free_descriptor(struct zspage *zspage)
 {
@@ -1458,14 +1582,14 @@ static void zspage_free_descriptor(struct zspage *zspage)
 	zs_pool_put(pool);
 }
 
-/* For a zspage that is dead, so that no other task changes it */
+/* Whether a zspage is unused. It must be dead, so that no other task changes it. */
 static bool zspage_is_idle(struct zspage *zspage)
 	__context_unsafe(/* dead */)
 {
 	return !atomic_read(&zspage->pins) && !zspage->nr_stale;
 }
 
-/* Free a dead zspage, with all of its pages locked.  It is no forwarder. */
+/* Free a dead zspage and its pages, all of which are locked. It is no forwarder. */
 static void zspage_free(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
@@ -1495,25 +1619,26 @@ static bool zspage_trylock_pages(struct zspage *zspage)
 }
 
 /*
- * Deferred free: zs_free() may not sleep for page locks, and the migration
- * core holds one when a zspage's last isolation ends.
+ * Deferred free: a worker frees dead zspages whose page locks could not be taken at
+ * once. zs_free() must not sleep, and when the last isolation of a zspage ends, the
+ * migration core holds the lock of one of its pages.
  *
- * A dead zspage cannot be isolated any more, so its pages[] stand still.
+ * A dead zspage cannot be isolated, so its pages[] do not change any more.
  *
- * The worker does not sleep for page locks either, as there is one for all pools: a
- * zspage whose pages are locked is left for later, and holds up no other.
+ * The worker does not sleep for page locks either, because there is one worker for all
+ * pools: it tries a zspage with a locked page again later, and goes on with the others.
  */
 
-/* How long it may take to find that a page is not locked any more, in jiffies */
+/* The longest delay after which the worker tries a zspage again, in jiffies */
 #define ZS_MAX_DELAY	(HZ / 10)
 
 static LLIST_HEAD(zs_deferred);
-/* Those with a locked page.  Only the worker adds to it and takes from it. */
+/* Zspages with a locked page. Only the worker changes this list. */
 static LLIST_HEAD(zs_left);
 static void zs_free_deferred(struct work_struct *work);
 static DECLARE_DELAYED_WORK(zs_deferred_work, zs_free_deferred);
 
-/* Look at each zspage of @list once.  Returns whether one was freed. */
+/* Try to free each zspage of @list. Returns whether one was freed. */
 static bool zs_free_listed(struct llist_node *list)
 {
 	struct zspage *zspage, *next;
@@ -1534,7 +1659,7 @@ static bool zs_free_listed(struct llist_node *list)
 	return freed;
 }
 
-/* A work item is never run twice at the same time. */
+/* A work item never runs concurrently with itself, so @delay needs no lock. */
 static void zs_free_deferred(struct work_struct *work)
 {
 	static unsigned long delay = 1;
@@ -1546,12 +1671,12 @@ static void zs_free_deferred(struct work_struct *work)
 		delay = 1;
 		return;
 	}
-	/* Twice as long each time that none could be freed */
+	/* Double the delay each time that no zspage could be freed. */
 	delay = freed ? 1 : min(2 * delay, ZS_MAX_DELAY);
 	queue_delayed_work(zs_wq, &zs_deferred_work, delay);
 }
 
-/* Whatever the worker waits for, it comes at once. */
+/* Have the worker free @zspage. It runs at once, even if its next run was delayed. */
 static void zspage_defer_free(struct zspage *zspage)
 {
 	if (llist_add(&zspage->deferred, &zs_deferred))
@@ -1559,14 +1684,17 @@ static void zspage_defer_free(struct zspage *zspage)
 }
 
 /*
- * Wait until all that was deferred has been freed, pools included, but for zspages with
- * a page that is locked: the worker looks at each zspage once after this was called.
- * Returns whether that is all.
+ * Wait until the worker has looked at all deferred zspages once after this was called,
+ * and until the pools whose last reference this drops are freed. Returns false if a
+ * zspage is left because one of its pages is locked.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 bool zs_flush_deferred(void)
 {
-	/* Not a run that is under way: it may have been past a page when that was unlocked. */
+	/*
+	 * Not a run that is under way: it may have passed a zspage that is unlocked
+	 * now.
+	 */
 	mod_delayed_work(zs_wq, &zs_deferred_work, 0);
 	flush_delayed_work(&zs_deferred_work);
 	flush_workqueue(zs_wq);
@@ -1612,15 +1740,17 @@ static bool zspage_check(struct zspage *zspage)
 }
 
 /**
- * struct zs_search - how far a search for zspages to evacuate has got
+ * struct zs_search - the position of a search for zspages to evacuate
  * @node: on class->searches
- * @next: zspage->list of the zspage to look at next; or the end of the group's list
- * @fullness: that group.  They are searched by fullness, each from front to back.
- * @over: there is nothing more to find
+ * @next: zspage->list of the zspage to look at next, or the head of the list at its end
+ * @fullness: the group whose list that is. Groups are searched in the order of fullness,
+ *	      each from front to back.
+ * @over: no zspage is left to look at
  *
- * The search goes on in the next hold of class->lock where it stopped.  So it looks
- * once at every zspage that stays where it is, and each hold of the lock can be short.
- * It comes to an end: zspages that come to the group it is in are behind it.
+ * The search continues in the next hold of class->lock where it stopped in the last one.
+ * So each hold can be short, and every zspage that stays in its group is looked at once.
+ * The search ends, because a zspage that joins the current group is added at the front
+ * of the list, which the search has passed.
  */
 struct zs_search {
 	struct hlist_node	node;
@@ -1629,7 +1759,7 @@ struct zs_search {
 	bool			over;
 };
 
-/* @zspage leaves its list: searches that would look at it next go on behind it. */
+/* @zspage is taken off its list: searches that would look at it next skip it. */
 static void zspage_skip(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -1641,7 +1771,7 @@ static void zspage_skip(struct zspage *zspage)
 			search->next = zspage->list.next;
 }
 
-/* The next zspage that is neither empty, full nor bad; NULL: that was all. */
+/* The next zspage that is neither empty, full nor bad; NULL if there is none left */
 static struct zspage *class_search(struct size_class *class, struct zs_search *search)
 	__must_hold(&class->lock)
 {
@@ -1681,7 +1811,7 @@ static void zspage_list_del(struct zspage *zspage)
 	list_del(&zspage->list);
 }
 
-/* @zspage lives: it may be allocated from, isolated, and evacuated. */
+/* Put @zspage on the list of its group and make it live. */
 static void zspage_enlist(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -1691,7 +1821,7 @@ static void zspage_enlist(struct zspage *zspage)
 		zspage_check(zspage);
 }
 
-/* @zspage does not live any more. */
+/* Take @zspage, which is live, off its list. Its new state is @state. */
 static void zspage_unlist(struct zspage *zspage, enum zspage_state state)
 	__must_hold(&zspage->class->lock)
 {
@@ -1708,7 +1838,7 @@ static void zspage_set_fullness(struct zspage *zspage, enum zs_fullness fullness
 	zspage_list_add(zspage, fullness);
 }
 
-/* After slots of a zspage that lives were taken or returned */
+/* To be called after slots of a live zspage were taken or returned */
 static void zspage_update_fullness(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -1720,12 +1850,12 @@ static void zspage_update_fullness(struct zspage *zspage)
 		zspage_check(zspage);
 }
 
-/* Zspages to look at under one hold of class->lock */
+/* The most zspages that a search looks at in one hold of class->lock */
 #define ZS_TRIES	16
 
 /*
- * Is a page of @zspage known to be bad?  Then @zspage is set aside, so that this is
- * found once in its life, and no search has to walk past it.
+ * Whether a page of @zspage is known to be bad. If so, @zspage is set aside in ZS_BAD,
+ * so that this is found only once, and later searches do not look at it.
  */
 static bool zspage_is_bad(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
@@ -1742,8 +1872,9 @@ static bool zspage_is_bad(struct zspage *zspage)
 }
 
 /*
- * A zspage with a free slot: of the fullest group, the last used one.  If there
- * are too many bad ones on the way, the next search gets further.
+ * A zspage with a free slot: of the fullest group, the one that was added last. NULL if
+ * there is none, or if the search meets too many bad ones. It sets these aside, so the
+ * next search gets further.
  */
 static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
@@ -1764,14 +1895,10 @@ static struct zspage *class_find_zspage(struct size_class *class)
 }
 
 /*
- * The equations
- */
-
-/*
  * Allocating and freeing
  */
 
-/* There is a free slot.  The caller updates the fullness. */
+/* Take the lowest free slot. There must be one. The caller updates the fullness. */
 static unsigned int zspage_take_slot(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -1790,7 +1917,7 @@ static unsigned int zspage_take_slot(struct zspage *zspage)
 	return slot;
 }
 
-/* Allocate an object in a zspage of @class that has a free slot; 0 if there is none. */
+/* Allocate an object in a free slot of @class. Returns 0 if no free slot is found. */
 static unsigned long class_malloc(struct size_class *class)
 {
 	unsigned long handle = 0;
@@ -1816,9 +1943,9 @@ static unsigned long zspage_malloc_first(struct zspage *zspage)
 
 	spin_lock(&class->lock);
 	/*
-	 * From here on the core tries to isolate the pages.  An isolation that
-	 * ends while the zspage has no object would free it.  So its first
-	 * object is allocated in the same hold of the lock, which isolating takes.
+	 * From here on the core may isolate the pages. An isolation that ends while the
+	 * zspage has no object frees it. So the first object is allocated in the same
+	 * hold of the lock, which isolating a page takes.
 	 */
 	for (unsigned int i = 0; i < class->geo.pages; i++)
 		zspage_adopt(zspage, zspage->pages[i]);
@@ -1830,16 +1957,19 @@ static unsigned long zspage_malloc_first(struct zspage *zspage)
 }
 
 /*
- * The nodes that have memory, from the nearest to @nid to the farthest: as the page
- * allocator takes them.  With __GFP_THISNODE there is @nid only.  Each of their zones
- * has an entry, and those of a node stand together.  The end is an entry without zone.
+ * The zones from which the page allocator takes memory for node @nid: those of the
+ * nearest node first, and those of one node together. With __GFP_THISNODE there are
+ * only those of @nid. The last entry has no zone.
  */
 static struct zoneref *zs_near_nodes(int nid, gfp_t gfp)
 {
 	return node_zonelist(nid, gfp)->_zonerefs;
 }
 
-/* The node of an entry.  It is read once, as it changes when memory comes or goes. */
+/*
+ * The node of an entry; false at the end. Memory hotplug may change the entry at any
+ * time, so it is read once.
+ */
 static bool zs_node_of(struct zoneref *z, int *nid)
 {
 	struct zone *zone = READ_ONCE(z->zone);
@@ -1850,8 +1980,8 @@ static bool zs_node_of(struct zoneref *z, int *nid)
 }
 
 /*
- * Node @nid has no classes.  It gets them if it has memory; but if there is no memory
- * for classes just now, those of the nearest node that has some do as well.
+ * Node @nid has no classes. Add them if it has memory. If it has none, or if there is
+ * no memory for the classes, use those of the nearest node that has some.
  */
 static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid,
 						   gfp_t gfp)
@@ -1863,13 +1993,16 @@ static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid
 		classes = zs_add_node(pool, nid, gfp & ~__GFP_DIRECT_RECLAIM);
 	for (; !classes && zs_node_of(z, &nid); z++)
 		classes = zs_node_classes(pool, nid);
-	/* All that have classes have lost their memory. */
+	/* All nodes that have classes have lost their memory. */
 	for (nid = 0; !classes; nid++)
 		classes = zs_node_classes(pool, nid);
 	return classes;
 }
 
-/* A free slot in a class of the same size as @class, on another node near @nid; or 0 */
+/*
+ * Allocate an object of the size of @class in a free slot of another node, the nearest
+ * to @nid first. Returns 0 if no free slot is found.
+ */
 static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp, int nid)
 {
 	struct size_class *other, *last = class;
@@ -1887,8 +2020,8 @@ static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp,
 }
 
 /*
- * @class, which is that of node @nid unless this has no classes, has no free slot.  If
- * the node has no memory at hand either, then a slot of another node is better than
+ * @class has no free slot. It is the class of node @nid, unless that node has no
+ * classes. If the node has no free memory either, a slot of another node is better than
  * reclaim.
  */
 static noinline unsigned long class_malloc_slow(struct size_class *class,
@@ -1929,31 +2062,30 @@ static bool zs_hint_is_valid(int nid)
 
 /**
  * zs_malloc - allocate an object
- * @pool: where from
+ * @pool: the pool to allocate it from
  * @size: its size in bytes, 1 to PAGE_SIZE
- * @gfp: how to allocate memory if the pool has no free slot of this size.
- *	 __GFP_HIGHMEM and __GFP_MOVABLE are welcome.
+ * @gfp: flags for allocating memory if the pool has no free slot of this size, best with
+ *	 __GFP_HIGHMEM and __GFP_MOVABLE
  * @nid: the node that the object should be on, or NUMA_NO_NODE
  *
- * A free slot on @nid is used first, then memory that is free there; then a slot
- * on another node that has memory, the nearest first, and only then is memory
- * reclaimed.  NUMA_NO_NODE stands for the CPU's node, but any free slot goes before new
- * memory; so does a @nid that is offline, as a user may have read it before the node
- * went.
+ * A free slot on @nid is used first; then free memory of @nid; then a free slot on
+ * another node that has memory, the nearest first. Memory is reclaimed only after that.
+ * NUMA_NO_NODE means the node of the CPU, except that any free slot is preferred to new
+ * memory. An offline @nid is taken for NUMA_NO_NODE: a user may have read the number
+ * before the node was taken offline.
  *
- * With __GFP_THISNODE in @gfp slots of other nodes are not used either; unless @nid is
- * offline, has no memory, or has none free for the pool's lists of it, some 50 KB: then
- * objects of @nid share those of another node until it has.  The rest of
- * @gfp, and the cpuset of the task, hold for new memory only: a free slot may be on a
- * node on which the task may not allocate.
+ * With __GFP_THISNODE in @gfp, slots of other nodes are not used, except if @nid is
+ * offline, if it has no memory, or if it has no free memory for the pool's size classes
+ * of that node, some 50 KB. Until it has, its objects share the classes of another node.
+ * The other flags in @gfp and the cpuset of the task apply to new memory only: a free
+ * slot may be on a node on which the task must not allocate.
  *
  * The object's contents are undefined until zs_obj_write().
  *
- * Context: any in which @gfp may be used; takes a spinlock (not from
- * interrupts).
- * Return: a handle, which is neither 0 nor an error value; or, to be tested
- * with IS_ERR_VALUE(), -EINVAL for @size 0 or if there can be no node @nid, -ENOSPC
- * for a @size above PAGE_SIZE, -ENOMEM.
+ * Context: any in which @gfp may be used, except interrupts; takes a spinlock.
+ * Return: a handle, which is never 0, or an error value, see IS_ERR_VALUE(): -EINVAL if
+ * @size is 0 or there cannot be a node @nid, -ENOSPC if @size is above PAGE_SIZE, -ENOMEM
+ * if there is no memory.
  */
 unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 			const int nid)
@@ -1974,7 +2106,7 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 		return (unsigned long)-ENOSPC;
 
 	classes = zs_node_classes(pool, node);
-	/* If there can be one node only, it has classes. */
+	/* If the kernel supports one node only, that node has classes. */
 	if (MAX_NUMNODES > 1 && unlikely(!classes))
 		classes = zs_classes_slow(pool, node, gfp);
 	class = &classes[zs_geo_index(size)];
@@ -2004,8 +2136,8 @@ static bool zspage_return_slot(struct zspage *zspage, unsigned int slot)
 }
 
 /*
- * Whether @handle is that of the object that its slot is used for now, or was last.
- * If there are no generations, it is taken to be.
+ * Whether @handle has the generation of its slot, which the handle of an object that
+ * was freed mostly has not. Without generations, any handle has.
  */
 static bool zs_handle_is_current(unsigned long handle)
 {
@@ -2019,9 +2151,9 @@ static bool zs_handle_is_current(unsigned long handle)
 /**
  * struct zs_reap - memory to be freed after class->lock was dropped
  * @dead: a zspage whose last object was freed
- * @locked: whether its pages are locked
+ * @locked: whether all pages of @dead are locked
  * @forwarder: a forwarder whose last object was freed
- * @blocks: blocks that guests have left
+ * @blocks: guest blocks that are not needed any more
  */
 struct zs_reap {
 	struct zspage *dead;
@@ -2061,8 +2193,9 @@ static __always_inline bool zspage_free_slot(struct zspage *home, unsigned int s
 }
 
 /*
- * No other task finds a dead zspage. It may be the last reference to the pool, which
- * keeps the class: so it must not be freed while the class is locked.
+ * Free what zspage_free_slot() has left. No other task finds a dead zspage. Its
+ * reference to the pool may be the last one, and the pool keeps the class. So the
+ * zspage must not be freed while class->lock is held.
  */
 static __always_inline void zs_reap(const struct zs_reap *reap)
 {
@@ -2079,18 +2212,19 @@ static __always_inline void zs_reap(const struct zs_reap *reap)
 
 /**
  * zs_free - free an object
- * @pool: where it was allocated
- * @handle: what zs_malloc() returned; 0 and error values are ignored
+ * @pool: the pool that it was allocated from
+ * @handle: the handle that zs_malloc() returned; 0 and error values are ignored
  *
- * The caller has closed the object and does not use @handle any more.  Freeing
- * twice is reported, and does nothing else, as long as the object's neighbours
- * keep its zspage and its slot has not been used again, by an allocation or by
- * zs_compact(); beyond that it is a use after free like any other.  With
- * CONFIG_DEBUG_VM and words of 64 bits the slot may have been used again, up to
- * seven times.  The first report of a pool is a warning with a trace, further ones
- * are a line each, at a limited rate.
+ * The caller must have closed the object, and must not use @handle any more.
  *
- * Context: any but interrupts; takes a spinlock.
+ * A double free is reported and otherwise ignored, provided that other objects keep the
+ * zspage and that the slot has not been used again, by an allocation or by zs_compact().
+ * With CONFIG_DEBUG_VM on 64-bit, the slot may have been used again up to seven times.
+ * In all other cases a double free is a use after free like any other. The first double
+ * free of a pool is reported by a warning with a stack trace, each further one by one
+ * line, at a limited rate.
+ *
+ * Context: any except interrupts; takes a spinlock.
  */
 void zs_free(struct zs_pool *pool, unsigned long handle)
 {
@@ -2121,7 +2255,7 @@ EXPORT_SYMBOL_GPL(zs_free);
  * Reading and writing
  */
 
-/* Where @slot begins: returns the index of its page, and the offset in there. */
+/* The index of the page in which @slot begins, and the offset in that page */
 static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
 				  unsigned int *offset)
 {
@@ -2131,7 +2265,7 @@ static unsigned int zspage_locate(struct zspage *zspage, unsigned int slot,
 	return pos >> PAGE_SHIFT;
 }
 
-/* Copy an object that lies in the page at @index, from @offset on, and the next. */
+/* Copy an object that begins at @offset in the page at @index, and ends in the next. */
 static noinline void *zspage_copy_halves(struct zspage *zspage,
 					 unsigned int index, unsigned int offset,
 					 void *to, size_t len)
@@ -2146,9 +2280,9 @@ static noinline void *zspage_copy_halves(struct zspage *zspage,
 }
 
 /*
- * Whether a slot of @zspage has @len bytes.  0 wraps to the largest length there
- * is, so that one compare refuses it, too: no object is empty, and scatterlists
- * must have no empty entry.
+ * Whether @len is a valid length in a slot of @zspage. 0 is not, because no object is
+ * empty, and a scatterlist must not have an empty entry. 0 less 1 is the largest
+ * number, so that one comparison is enough.
  */
 static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len)
 {
@@ -2156,8 +2290,8 @@ static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len
 }
 
 /*
- * Whether there is an object that has @handle.  Its bit was set before its user got
- * the handle, so no lock is needed to see it.
+ * Whether there is an object that has @handle. Its bit was set before its user got the
+ * handle, so no lock is needed to see the bit.
  */
 static bool zs_handle_is_live(unsigned long handle)
 {
@@ -2166,14 +2300,14 @@ static bool zs_handle_is_live(unsigned long handle)
 
 	if (!zs_handle_is_current(handle))
 		return false;
-	/* Other bits of the word change meanwhile, under class->lock. */
+	/* Other bits of the word may change, under class->lock. */
 	return data_race(test_bit(slot, zspage_bitmap(home)));
 }
 
 /*
  * Whether @len bytes of an object that is pinned in @zspage may be read or written.
- * Debug builds also catch the use of an object that was freed, as neither KASAN nor
- * the slab allocator know of objects.
+ * Debug builds also detect that the object was freed: neither KASAN nor the slab
+ * allocator knows about objects.
  */
 static __always_inline bool zs_may_access(unsigned long handle,
 					  struct zspage *zspage, size_t len)
@@ -2187,17 +2321,17 @@ static noinline __cold void zs_refuse(struct zs_pool *pool, unsigned long handle
 {
 	if (zspage_length_fits(zspage, len))
 		zs_report_stale(pool, handle);
-	else if (zspage != &zs_no_host)	/* which was reported before */
+	else if (zspage != &zs_no_host)	/* reported before */
 		zs_report(pool, ZS_WRONG_LENGTH,
 			  "access to %zu bytes of handle %#lx, in a slot of %u bytes",
 			  len, handle, zspage->class->geo.size);
 }
 
 /*
- * What a read gets that cannot be served: zeroes, and not another object's bytes.
- * They are mapped, or copied, in the same cases as an object's bytes would be:
- * that is what zs_obj_read_end() goes by.  No more than a page is zeroed, as no
- * buffer for an object is longer, whatever @len says.
+ * Refuse a read: the reader gets zeroes instead of another object's bytes. They are
+ * mapped if the object's bytes would be mapped, and copied if these would be copied,
+ * because zs_obj_read_end() makes the same distinction. At most a page is zeroed,
+ * whatever @len is, because no buffer for an object is longer.
  */
 static noinline __cold void *zs_refuse_read(struct zs_pool *pool,
 					    unsigned long handle,
@@ -2216,7 +2350,7 @@ static noinline __cold void *zs_refuse_read(struct zs_pool *pool,
 	return memset(local_copy, 0, min(len, PAGE_SIZE));
 }
 
-/* The same as a scatterlist, of as many bytes as two entries can have */
+/* The same for a scatterlist, which gets at most two pages */
 static noinline __cold void zs_refuse_sg(struct zs_pool *pool,
 					 unsigned long handle,
 					 struct zspage *zspage,
@@ -2252,7 +2386,7 @@ static __always_inline void *zs_read_pinned(struct zs_pool *pool,
 	return zspage_copy_halves(zspage, index, offset, local_copy, mem_len);
 }
 
-/* Apart from the path that calls nothing, which needs no stack frame then */
+/* A function of its own, so that the fast path needs no stack frame */
 static noinline void *zs_read_begin_slow(struct zs_pool *pool,
 					 unsigned long handle, size_t mem_len,
 					 void *local_copy, int pins)
@@ -2266,35 +2400,36 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
 
 /**
  * zs_obj_read_begin - open an object for reading
- * @pool: where it was allocated
- * @handle: what zs_malloc() returned
- * @mem_len: its size, as given to zs_malloc()
- * @local_copy: a buffer of @mem_len bytes, for an object that lies in two
- *		pages; may be NULL if @mem_len is PAGE_SIZE, as such an object
- *		never does
+ * @pool: the pool that it was allocated from
+ * @handle: the handle that zs_malloc() returned
+ * @mem_len: the object's size, as given to zs_malloc()
+ * @local_copy: a buffer of @mem_len bytes, for an object that lies in two pages. It may
+ *		be NULL if @mem_len is PAGE_SIZE, because such an object never does.
  *
- * An open object does not keep its page from being migrated; only the memory of
- * the replaced page is held back.  As long as it is, opening an object of the same
- * zspage takes a spinlock, and may wait while a page of the class is copied;
- * otherwise page migration does not make this wait.
- * zs_compact() makes it wait while it moves the objects of one zspage, this one
- * among them, and leaves open objects alone.  Sleeping while one is open is
- * fine.  Freeing it is not.  How much is held back is limited, though: once as
- * many pages of a zspage were replaced as it has, none of them is migrated again
- * before an object that was open all the while is closed.
+ * The caller may sleep while the object is open, but must not free the object.
  *
- * A @mem_len of 0, or for which the object's slot is too small, is reported, and
- * zeroes are read: up to a page of them.  The object has to be closed all the same.
- * So is an object that was freed before, if CONFIG_DEBUG_VM is set or zs_compact()
- * had moved it, and as long as its neighbours keep the zspage.  With CONFIG_DEBUG_VM
- * and words of 64 bits that also holds if its slot was used again, but a slot's
- * handles repeat: each has the value of the eighth one before it.
+ * An open object does not keep the pages of its zspage from being migrated. But a page
+ * that is replaced while the object is open is not freed before the object is closed. As
+ * long as a zspage has such replaced pages, opening one of its objects takes a spinlock,
+ * and may wait while a page of the size class is copied. Otherwise this does not wait for
+ * page migration. A zspage can have as many replaced pages as it has pages. After that
+ * none of its pages is migrated until the objects are closed that keep them.
  *
- * Context: any but interrupts; on PREEMPT_RT it may sleep.  The result may be a
- * local mapping, see kmap_local_page(): to be ended in reverse order, and by the
- * same task.
- * Return: the object's bytes, in place or in @local_copy, read-only and valid
- * until zs_obj_read_end().
+ * zs_compact() does not move the objects of a zspage while one of them is open. Opening
+ * an object waits while zs_compact() moves the objects of its zspage.
+ *
+ * If @mem_len is 0 or larger than the object's slot, this is reported, and zeroes are
+ * read instead, up to a page of them. The object must be closed all the same. This also
+ * holds for an object that was freed, if other objects keep the zspage, and if
+ * CONFIG_DEBUG_VM is set or zs_compact() had moved the object. With CONFIG_DEBUG_VM on
+ * 64-bit the slot may even have been used again; but the handles of a slot repeat, each
+ * being equal to the eighth one before it.
+ *
+ * Context: any except interrupts; may sleep on PREEMPT_RT. The result may be a local
+ * mapping, see kmap_local_page(): such mappings must be ended in reverse order, and by
+ * the task that has made them.
+ * Return: the object's bytes, in place or in @local_copy; read-only, and valid until
+ * zs_obj_read_end().
  */
 void *zs_obj_read_begin(struct zs_pool *pool, unsigned long handle,
 			size_t mem_len, void *local_copy)
@@ -2315,10 +2450,10 @@ EXPORT_SYMBOL_GPL(zs_obj_read_begin);
  * @pool: as for zs_obj_read_begin()
  * @handle: as for zs_obj_read_begin()
  * @mem_len: as for zs_obj_read_begin()
- * @handle_mem: what zs_obj_read_begin() returned
+ * @handle_mem: the address that zs_obj_read_begin() returned
  *
- * Context: as zs_obj_read_begin(); takes a spinlock while a replaced page of the
- * zspage is held back, and frees it if no other reader needs it.
+ * Context: as for zs_obj_read_begin(). As long as the zspage has replaced pages, this
+ * takes a spinlock, and frees those that no other reader needs.
  */
 void zs_obj_read_end(struct zs_pool *pool, unsigned long handle,
 		     size_t mem_len, void *handle_mem)
@@ -2336,16 +2471,15 @@ EXPORT_SYMBOL_GPL(zs_obj_read_end);
 
 /**
  * zs_obj_read_sg_begin - open an object for reading, as a scatterlist
- * @pool: where it was allocated
- * @handle: what zs_malloc() returned
- * @sg: two entries, to be filled in; one is used unless the object lies in
- *	two pages
+ * @pool: the pool that it was allocated from
+ * @handle: the handle that zs_malloc() returned
+ * @sg: two entries, to be filled in; only one is used unless the object lies in two pages
  * @mem_len: the object's size, as given to zs_malloc()
  *
- * As zs_obj_read_begin(), but never copies.  If @mem_len is not valid, the entries
- * are of the zero page, and of up to a page each.
+ * Like zs_obj_read_begin(), but never copies. If zeroes are read instead of the object,
+ * each entry has up to a page of them.
  *
- * Context: any but interrupts; on PREEMPT_RT it may sleep.
+ * Context: any except interrupts; may sleep on PREEMPT_RT.
  */
 void zs_obj_read_sg_begin(struct zs_pool *pool, unsigned long handle,
 			  struct scatterlist *sg, size_t mem_len)
@@ -2382,7 +2516,7 @@ EXPORT_SYMBOL_GPL(zs_obj_read_sg_begin);
  * @pool: as for zs_obj_read_sg_begin()
  * @handle: as for zs_obj_read_sg_begin()
  *
- * Context: as zs_obj_read_sg_begin(); may take a spinlock, as zs_obj_read_end().
+ * Context: as for zs_obj_read_sg_begin(); may take a spinlock like zs_obj_read_end().
  */
 void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 {
@@ -2395,19 +2529,20 @@ void zs_obj_read_sg_end(struct zs_pool *pool, unsigned long handle)
 EXPORT_SYMBOL_GPL(zs_obj_read_sg_end);
 
 /**
- * zs_obj_write - fill an object
- * @pool: where it was allocated
- * @handle: what zs_malloc() returned
+ * zs_obj_write - write an object
+ * @pool: the pool that it was allocated from
+ * @handle: the handle that zs_malloc() returned
  * @handle_mem: the bytes to store
- * @mem_len: how many, at most the size given to zs_malloc()
+ * @mem_len: the number of bytes, at most the size given to zs_malloc()
  *
- * The object must not be written or read by others meanwhile.  A @mem_len of 0, or
- * for which the object's slot is too small, is reported, and nothing is written.
+ * The caller must exclude other readers and writers of the object. If @mem_len is 0 or
+ * larger than the object's slot, this is reported, and nothing is written. The same holds
+ * if the object was freed, in the cases that zs_obj_read_begin() reports.
  *
- * Waits while a page of the object's zspage is copied to its replacement, and
- * like zs_obj_read_begin().
+ * This waits while a page of the object's zspage is copied to its replacement, and in
+ * the cases in which zs_obj_read_begin() waits.
  *
- * Context: any but interrupts; on PREEMPT_RT it may sleep.
+ * Context: any except interrupts; may sleep on PREEMPT_RT.
  */
 void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 		  void *handle_mem, size_t mem_len)
@@ -2426,10 +2561,9 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 	head = min(mem_len, PAGE_SIZE - offset);
 
 	/*
-	 * Bytes that go to a page while it is copied may not get to its
-	 * replacement.  So wait until no copy is under way, write, and start
-	 * over if one has begun since; however often.  Writing twice does no
-	 * harm.
+	 * Bytes that are written to a page while it is copied may not reach its
+	 * replacement. So wait until no copy is under way, write, and start over if one
+	 * has begun since, however often. Writing twice does no harm.
 	 */
 	do {
 		seq = read_seqcount_begin(&zspage->moves);
@@ -2441,9 +2575,9 @@ void zs_obj_write(struct zs_pool *pool, unsigned long handle,
 			memcpy_to_page(zspage_page(zspage, index + 1), 0,
 				       handle_mem + head, mem_len - head);
 		/*
-		 * The bytes before the look at moves: either this sees a move,
-		 * or the move's copy sees the bytes.  Pairs with the barrier
-		 * in zspage_move_page().
+		 * The bytes before the second look at moves: either this sees that a
+		 * page moves, or the copy has the bytes. Pairs with the barrier in
+		 * zspage_move_page().
 		 */
 		smp_mb();
 		zs_race("written");
@@ -2455,20 +2589,20 @@ EXPORT_SYMBOL_GPL(zs_obj_write);
 
 /**
  * zs_handle_to_nid - the node that an object is on
- * @pool: where it was allocated
- * @handle: what zs_malloc() returned
+ * @pool: the pool that it was allocated from
+ * @handle: the handle that zs_malloc() returned
  *
- * The node of the page in which the object begins, as it is now: pages may be migrated,
- * and zs_compact() may move the object, so it is a hint as soon as it is returned.  It
- * is meant for a user that allocates another object in place of this one, and wants it
- * on the same node, as zram does when it compresses an object anew.
+ * This is the node of the page in which the object begins. It is a hint: the page may be
+ * migrated and zs_compact() may move the object as soon as it is returned. It is meant
+ * for a user that replaces an object and wants the new one on the same node, for example
+ * when it compresses the object again.
  *
- * Like reading, this waits while zs_compact() moves the objects of one zspage, this one
- * among them, and takes a spinlock while a replaced page of the zspage is held back.
+ * Like zs_obj_read_begin(), this waits while zs_compact() moves the objects of the
+ * zspage, and takes a spinlock as long as the zspage has replaced pages.
  *
- * Context: any but interrupts; on PREEMPT_RT it may sleep.
- * Return: the node; NUMA_NO_NODE if it is found that the object was freed before, which
- * is reported then, as by zs_obj_read_begin().
+ * Context: any except interrupts; may sleep on PREEMPT_RT.
+ * Return: the node; NUMA_NO_NODE if the object was freed, in the cases that
+ * zs_obj_read_begin() reports.
  */
 int zs_handle_to_nid(struct zs_pool *pool, unsigned long handle)
 {
@@ -2496,9 +2630,9 @@ EXPORT_SYMBOL_GPL(zs_handle_to_nid);
 #ifdef CONFIG_MIGRATION
 
 /*
- * One page is not isolated any more.  A zspage that was emptied meanwhile, and
- * not used again, was left to the last of them.  The caller holds the lock of
- * a page of @zspage, so it cannot be freed right here.
+ * The isolation of one page ends. With the last one, a zspage without objects is freed:
+ * zs_free() has left that to the end of the isolation. The caller holds the lock of a
+ * page of @zspage, so the worker must free it.
  */
 static void zspage_end_isolation(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
@@ -2511,11 +2645,12 @@ static void zspage_end_isolation(struct zspage *zspage)
 }
 
 /*
- * @page is locked, and freeing a zspage takes the locks of all its pages: so
- * page->zspage is stable, and what it points to stays.  It is NULL if the page
- * was freed or replaced: the core may find the page until its last reference goes.
+ * The core has locked @page. Freeing a zspage takes the locks of all its pages, so
+ * page->zspage does not change, and the zspage is not freed. page->zspage is NULL if
+ * the page was freed or replaced: the core may find the page until its last reference
+ * is dropped.
  *
- * A page that is known to be bad stays where it is, so it is not isolated.
+ * A page that is known to be bad is not isolated, because it must not be copied.
  */
 static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 {
@@ -2530,10 +2665,9 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	zs_race("isolate");
 	spin_lock(&class->lock);
 	/*
-	 * A reader that sleeps with an object open holds back every page that
-	 * is replaced meanwhile.  Let that be the zspage once over, no more.
-	 * Pages that no reader needs, and which a task is about to free, do not
-	 * count.
+	 * While an object is open, replaced pages of its zspage are not freed. Allow at
+	 * most as many of them as the zspage has pages. Pages that no reader needs and
+	 * that a task is about to free do not count.
 	 */
 	isolated = zspage->state == ZSPAGE_LIVE &&
 		   zspage->isolated + zspage->nr_stale < class->geo.pages;
@@ -2554,7 +2688,7 @@ static unsigned int zspage_index(struct zspage *zspage, struct zpdesc *zpdesc)
 	return i;
 }
 
-/* Copy a page, like the allocations a function of its own for the tests. */
+/* Copy a page; like the allocations, a function of its own for the tests */
 VISIBLE_IF_ZSMALLOC_TEST
 int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 {
@@ -2565,7 +2699,7 @@ int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
 	return 0;
 }
 
-/* @zpdesc was replaced.  It waits for the pins there are, if any. */
+/* @zpdesc was replaced. It is stale now, and must be kept for the pins that exist now. */
 static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
 			     struct zs_drained *drained)
 	__must_hold(&zspage->class->lock)
@@ -2578,7 +2712,7 @@ static void zspage_add_stale(struct zspage *zspage, struct zpdesc *zpdesc,
 		zspage_next_round(zspage, drained);
 }
 
-/* Make @new what @old is.  If it can't be read, @old stays what it is. */
+/* Replace the page @old of @zspage by @new. If @old cannot be read, nothing changes. */
 static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 			    struct zpdesc *old, struct zs_drained *drained)
 	__must_hold(&zspage->class->lock)
@@ -2588,8 +2722,8 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 
 	write_seqcount_begin(&zspage->moves);
 	/*
-	 * moves before the copy: write_seqcount_begin() orders stores only.
-	 * Pairs with the barrier in zs_obj_write().
+	 * Order the store to moves before the loads of the copy: write_seqcount_begin()
+	 * orders stores only. Pairs with the barrier in zs_obj_write().
 	 */
 	smp_mb();
 	zs_race("migrate_copy");
@@ -2599,8 +2733,8 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 		zpdesc_get(new);
 		zspage_adopt(zspage, new);
 		/*
-		 * The contents before the pointer, for readers, which do not
-		 * look at moves.  Pairs with zspage_page().
+		 * Release: contents before the pointer, for readers, which do not look
+		 * at moves. Pairs with zspage_page().
 		 */
 		smp_store_release(&zspage->pages[index], new);
 	}
@@ -2618,8 +2752,9 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 }
 
 /*
- * How long a page migration that may sleep waits for readers. Decompressing takes
- * microseconds; but a range of memory has thousands of pages.
+ * The longest time that a page migration that may sleep waits for readers.
+ * Decompressing an object takes microseconds. The time must be short because a range of
+ * memory to migrate has thousands of pages.
  */
 #define ZS_STALE_WAIT_MS	2
 
@@ -2632,13 +2767,14 @@ unsigned long zs_stale_timeout(void)
 }
 
 /*
- * Whether readers hold @page, which was replaced.  The references are the core's
- * and, as long as the page is stale, the zspage's.
+ * Whether readers may still use @page, which was replaced. One reference to it is the
+ * core's; another one is the zspage's, as long as the page is stale.
  *
- * CMA and memory offlining (MIGRATE_SYNC) want the memory, and may sleep: readers
- * get a short while to close their objects, but only once, before a second page
- * of their zspage is replaced.  In other modes the core may hold a batch of
- * unmapped pages, for which page faults wait.
+ * CMA and memory offlining (MIGRATE_SYNC) want the memory and may sleep. So this gives
+ * readers a short time to close their objects, but only for the first stale page of a
+ * zspage: it does not wait again until that page is freed. It does not wait in other
+ * modes, in which the core may hold a batch of unmapped pages that page faults wait
+ * for.
  */
 static bool zs_wait_stale(struct page *page, enum migrate_mode mode,
 			  unsigned int nr_stale)
@@ -2652,8 +2788,8 @@ static bool zs_wait_stale(struct page *page, enum migrate_mode mode,
 }
 
 /*
- * Both pages are locked.  @page is isolated, which keeps its zspage until
- * zspage_end_isolation(), and from there the lock of @newpage does.
+ * Both pages are locked. The isolation of @page keeps the zspage until it ends in
+ * zspage_end_isolation(), and from then on the lock of @newpage keeps the zspage.
  */
 static int zs_migrate_page(struct page *newpage, struct page *page,
 			   enum migrate_mode mode)
@@ -2668,8 +2804,8 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	int ret;
 
 	/*
-	 * It may have gone bad since it was isolated.  Reading it could be fatal
-	 * where copies are not machine-check safe.
+	 * The page may have become bad since it was isolated. Reading it could be fatal
+	 * on architectures without a machine-check-safe copy.
 	 */
 	if (zs_page_is_bad(page)) {
 		atomic_long_inc(&pool->not_migrated);
@@ -2744,16 +2880,16 @@ static void zs_unregister_mops(void)
  */
 
 /**
- * struct zs_supply - memory for the next evacuation, had before class->lock is taken
- * @blocks: for guests
- * @far_links: for the links of a forwarder that its descriptor has no room for
- * @links_size: its size
- * @need_blocks: how many blocks the next evacuation may take
- * @need_links: how large its links will be
+ * struct zs_supply - memory for the next evacuation, allocated without class->lock
+ * @blocks: spare guest blocks
+ * @far_links: memory for the links that have no room in a forwarder's descriptor
+ * @links_size: the size of @far_links in bytes
+ * @need_blocks: the most blocks that the next evacuation may take
+ * @need_links: the size of the far links that it will take
  *
- * So no evacuation fails half way for want of memory, unless zspages that were counted
- * on go bad meanwhile; and no slab page is allocated or freed under the lock.  What is
- * left over serves the evacuation after that.
+ * So no evacuation runs out of memory halfway, unless a zspage whose room was counted
+ * turns out to be bad; and no slab page is allocated or freed under the lock. Memory that
+ * is left over is used for the evacuation after that.
  */
 struct zs_supply {
 	struct zs_guest_block *blocks;
@@ -2764,14 +2900,14 @@ struct zs_supply {
 };
 
 /**
- * struct zs_evacuation - evacuating one zspage
- * @dest: where objects are moved to; its fullness is to be updated
- * @supply: memory for it
- * @near_links: where its objects go, if it becomes a forwarder: as many as it has
- *		pages, for which these have to make room first.  The rest is in
+ * struct zs_evacuation - the evacuation of one zspage
+ * @dest: the zspage that objects are being moved to; its fullness is not updated yet
+ * @supply: the memory for it
+ * @near_links: the first links of the forwarder, as many as it has pages. They are here
+ *		until its pages[] are not needed any more. The other links are in
  *		supply->far_links.
- * @pages: what is left of the zspage, to be freed without a lock: its pages,
- * @dead: and itself, unless it became a forwarder
+ * @pages: the pages of the zspage, to be freed without a lock
+ * @dead: the zspage, to be freed then, too; NULL if it became a forwarder
  */
 struct zs_evacuation {
 	struct zspage *dest;
@@ -2785,8 +2921,8 @@ struct zs_evacuation {
  * struct zs_compaction - a call of zs_compact(), or of the shrinker
  * @wanted: pages to free
  * @freed: pages freed
- * @supply: memory for the next evacuation
- * @starved: there was none, so that the call ends
+ * @supply: the memory for the next evacuation
+ * @starved: there was no memory for @supply, so the call ends
  */
 struct zs_compaction {
 	unsigned long wanted;
@@ -2801,7 +2937,7 @@ static bool zs_supply_suffices(const struct zs_supply *supply)
 	       zs_has_blocks(supply->blocks, supply->need_blocks);
 }
 
-/* For a forwarder; NULL if its descriptor has room for all of its links */
+/* The far links of a new forwarder; NULL if its descriptor has room for all links */
 static unsigned long *zs_take_far_links(struct zs_supply *supply)
 {
 	unsigned long *far_links = NULL;
@@ -2813,7 +2949,7 @@ static unsigned long *zs_take_far_links(struct zs_supply *supply)
 	return far_links;
 }
 
-/* Guests that were moved leave blocks.  Keep no more of them than were needed. */
+/* Guests that were moved have left their blocks. Keep no more blocks than were needed. */
 static void zs_trim_supply(struct zs_supply *supply)
 {
 	struct zs_guest_block **rest = &supply->blocks;
@@ -2830,6 +2966,7 @@ static void zs_free_supply(struct zs_supply *supply)
 	zs_free_blocks(supply->blocks);
 }
 
+/* Allocate what the next evacuation may need; fails if there is no memory. */
 static bool zs_get_supply(struct zs_supply *supply)
 {
 	if (supply->need_links && supply->links_size != supply->need_links) {
@@ -2849,7 +2986,9 @@ static bool zs_get_supply(struct zs_supply *supply)
 	return true;
 }
 
-/* What compaction has to do with: all zspages that have objects, but bad ones */
+/*
+ * The number of zspages that compaction deals with: those with objects, except bad ones
+ */
 static unsigned long class_nr_used_zspages(struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -2860,7 +2999,7 @@ static unsigned long class_nr_used_zspages(struct size_class *class)
 	return nr;
 }
 
-/* Slots in use in there */
+/* The number of slots in use in these zspages */
 static unsigned long class_nr_used_slots(struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -2868,21 +3007,23 @@ static unsigned long class_nr_used_slots(struct size_class *class)
 }
 
 /*
- * Pages that zs_compact() can free, if nothing is in its way; of @kept free slots it
- * is known that something is.  Without class->lock this is a guess, as it races with
- * all that changes the counts, but it is never more than what there is in zspages that
- * it may pay to evacuate.
+ * The number of pages that zs_compact() can free, if nothing is in its way. @kept free
+ * slots are not counted, because something is known to be in the way there.
+ *
+ * Without class->lock the result is an estimate, because the counts may change while
+ * they are read. But it is never more than the pages of zspages that it may pay to
+ * evacuate.
  */
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
 	unsigned long slots = class->geo.slots, zspages = 0, pay = 0, used, room;
-	/* Mostly one or two groups.  Any value that it has meanwhile will do. */
+	/* Mostly one or two groups. Any value that it has during the call will do. */
 	unsigned long groups = data_race(READ_ONCE(class->groups));
 	unsigned int f;
 
 	groups &= ZS_PARTLY_USED | BIT(ZS_FULL);
 	for_each_set_bit(f, &groups, ZS_FULL + 1) {
-		/* The same. */
+		/* Any value will do, as for groups. */
 		unsigned long nr = data_race(READ_ONCE(class->nr[f]));
 
 		zspages += nr;
@@ -2890,7 +3031,7 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
 			pay += nr;
 	}
 	room = zspages * slots;
-	/* The same, and they need not belong together. */
+	/* Any values will do, even inconsistent ones. */
 	used = data_race(READ_ONCE(class->inuse) - READ_ONCE(class->bad_inuse)) + kept;
 	if (!pay || room <= used)
 		return 0;
@@ -2898,18 +3039,19 @@ static unsigned long class_freeable(struct size_class *class, unsigned long kept
 }
 
 /*
- * What the shrinker promises to free.  A promise that was not kept is not made again
- * at once, but for slots that have become free since.
+ * The number of pages that the shrinker promises to free. A promise that was not kept
+ * is not repeated for a second, except for slots that have become free since.
  */
 static unsigned long class_promise(struct size_class *class)
 {
 	unsigned long vain_room, until;
 
-	/* Mostly there are none.  Too late a look costs a promise, or a loop over nothing. */
+	/* Mostly there are none. An old value costs a promise, or a useless search. */
 	if (!(data_race(READ_ONCE(class->groups)) & class->geo.pay_groups))
 		return 0;
-	/* The same */
+	/* An old value does as little harm. */
 	vain_room = data_race(READ_ONCE(class->vain_room));
+	/* The two may be inconsistent. */
 	until = data_race(READ_ONCE(class->vain_until));
 	if (!time_in_range_open(jiffies, until - HZ, until))
 		vain_room = 0;
@@ -2917,13 +3059,15 @@ static unsigned long class_promise(struct size_class *class)
 }
 
 /*
- * What evacuating @source may need: a block for each three objects that go to the same
- * zspage, and one more in case that one of these goes bad meanwhile.
- * class_find_zspage() is going to find them in this order.
+ * Count the memory that evacuating @source may need: a guest block for every three
+ * objects that are moved to the same host, and one more in case one of the hosts turns
+ * out to be bad. The hosts are counted in the order in which class_find_zspage() is
+ * going to find them.
  *
- * Returns whether it pays.  It does not if the objects go to many hosts, as each of
- * these may need a block for a single guest; nor if there is not enough room, as some
- * zspages turned out to be bad.
+ * Returns whether the evacuation pays. It does not if the objects have so many hosts
+ * that the blocks take too much memory, because each host may need a block for a single
+ * guest. Nor does it if there is not enough room, because some zspages turned out to be
+ * bad.
  */
 static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 	__must_hold(&source->class->lock)
@@ -2960,14 +3104,14 @@ static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 }
 
 /*
- * Make @zspage ready to be evacuated: frozen, and with its pages locked.  If @supply
- * does not suffice, the search looks at it again when there is more.
+ * Freeze @zspage and lock its pages. If this fails because @supply does not suffice,
+ * the search is set back to @zspage, to look at it again when there is more memory.
  */
 static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *search,
 				  struct zs_supply *supply)
 	__must_hold(&zspage->class->lock)
 {
-	/* Then there is less room than was found. */
+	/* If so, there is less room than the caller has counted. */
 	if (zspage_is_bad(zspage))
 		return false;
 	if (!zspage_count_need(zspage, supply)) {
@@ -2988,10 +3132,12 @@ static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *searc
 }
 
 /*
- * Find a zspage to evacuate, the emptiest first: no object of it is open, other
- * zspages of the class have room for all of them, and it pays.  Returns it frozen and
- * with its pages locked; or NULL, then the search may go on in another hold of the
- * lock, with more supply if @supply does not suffice.
+ * Find a zspage to evacuate, the emptiest group first. None of its objects is open,
+ * other zspages of the class have room for all of them, and evacuating it pays. Returns
+ * it frozen and with its pages locked.
+ *
+ * If this returns NULL, the search may continue in another hold of class->lock, unless
+ * it is over. If @supply does not suffice, the caller allocates what it needs first.
  */
 static struct zspage *class_find_source(struct size_class *class,
 					struct zs_search *search,
@@ -3020,7 +3166,7 @@ static struct zspage *class_find_source(struct size_class *class,
 		    zspage_natives(zspage) <= class->geo.max_natives) {
 			if (zspage_prepare_source(zspage, search, supply))
 				return zspage;
-			/* It has looked at many zspages: enough for one hold. */
+			/* zspage_count_need() may have looked at many zspages. */
 			break;
 		}
 		zs_race("tried");
@@ -3029,9 +3175,9 @@ static struct zspage *class_find_source(struct size_class *class,
 }
 
 /*
- * Copy the slot as a whole, as the object's length is not known.  No page of the
- * two is replaced meanwhile, as that takes class->lock; and no reader is in the new
- * slot, as no link names it yet.
+ * Copy a whole slot, because the object's length is not known. class->lock keeps the
+ * pages of both zspages from being replaced. No reader uses the new slot yet, because
+ * no link names it.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
@@ -3061,8 +3207,8 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 }
 
 /*
- * Whether @dest can take one more guest. If not, its fullness, which is updated once for
- * all guests that it took, is updated. One that goes bad meanwhile gets no more.
+ * Whether @dest can take one more guest. It cannot if it has turned out to be bad. If
+ * it cannot, its fullness is updated, once for all guests that it took.
  */
 static bool zspage_has_room(struct zspage *dest)
 {
@@ -3076,8 +3222,9 @@ static bool zspage_has_room(struct zspage *dest)
 }
 
 /*
- * Copy the object in @slot of @source, which @owner names, to the fullest zspage
- * that has room, as a guest.  @where tells where that is.  No link is changed yet.
+ * Copy the object in @slot of @source, whose handle is @owner, to the fullest zspage
+ * that has room, and make it a guest there. @where is set to its new location. No link
+ * is changed yet.
  */
 static int zspage_move_object(struct zspage *source, unsigned int slot,
 			      unsigned long owner, struct zs_evacuation *ev,
@@ -3091,12 +3238,12 @@ static int zspage_move_object(struct zspage *source, unsigned int slot,
 	if (!zspage_has_room(dest)) {
 		dest = class_find_zspage(class);
 		ev->dest = dest;
-		/* All zspages that have room may have bad pages. */
+		/* All zspages that have room may be bad. */
 		if (!dest)
 			return -ENOENT;
 	}
 	zspage_assert_locked(dest);
-	/* They were counted for other zspages, which have gone bad. */
+	/* The blocks were counted for other hosts, which turned out to be bad. */
 	if (dest->nr_guests % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
 		return -ENOENT;
 	dest_slot = zspage_take_slot(dest);
@@ -3110,8 +3257,9 @@ static int zspage_move_object(struct zspage *source, unsigned int slot,
 }
 
 /*
- * Guests are moved one by one, and the link of each is changed at once.  If another
- * guest or a native cannot be moved, those that were moved stay where they are then.
+ * Move the guests of @source one by one, and change the link of each at once. If
+ * another guest or a native cannot be moved later, these guests stay in their new
+ * hosts.
  */
 static int zspage_move_guests(struct zspage *source, struct zs_evacuation *ev)
 	__must_hold(&source->class->lock)
@@ -3133,13 +3281,13 @@ static int zspage_move_guests(struct zspage *source, struct zs_evacuation *ev)
 		zspage_drop_last_guest(source, &ev->supply->blocks);
 		source->was_host = true;
 		zs_race("guest_moved");
-		/* After the copy.  Pairs with zs_pin_forwarded(). */
+		/* Release: copy before the link. Pairs with zs_pin_forwarded(). */
 		smp_store_release(link, where);
 	}
 	return 0;
 }
 
-/* Link number @rank of the forwarder that @ev may end with */
+/* Link number @rank of the forwarder that @ev may make */
 static unsigned long *ev_link(struct zs_evacuation *ev, struct size_class *class,
 			      unsigned int rank)
 {
@@ -3147,8 +3295,9 @@ static unsigned long *ev_link(struct zs_evacuation *ev, struct size_class *class
 }
 
 /*
- * Natives go all or none, as their links become those of the forwarder: by the rank of
- * their slots, the only ones that the bitmap has left.
+ * Move all natives of @source or none, because their new locations become the links of
+ * the forwarder. These are numbered by the ranks of the slots in the bitmap: only
+ * natives are left in it.
  */
 static int zspage_move_natives(struct zspage *source, struct zs_evacuation *ev)
 	__must_hold(&source->class->lock)
@@ -3188,7 +3337,10 @@ undo:
 	return ret;
 }
 
-/* Move the objects of @source, which is frozen and has its pages locked, into others. */
+/*
+ * Evacuate @source, which is frozen and has its pages locked. If not all of its objects
+ * can be moved, this returns false, and @source is live again.
+ */
 static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 	__must_hold(&source->class->lock)
 {
@@ -3198,7 +3350,7 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 	int ret;
 
 	zs_race("frozen");
-	/* Not a place to move its own objects to */
+	/* Off its list, so that it is not found as a host for its own objects */
 	zspage_unlist(source, ZSPAGE_FROZEN);
 	ret = zspage_move_guests(source, ev);
 	if (!ret)
@@ -3208,12 +3360,12 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 		zspage_update_fullness(ev->dest);
 	}
 	if (ret) {
-		/* Back at the front of its list, so the search is past it. */
+		/* This adds it to the front of its list, which the search has passed. */
 		zspage_enlist(source);
 		zspage_unlock_pages(source, class->geo.pages);
 		zspage_thaw(source);
 	} else {
-		/* There are no replaced pages: without pins they would be free. */
+		/* There are no stale pages, because there are no pins. */
 		memcpy(ev->pages, source->pages,
 		       class->geo.pages * sizeof(*source->pages));
 		memset(source->pages, 0,
@@ -3232,8 +3384,10 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 }
 
 /*
- * No more of @class can be evacuated.  If there is room for more, something was in the
- * way: open objects, isolated or locked pages, no memory, or that it would not pay.
+ * Compaction of @class has freed fewer pages than it wanted. If there is room for the
+ * objects of another zspage, something was in the way: open objects, isolated or locked
+ * pages, a lack of memory, or that evacuating it would not pay. Note that room for
+ * class_promise().
  */
 static void class_note_vain_room(struct size_class *class)
 	__must_hold(&class->lock)
@@ -3246,7 +3400,7 @@ static void class_note_vain_room(struct size_class *class)
 	WRITE_ONCE(class->vain_room, room < slots ? 0 : room);
 }
 
-/* Pack the objects of @class, until enough pages were freed. */
+/* Evacuate zspages of @class until enough pages were freed. */
 static void class_compact(struct size_class *class, struct zs_compaction *compaction)
 {
 	struct zs_supply *supply = &compaction->supply;
@@ -3298,19 +3452,19 @@ static unsigned long pool_end_compaction(struct zs_pool *pool,
 }
 
 /**
- * zs_compact - pack objects together and free the pages that this empties
+ * zs_compact - pack objects together and free the pages that become empty
  * @pool: the pool
  *
- * Handles stay valid.  Zspages are left alone if an object of theirs is open, or
- * one of their pages is isolated, locked or known to be bad; or if the memory that
- * evacuating them adds, for links and for owners of objects, is more than half of
- * what it frees.  However many these are, all others are found: each zspage is looked
- * at, and mostly once.  May be called by several CPUs at once, and next to anything
- * else.
+ * Handles stay valid. A zspage is not evacuated if one of its objects is open, if one of
+ * its pages is isolated, locked or known to be bad, or if the memory that this would add,
+ * for links and for owners of objects, is more than half of the memory that it would
+ * free. Such zspages do not keep other ones from being found, however many they are: each
+ * zspage is looked at, and mostly once. Any number of calls may run concurrently with
+ * each other and with all other operations on the pool, except its destruction.
  *
- * The memory that is added is had for one zspage at a time, whose pages are freed then.
- * If there is none, compaction ends.  Memory reclaim, which does the same through the
- * pool's shrinker, takes it from the kernel's reserves.
+ * The memory that is added is allocated for one zspage at a time, whose pages are freed
+ * next. If there is none, compaction ends. Memory reclaim does the same through the
+ * pool's shrinker, and may take this memory from the kernel's reserves.
  *
  * Context: process context, may sleep.
  * Return: the number of pages freed.
@@ -3329,7 +3483,7 @@ unsigned long zs_compact(struct zs_pool *pool)
 }
 EXPORT_SYMBOL_GPL(zs_compact);
 
-/* What a shrinker may promise to free on node @nid. */
+/* The number of pages that the shrinker promises to free for node @nid */
 VISIBLE_IF_ZSMALLOC_TEST
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid)
 {
@@ -3347,7 +3501,7 @@ static unsigned long zs_shrinker_count(struct shrinker *shrinker,
 	return zs_freeable_pages(shrinker->private_data, sc->nid);
 }
 
-/* Classes of which nothing was promised are not searched. */
+/* Classes for which nothing is promised are not searched. */
 static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 				      struct shrink_control *sc)
 {
@@ -3356,8 +3510,9 @@ static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 	struct size_class *class;
 
 	/*
-	 * All tasks that reclaim memory come here at the same time.  A second one
-	 * would find no more to free, and wait for the locks that the first one takes.
+	 * All tasks that reclaim memory call this at the same time. A second one would
+	 * find nothing more to free, and would wait for the locks that the first one
+	 * takes.
 	 */
 	if (node_test_and_set(sc->nid, pool->shrinking))
 		return SHRINK_STOP;
@@ -3379,7 +3534,7 @@ struct shrinker *zs_alloc_shrinker(struct zs_pool *pool)
 	return shrinker_alloc(SHRINKER_NUMA_AWARE, "mm-zspool:%s", pool->name);
 }
 
-/* A pool can do without: then it is packed by zs_compact() only. */
+/* A pool without a shrinker is compacted by zs_compact() only. */
 static void zs_pool_add_shrinker(struct zs_pool *pool)
 {
 	pool->shrinker = zs_alloc_shrinker(pool);
@@ -3399,21 +3554,21 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
  */
 
 /*
- * Slabs are not full, so what was added takes this part more.  It is an estimate: after
- * many rounds of compaction a tenth to a third was measured.
+ * Slabs are not full, so the memory that zs_compact() has added takes 1/ZS_SLAB_SLACK
+ * more than its own size. This is an estimate: a tenth to a third was measured after
+ * many compactions.
  */
 #define ZS_SLAB_SLACK		3
 
 /**
- * zs_get_total_pages - the memory that a pool's objects take
+ * zs_get_total_pages - the memory that the objects of a pool take
  * @pool: the pool
  *
- * This is what users hold against a limit.  So it counts the pages, and the memory
- * that zs_compact() has added to find objects that it moved: that of slabs, which it
- * can only estimate.
+ * Users compare this with a limit. So it includes the memory that zs_compact() has added
+ * to find the objects that it moved, which is in slabs and can only be estimated.
  *
  * Context: any.
- * Return: in pages.
+ * Return: the memory in pages.
  */
 unsigned long zs_get_total_pages(struct zs_pool *pool)
 {
@@ -3425,13 +3580,13 @@ unsigned long zs_get_total_pages(struct zs_pool *pool)
 EXPORT_SYMBOL_GPL(zs_get_total_pages);
 
 /**
- * zs_huge_class_size - the size from which an object takes a page of its own
+ * zs_huge_class_size - the smallest size at which an object takes a page of its own
  * @pool: any pool
  *
- * Compressing a page to that size or more saves nothing.
+ * Compressing a page to this size or more saves nothing.
  *
  * Context: any.
- * Return: in bytes.
+ * Return: the size in bytes.
  */
 size_t zs_huge_class_size(struct zs_pool *pool)
 {
@@ -3440,13 +3595,13 @@ size_t zs_huge_class_size(struct zs_pool *pool)
 EXPORT_SYMBOL_GPL(zs_huge_class_size);
 
 /**
- * zs_lookup_class_index - the size class of a size, as a number
+ * zs_lookup_class_index - the number of the size class of a size
  * @pool: the pool
- * @size: in bytes, 1 to PAGE_SIZE
+ * @size: the size in bytes, 1 to PAGE_SIZE
  *
  * Context: any.
- * Return: a number that is the same for two sizes if their objects take the
- * same space, and greater for the size that takes more.
+ * Return: a number that is the same for two sizes if their objects take the same space,
+ * and otherwise greater for the size whose objects take more.
  */
 unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size)
 {
@@ -3456,9 +3611,9 @@ unsigned int zs_lookup_class_index(struct zs_pool *pool, unsigned int size)
 EXPORT_SYMBOL_GPL(zs_lookup_class_index);
 
 /**
- * zs_pool_stats - read a pool's statistics
+ * zs_pool_stats - read the statistics of a pool
  * @pool: the pool
- * @stats: where to put them
+ * @stats: where to store them
  *
  * Context: any.
  */
@@ -3486,7 +3641,7 @@ static void zs_show_totals(struct seq_file *m, const struct zs_class_totals *t)
 	seq_printf(m, " %13lu %10lu %10lu", t->allocated, t->used, t->pages);
 }
 
-/* Tools read these columns by position. */
+/* Tools read these columns by their position. */
 static int classes_show(struct seq_file *m, void *unused)
 {
 	struct zs_class_totals total = { };
@@ -3542,7 +3697,7 @@ static int classes_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(classes);
 
-/* What zs_compact() has left behind. */
+/* The forwarders and forwarded objects that compaction has left */
 static int compaction_show(struct seq_file *m, void *unused)
 {
 	struct zs_pool *pool = m->private;
@@ -3573,11 +3728,11 @@ static int compaction_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);
 
-/* All memory by what it is for, in bytes */
+/* All memory of a pool by its use, in bytes */
 enum zs_memory {
-	ZS_MEMORY_USED,		/* of the pages, that of slots in use */
+	ZS_MEMORY_USED,		/* slots in use, a part of the pages */
 	ZS_MEMORY_PAGES,
-	ZS_MEMORY_STALE,	/* replaced pages that readers hold */
+	ZS_MEMORY_STALE,	/* replaced pages that are not freed yet */
 	ZS_MEMORY_DESCRIPTORS,	/* of zspages with pages */
 	ZS_MEMORY_FORWARDERS,
 	ZS_MEMORY_LINKS,
@@ -3635,7 +3790,7 @@ static int memory_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(memory);
 
-/* How page migration ended, since the pool was created. */
+/* How page migrations have ended since the pool was created */
 static int migration_show(struct seq_file *m, void *unused)
 {
 	struct zs_pool *pool = m->private;
@@ -3682,12 +3837,12 @@ static void __init zs_create_debugfs(void)
 
 /**
  * zs_create_pool - create a pool
- * @name: what to call it in debugfs, traces and messages; copied
+ * @name: its name in debugfs, traces and messages; copied
  *
- * If there is no memory for the pool's shrinker, the pool goes without.
+ * If there is no memory for a shrinker, the pool has none.
  *
- * A pool takes memory for each node that its objects are to be on: here for one node,
- * and for another one when zs_malloc() comes to it.
+ * A pool needs memory for each node that its objects are to be on. It is allocated for
+ * one node here, and for another node when zs_malloc() first needs it.
  *
  * Context: process context, may sleep.
  * Return: the pool, or NULL if there is no memory for it or no @name.
@@ -3698,7 +3853,7 @@ struct zs_pool *zs_create_pool(const char *name)
 	struct zs_pool *pool;
 	size_t name_size;
 
-	/* Built in, zs_init() may have failed. */
+	/* If zsmalloc is built in, zs_init() may have failed. */
 	if (!name || !zs_wq)
 		return NULL;
 	name_size = strlen(name) + 1;
@@ -3724,13 +3879,13 @@ EXPORT_SYMBOL_GPL(zs_create_pool);
 
 /**
  * zs_destroy_pool - destroy a pool
- * @pool: the pool, all of its objects freed; or NULL
+ * @pool: the pool, whose objects must all have been freed; or NULL
  *
- * Pages that the migration core is about to move, or has locked, are no obstacle; the
- * rest of the pool goes when they do.
+ * This does not wait for pages that the migration core has isolated or locked. The rest
+ * of the pool is freed when these are put back, migrated or unlocked.
  *
- * Objects that were not freed are reported.  They stay as they are, and so do
- * their memory, the pool and the module.
+ * Objects that were not freed are reported. They stay valid, and keep their memory, the
+ * pool and the module.
  *
  * Context: process context, may sleep.
  */
@@ -3754,8 +3909,8 @@ void zs_destroy_pool(struct zs_pool *pool)
 	zs_race("destroy");
 	zs_pool_put(pool);
 	/*
-	 * So that the module can go when its last user has returned from here, unless
-	 * a page is locked or isolated.
+	 * Wait, so that the module can be unloaded after its last user has returned
+	 * from here, unless a page is locked or isolated.
 	 */
 	zs_flush_deferred();
 }
@@ -3769,7 +3924,7 @@ static int __init zs_init(void)
 	ret = zs_create_caches();
 	if (ret)
 		return ret;
-	/* Freeing memory is what reclaim waits for. */
+	/* WQ_MEM_RECLAIM, because memory reclaim may wait for what the workqueue frees */
 	zs_wq = alloc_workqueue("zsmalloc", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!zs_wq) {
 		ret = -ENOMEM;
@@ -3794,11 +3949,11 @@ static void __exit zs_exit(void)
 	debugfs_remove(zs_debugfs);
 	zs_unregister_mops();
 	/*
-	 * zs_pool_free() may still run, for all that it freed the last pool.  No
-	 * zspage is left for the worker to come back to: it would keep the module.
+	 * zs_pool_free() may still be running after it has freed the last pool. The
+	 * worker has no zspage to try again, because that zspage would keep the module.
 	 */
 	destroy_workqueue(zs_wq);
-	/* zspage_free_rcu() */
+	/* Wait for zspage_free_rcu(). */
 	rcu_barrier();
 	zs_destroy_caches();
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * zsmalloc internals, shared by the allocator and its tests.
- *
- * Small pure functions first (geometry, handles, fullness), then the data
- * with the lock that guards each field, then what the tests may call.
+ * The internals of zsmalloc, shared by the allocator and its tests: first handles,
+ * geometry and fullness groups, with small pure functions; then the data structures,
+ * with the lock that guards each field; then race points, and the functions that tests
+ * may call.
  */
 #ifndef _MM_ZSMALLOC_H
 #define _MM_ZSMALLOC_H
@@ -30,25 +30,28 @@
  * Handles
  * =======
  *
- * A handle is (descriptor, slot) and never changes while its object lives:
+ * A *location* is a descriptor and the number of a slot, encoded in one word:
  *
- *	(descriptor's offset in the linear map, less its alignment bits)
+ *	(descriptor's offset in the linear map / ZSPAGE_ALIGN)
  *		<< ZS_SLOT_BITS | slot, plus ZS_HANDLE_BIAS
  *
- * 64-bit: 8-byte aligned descriptors and 12 slot bits leave room for offsets
- * of up to 55 bits.  32-bit: 128-byte aligned descriptors leave 7 bits for
- * the slot, and the handle is the offset of one of the descriptor's first 128
- * bytes, plus the bias.
+ * A *handle* is the location where an object was allocated, and does not change while
+ * the object lives. A *link* is the location where a forwarded object is now.
  *
- * The bias keeps 0 free, which zram takes for "no object"; offset 0 is real
- * memory on some machines.  Error values cannot occur either: on 64-bit they
- * would need a 55-bit offset, on 32-bit one within a page of 4 GB, where no
- * linear map gets to.
+ * On 64-bit, descriptors are aligned to 8 bytes and slots have 12 bits, which leaves
+ * room for offsets of up to 55 bits. On 32-bit, descriptors are aligned to 128 bytes,
+ * which leaves 7 bits for the slot: a location there is the offset of one of the first
+ * 128 bytes of the descriptor, plus the bias.
  *
- * Debug builds for 64-bit use bits that no machine's memory is large enough for: a
- * generation, that of the slot when the object was allocated.  So the handle of an
- * object that was freed is not that of the next seven objects in the same slot.
- * Links have none: they are followed only by those that have checked a handle.
+ * The bias keeps handles from being 0, which zram takes for "no object": offset 0 is
+ * real memory on some machines. A handle cannot be an error value either. That would
+ * take an offset of 55 bits on 64-bit, and on 32-bit one in the last page below 4 GB,
+ * which no linear map reaches.
+ *
+ * On 64-bit, debug builds put a *generation* into bits of a handle that are above the
+ * memory of any machine. Each slot has one, which changes when its object is freed. So
+ * the handle of a freed object differs from those of the next seven objects in the same
+ * slot. Links have no generation, because the object's handle is checked instead.
  */
 #ifdef CONFIG_64BIT
 #define ZSPAGE_ALIGN		8UL
@@ -61,7 +64,7 @@
 #define ZS_HANDLE_BIAS		1UL
 
 #if defined(CONFIG_64BIT) && defined(CONFIG_DEBUG_VM)
-#define ZS_GENERATION_SHIFT	60	/* memory ends at 2 PB then */
+#define ZS_GENERATION_SHIFT	60	/* leaves 2 PB of memory */
 #define ZS_GENERATIONS		8	/* bit 63 stays 0: no error value */
 #define ZS_PLACE_MASK		(BIT(ZS_GENERATION_SHIFT) - 1)
 #else
@@ -71,7 +74,7 @@
 
 struct zspage;
 
-/* The handle without a generation; zspage_handle() has it all. */
+/* Encode a location. For a handle, which may have a generation, see zspage_handle(). */
 static inline unsigned long zs_encode_location(const struct zspage *zspage,
 					     unsigned int slot)
 {
@@ -93,11 +96,11 @@ static inline struct zspage *zs_decode_location(unsigned long handle,
  * Geometry
  * ========
  *
- * Sizes are rounded up to steps of 16 bytes, on any page size.  A step has a
- * class of its own only if its objects would take more than 1/ZS_SHARE_SLACK
- * above that in slots of the next larger class: a class costs memory, too, as it
- * mostly has a zspage that is not full.  That costs more where pages are larger:
- * the slack that is best for a pool grows with the square root of the page size.
+ * Sizes are rounded up to steps of 16 bytes, for all page sizes. A step has a size class
+ * of its own only if objects of its size would take over 1/ZS_SHARE_SLACK more memory in
+ * slots of the next larger class. Classes are shared because each class costs memory:
+ * most classes have a zspage that is not full. That costs more with larger pages, so the
+ * best slack for a pool grows with the square root of the page size.
  */
 #define ZS_SIZE_STEP		16U
 #define ZS_MIN_SIZE		MAX(32U, (unsigned int)(PAGE_SIZE / ZS_MAX_SLOTS))
@@ -111,10 +114,10 @@ static inline struct zspage *zs_decode_location(unsigned long handle,
  * @size: bytes per slot
  * @pages: pages per zspage
  * @slots: slots per zspage
- * @max_natives: the most objects with handles of their own that a zspage may have
- *		 if evacuating it is to pay; see zs_max_natives()
- * @pay_groups: a bit for each fullness group that has no zspage with more objects than
- *		that
+ * @max_natives: the most natives, which are objects that its own handles name, that a
+ *		 zspage may have if evacuating it pays; see zs_max_natives()
+ * @pay_groups: a bit for each fullness group in which no zspage has more than
+ *		@max_natives objects
  */
 struct zs_geometry {
 	unsigned int size;
@@ -124,7 +127,7 @@ struct zs_geometry {
 	unsigned long pay_groups;
 };
 
-/* Steps from the smallest size; the class index that debugfs and zram see. */
+/* The number of steps above the smallest size: the class index in debugfs and zram */
 static inline unsigned int zs_size_step(unsigned int size)
 {
 	if (size <= ZS_MIN_SIZE)
@@ -132,19 +135,20 @@ static inline unsigned int zs_size_step(unsigned int size)
 	return DIV_ROUND_UP(size - ZS_MIN_SIZE, ZS_SIZE_STEP);
 }
 
-/* One object (its true length, not its slot) lies in two pages. */
+/* Whether an object of @len bytes lies in two pages. Its slot may even if it does not. */
 static inline bool zs_straddles(unsigned int offset, size_t len)
 {
 	return offset + len > PAGE_SIZE;
 }
 
 /*
- * Fullness groups: a zspage is on the list of its group.  The names are the
- * columns of debugfs: ZS_10 has slots in use, but less than 10 % of them.
+ * Fullness groups. Each live zspage is on the list of its group. The groups are named
+ * like the columns of debugfs: in a zspage of ZS_10 at least one slot is in use, but
+ * fewer than 10 % of them are.
  *
- * A zspage that was found to have a bad page is in none of them, but in ZS_BAD.
- * Its free slots are not used any more, and it is not evacuated.  It stays there
- * until it is freed.
+ * A page is *bad* if the kernel knows that its memory is faulty. A zspage that was found
+ * to have a bad page is in the group ZS_BAD, whatever its fullness, until it is freed. No
+ * objects are allocated in it, moved to it or moved out of it any more.
  */
 enum zs_fullness {
 	ZS_EMPTY,
@@ -155,7 +159,7 @@ enum zs_fullness {
 	ZS_NR_FULLNESS,
 };
 
-/* Groups of zspages with slots in use and free slots */
+/* The number of groups whose zspages have both used and free slots */
 #define ZS_NR_PARTLY		(ZS_99 - ZS_10 + 1)
 
 static inline enum zs_fullness zs_fullness(unsigned int inuse,
@@ -169,36 +173,36 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 }
 
 /**
- * struct size_class - all zspages of one slot size on one node, in a pool
- * @geo: their geometry; constant
- * @nid: the node that their first pages were allocated on, except where there was
- *	 no memory for classes of their node; constant
+ * struct size_class - the zspages of one slot size and one node in a pool
+ * @geo: the geometry of the zspages; constant
+ * @nid: the node on which the first page of each zspage was allocated, unless there was
+ *	 no memory for the classes of that node; constant
  * @pool: the pool; constant
- * @cache: where their descriptors come from; constant
- * @lock: guards slots, fullness and isolation of every zspage of the class,
- *	  and the moves of their pages.  zs_free() takes it in atomic context:
- *	  no sleeping, no unbounded walk and no freeing of pages under it.
- *	  The shrinker counts what it can free without it: it reads inuse, groups,
- *	  nr, bad_inuse, vain_room and vain_until, which need not belong together then.
- * @inuse: slots in use, the sum of zspage->inuse
- * @groups: a bit for each list of @zspages that is not empty, to find one at once
+ * @cache: the slab cache of the descriptors; constant
+ * @lock: guards slots, fullness and isolation of every zspage of the class, and the moves
+ *	  of pages and objects. zs_free() takes it in atomic context: a task that holds it
+ *	  must not sleep, walk a list of unbounded length or free pages. The shrinker does
+ *	  not take it to count the pages that it can free: it reads @inuse, @groups, @nr,
+ *	  @bad_inuse, @vain_room and @vain_until, which may be inconsistent then.
+ * @inuse: slots in use; the sum of zspage->inuse
+ * @groups: a bit for each list of @zspages that is not empty; derived from @nr
  * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
- * @vain_room: free slots that the last search could have done without, but for what was
- *	    in its way.  The shrinker promises nothing for that many.
- * @vain_until: until when @vain_room counts, in jiffies: objects are closed and pages
- *		  unlocked without notice
- * @nr: zspages on each list
- * @zspages: the zspages that have pages, by fullness; of each group the last
- *	     used first
- * @forwarders: those that have none any more
- * @nr_forwarders: how many these are
- * @link_bytes: memory that the links of forwarders take which are not in descriptors
- * @forwarded: objects that live in another zspage than the one that their
- *	       handle names; the sum of nr_links of all forwarders, and of
- *	       nr_guests of all others
- * @guest_blocks: struct zs_guest_block that note who owns them
- * @nr_stale: replaced pages that readers hold, the sum of zspage->nr_stale
- * @searches: of compactions that are under way, for zspages to evacuate
+ * @vain_room: free slots that were left when compaction last freed fewer pages than it
+ *	       wanted, if they would do for evacuating another zspage. The shrinker
+ *	       promises nothing for that many slots.
+ * @vain_until: when @vain_room expires, in jiffies. Nothing tells the class when an open
+ *		object is closed or a page is unlocked.
+ * @nr: the number of zspages on each list of @zspages
+ * @zspages: the live zspages of each fullness group, the one that was added last first
+ * @forwarders: the forwarders
+ * @nr_forwarders: the number of forwarders
+ * @link_bytes: bytes of memory for links that have no room in their forwarder's
+ *		descriptor
+ * @forwarded: objects that are in another zspage than their home; the sum of nr_links of
+ *	       all forwarders, and the sum of nr_guests of all other zspages
+ * @guest_blocks: the number of struct zs_guest_block in which these objects are recorded
+ * @nr_stale: stale pages, the sum of zspage->nr_stale
+ * @searches: a struct zs_search for each compaction of the class that is under way
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -210,7 +214,10 @@ struct size_class {
 
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
-	/* One cache line so far: the shrinker looks at all classes. */
+	/*
+	 * One cache line from @lock to @vain_until: the shrinker reads it for each
+	 * class.
+	 */
 	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		vain_room __guarded_by(&lock);
 	unsigned long		vain_until __guarded_by(&lock);
@@ -226,39 +233,37 @@ struct size_class {
 	struct hlist_head	searches __guarded_by(&lock);
 };
 
-/* What is reported of a pool; see zs_report(). */
+/* The kinds of reports about a pool; see zs_report() */
 enum zs_mistake {
 	ZS_DOUBLE_FREE,
 	ZS_WRONG_LENGTH,
 	ZS_USE_AFTER_FREE,
-	ZS_UNREACHABLE,		/* not a mistake of the user */
+	ZS_UNREACHABLE,		/* a descriptor outside the linear map, not a mistake */
 };
 
 /**
- * struct zs_pool - one user's objects
- * @name: the user's name for it
- * @refs: one for the user until zs_destroy_pool(), one for every zspage, forwarders
- *	  included.  Long enough for a zspage per page of any machine, which an
- *	  int is not.
- * @pages: pages in use, the sum over all zspages.  Replaced pages that an open
- *	   object holds back are not counted.
- * @added: bytes that zs_compact() has added: the sum of class_added() of all classes
+ * struct zs_pool - the objects of one user
+ * @name: the name that the user gave it
+ * @refs: references: one of the user, until zs_destroy_pool(), and one of each zspage,
+ *	  forwarders included. A long, because a machine may have more pages than an int
+ *	  can count, and each of them may be a zspage.
+ * @pages: pages of all zspages. Stale pages are not counted.
+ * @added: bytes that zs_compact() has added; the sum of class_added() of all classes
  * @stats: see struct zs_pool_stats
- * @migrated_free: migrations after which the replaced page was free
- * @migrated_held: those after which readers still held it
- * @not_migrated: those that failed
- * @reported: a bit for each kind of mistake, enum zs_mistake, that was reported
- *	      with a trace
+ * @migrated_free: page migrations after which the replaced page was free
+ * @migrated_held: page migrations after which readers still held the replaced page
+ * @not_migrated: page migrations that failed
+ * @reported: a bit for each kind of mistake, enum zs_mistake, that was reported with a
+ *	      stack trace
  * @reports: limits the rate of further reports
- * @free_work: frees the pool; its last reference may go in atomic context
- * @shrinker: packs objects together when memory is short; NULL if there was no
- *	      memory for it
- * @shrinking: the nodes on which @shrinker packs objects just now
+ * @free_work: frees the pool, whose last reference may be dropped in atomic context
+ * @shrinker: compacts the pool when memory is short; NULL if there was no memory for it
+ * @shrinking: the nodes for which @shrinker is compacting the pool
  * @debugfs: its debugfs directory
- * @nodes: the classes of each node, by slot size, ascending; NULL as long as no
- *	   zspage was to be on the node.  There is one node at least that has
- *	   classes.  Set once, by zs_add_node(), read without a lock, and freed with
- *	   the pool.
+ * @nodes: the classes of each node, in ascending order of slot size. NULL for a node on
+ *	   which no zspage was needed yet, or if there was no memory for its classes. At
+ *	   least one node has classes. Each entry is set once, by zs_add_node(), and read
+ *	   without a lock. The classes are freed with the pool.
  */
 struct zs_pool {
 	const char		*name;
@@ -279,8 +284,8 @@ struct zs_pool {
 };
 
 /*
- * The guests of a zspage, by the handles that own them, in no order.  All blocks
- * are full but the first.
+ * A zspage records its guests in blocks, each guest by its handle, which is called its
+ * owner. The owners are in no particular order. All blocks except the first are full.
  */
 #define ZS_GUESTS_PER_BLOCK	3U
 
@@ -290,48 +295,61 @@ struct zs_guest_block {
 };
 
 /*
- * zspage->pins is a count, and flags above it.  It is negative if either of two
- * things holds: so pinning takes a look at the sign, and no more.
+ * zspage->pins is a count with flags above it. It is negative if the zspage is frozen or
+ * in a round, so that a reader finds out about both by a single look at the sign.
  *
- * A zspage is frozen while zs_compact() evacuates it, and from then on if it is a
- * forwarder.  No attempt to pin it succeeds then, but each is counted.
+ * A zspage is frozen while zs_compact() evacuates it, and for good if that succeeds. Any
+ * attempt to pin it fails then, but is added to the count.
  *
- * In a round, replaced pages wait for pins; see zspage_next_round().
+ * In a round, stale pages wait for pins to be removed; see zspage_next_round().
  */
 #define ZS_PIN_SLOW		INT_MIN
 #define ZS_PIN_FROZEN		((int)BIT(30))
-#define ZS_PIN_ROUND		((int)BIT(29))	/* which of two rounds in turn */
+#define ZS_PIN_ROUND		((int)BIT(29))	/* alternates from round to round */
 #define ZS_PIN_COUNT		(ZS_PIN_ROUND - 1)
 #define ZS_FROZEN		(ZS_PIN_SLOW | ZS_PIN_FROZEN)
 
 /**
  * enum zspage_state - the life of a zspage
- * @ZSPAGE_NEW: allocated; only the task that allocated it knows of it
- * @ZSPAGE_LIVE: on the list of its fullness in class->zspages[]: it may be allocated
- *		 from, isolated, and evacuated
- * @ZSPAGE_FROZEN: being evacuated, in one hold of class->lock; on no list
- * @ZSPAGE_FORWARDER: evacuated: its pages were freed, and in their place it has links
- *		      to where its objects are now; on class->forwarders
- * @ZSPAGE_DEAD: about to be freed, on no list; no object names it
+ * @ZSPAGE_NEW: only the task that allocated it knows it
+ * @ZSPAGE_LIVE: on the list of its fullness group in class->zspages[]. Objects may be
+ *		 allocated in it, its pages may be isolated, and it may be evacuated.
+ * @ZSPAGE_FROZEN: being evacuated, within one hold of class->lock
+ * @ZSPAGE_FORWARDER: evacuated, with links to its objects in place of its pages; on
+ *		      class->forwarders
+ * @ZSPAGE_DEAD: has no objects, and is about to be freed
  *
- *	NEW ----> LIVE ----> DEAD
- *	          |  ^         ^
- *	          v  |         |
- *	         FROZEN -------+		it had guests only
- *	            |
- *	            v
- *	        FORWARDER			freed with its last object
+ *	NEW
+ *	 |
+ *	 | (1)
+ *	 v          (2)
+ *	LIVE --------------------> DEAD ---> freed
+ *	 |  ^                       ^
+ *	 |  |                       |
+ *	 | (3)                      |
+ *	 v  |       (4)             |
+ *	FROZEN ---------------------+
+ *	 |
+ *	 | (5)
+ *	 v
+ *	FORWARDER ---> freed with the last of its objects
  *
- * NEW ends in class_malloc(), which takes the first slot. LIVE ends in zs_free() with the
- * last object; or, if pages were isolated then, when the last isolation ends; or in
- * zspage_evacuate().
+ *	(1) zspage_malloc_first(): the first object is allocated
+ *	(2) zs_free(): the last object is freed, and no page is isolated; or
+ *	    zspage_end_isolation(): the last isolation ends, and no object is left
+ *	(3) zspage_evacuate() begins; if it fails, the zspage becomes live again
+ *	(4) zspage_evacuate() has moved all objects; all of them were guests
+ *	(5) zspage_evacuate() has moved all objects; natives were among them
  *
- * pins is not negative if the zspage is NEW or LIVE and in no round, and is negative if it
- * is FROZEN or a FORWARDER. A zspage that is LIVE has negative pins in a round, and
- * between zspage_freeze() and zspage_evacuate(), or zspage_thaw().
+ * A live zspage or a forwarder is on the list that is named above; the others are on no
+ * list of their class.
  *
- * The state is written under class->lock. It is read without, too, but only to tell
- * whether the zspage is a forwarder, which it never ceases to be.
+ * pins is negative while the zspage is FROZEN or a FORWARDER. While it is LIVE, pins is
+ * negative in a round; and around FROZEN, because zspage_freeze() comes before the state
+ * is changed to it, and zspage_thaw() comes after the state is changed back.
+ *
+ * The state is written under class->lock. Tasks without the lock read it only to find
+ * out whether the zspage is a forwarder, which it remains until it is freed.
  */
 enum zspage_state {
 	ZSPAGE_NEW,
@@ -342,54 +360,63 @@ enum zspage_state {
 };
 
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
-/* Descriptor sizes are multiples of it, so that few caches serve all classes. */
+/*
+ * The size of a descriptor is a multiple of this, so that few caches serve all classes.
+ */
 #define ZSPAGE_SIZE_STEP	MAX(16UL, ZSPAGE_ALIGN)
 
 /**
- * struct zspage - the descriptor: all there is to know about a zspage
- * @pins: objects held open; negative: frozen, or in a round.  No lock: users pin
- *	  and unpin.  Every read-modify-write of it is fully ordered, or under
- *	  class->lock; see zspage_trypin() and zspage_unpin().
- * @moves: odd while a page is replaced; a writer that sees it change has to
- *	   write again
+ * struct zspage - the descriptor, which holds everything that is known about a zspage
+ * @pins: how often objects of it are open, with flags; negative if it is frozen or in a
+ *	  round. Users pin and unpin without a lock. Each read-modify-write of it is fully
+ *	  ordered or under class->lock; see zspage_trypin() and zspage_unpin().
+ * @moves: odd while a page is replaced. A writer that sees it change must write again.
  * @class: its class, and through it its pool; constant
- * @stale: replaced pages that pinned readers may still use, the newest first; and
- *	   notes of the round, see zspage_late()
- * @early: pins that this round waits for: those that were there when it began,
- *	   and late ones that could not be noted
- * @state: an enum zspage_state.  A byte of its own, as it is written under class->lock
- *	   and read without.
- * @was_host: guests were moved out of it, all or some.  Never reverts.
- * @fullness: an enum zs_fullness: which list it is on if it is ZSPAGE_LIVE
- * @isolated: pages that the migration core has isolated.  While there are any
- *	      the zspage is neither freed nor evacuated.
- * @inuse: slots in use, the weight of the bitmap; of a forwarder: 0
- * @hint: all slots below are in use
- * @nr_guests: objects that the handle of another zspage names
- * @nr_links: of a forwarder instead: objects of its own, which all live elsewhere
- * @nr_stale: replaced pages on @stale
- * @nr_draining: how many of these the round frees, the oldest; 0: there is no round
- * @round: ZS_PIN_ROUND of the last round
- * @guests: the owners of the guests
- * @far_links: of a forwarder instead: the locations of its objects, except for those in
- *	       @near_links; see zs_link_at()
- * @list: on class->zspages[@fullness], or on class->forwarders; class->lock
- * @deferred: instead, if ZSPAGE_DEAD: waits for the worker that frees it
- * @rcu: instead, frees a descriptor that @was_host, and its links
+ * @stale: stale pages: replaced, but readers may still use them; the newest first. The
+ *	   oldest one has the notes of the round, see zspage_late().
+ * @early: pins that the round waits for: those that existed when it began, and late ones
+ *	   that could not be noted
+ * @state: an enum zspage_state. A byte of its own, because it is written under
+ *	   class->lock but read without it.
+ * @was_host: a guest was moved out of it, so its descriptor is freed after a grace
+ *	      period. Never reverts.
+ * @fullness: an enum zs_fullness: the group whose list it is on if it is ZSPAGE_LIVE
+ * @isolated: pages that the migration core has isolated. If there are any, the zspage is
+ *	      neither freed nor evacuated.
+ * @inuse: slots in use, the weight of the bitmap; 0 in a forwarder
+ * @hint: all slots below this one are in use
+ * @nr_guests: objects in it that the handle of another zspage names
+ * @nr_links: in a forwarder, instead: objects that its own handles name, which are all in
+ *	      other zspages
+ * @nr_stale: the number of pages on @stale
+ * @nr_draining: how many of these the round will free, the oldest ones; 0 if there is no
+ *		 round
+ * @round: whether ZS_PIN_ROUND was set in the last round
+ * @guests: the record of the guests' owners
+ * @far_links: in a forwarder, instead: the links that have no room in @near_links; see
+ *	       zs_link_at()
+ * @list: on class->zspages[@fullness] or on class->forwarders; guarded by class->lock
+ * @deferred: if it is ZSPAGE_DEAD, instead: on the list of the worker that frees it
+ * @rcu: instead: frees the descriptor of a zspage that @was_host, and its links
  * @magic: ZSPAGE_MAGIC
- * @pages: class->geo.pages pages, and then the bitmap of used slots.  Changed
- *	   under class->lock, read with or without; see zspage_page()
- * @near_links: of a forwarder instead of pages: the locations of its first objects
+ * @pages: class->geo.pages pointers to pages, followed by the bitmap of used slots. An
+ *	   entry is changed under class->lock and read with or without it; see
+ *	   zspage_page().
+ * @near_links: in a forwarder, instead: as many links as it had pages
  *
- * The descriptor lives as long as any object's handle names it, so whoever
- * owns an object may dereference it freely.  Others need a page of it locked
- * (see zs_isolate_page()), or its class locked and it on a list, or, for the
- * host that a forwarder's link names, RCU.
+ * A descriptor lives as long as any object that its handles name or that is in it. So a
+ * task that owns an object may dereference the descriptor of its home, and also that of
+ * its host while the object is open. A task without an object needs the lock of a page
+ * whose page->zspage names the descriptor, see zs_isolate_page(); or class->lock, if the
+ * zspage is on a list of the class. A reader that has read a link, and has not yet pinned
+ * the host that it names, needs RCU, see zs_pin_forwarded().
+ *
+ * Invariants:
  *
  * inuse == weight of the bitmap, unless it is a forwarder
- * nr_stale, nr_draining and early: all 0, and pins not negative unless frozen, or
- * none of them 0, and pins negative
- * handles that name it: inuse - nr_guests, or of a forwarder nr_links
+ * in a round: nr_stale, nr_draining and early are above 0, and pins is negative
+ * not in a round: all three are 0, and pins is negative only if it is frozen
+ * live handles that name it == inuse - nr_guests; in a forwarder, nr_links
  * class->inuse == sum of inuse; pool->pages == sum of geo.pages
  */
 struct zspage {
@@ -405,7 +432,10 @@ struct zspage {
 	u8			isolated __guarded_by(&class->lock);
 	u16			inuse __guarded_by(&class->lock);
 	u16			hint __guarded_by(&class->lock);
-	/* class->lock, too; but clang finds no lock for the members of a union. */
+	/*
+	 * Guarded by class->lock, too, but clang cannot find the lock from within a
+	 * union.
+	 */
 	union {
 		u16		nr_guests;
 		u16		nr_links;
@@ -453,9 +483,10 @@ static inline void zspage_check_magic(const struct zspage *zspage)
 #endif
 
 /*
- * Notes of a round: by slot, how many pins came after its beginning; NULL if there
- * is no such pin, or no memory.  They belong to the oldest stale page, as a round
- * has one; it is the last of the list, so there is room for them.
+ * The notes of a round: the number of late pins for each slot. NULL if there are none,
+ * or if there was no memory. Every round has a stale page, and the oldest one has the
+ * pointer to the notes: it is the last one of the list, so it does not need that field
+ * for a pointer to the next one.
  */
 static inline u8 **zspage_late(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
@@ -473,7 +504,7 @@ static inline unsigned long *zspage_bitmap(struct zspage *zspage)
 }
 
 #if ZS_GENERATIONS > 1
-/* One for each slot, after the bitmap; class->lock */
+/* A generation for each slot, after the bitmap; written under class->lock */
 static inline u8 *zspage_generations(struct zspage *zspage)
 {
 	return (u8 *)(zspage_bitmap(zspage) +
@@ -486,8 +517,8 @@ static inline size_t zs_generations_size(unsigned int slots)
 }
 
 /*
- * A new zspage is often where the last one was that was freed.  So that its handles
- * are others, mostly.
+ * A new descriptor is often at the address of the one that was freed last. Let it begin
+ * with another generation, so that most of its handles differ.
  */
 static inline void zspage_init_generations(struct zspage *zspage)
 {
@@ -498,7 +529,7 @@ static inline void zspage_init_generations(struct zspage *zspage)
 	       zspage->class->geo.slots);
 }
 
-/* The object in @slot is freed. */
+/* To be called when the object in @slot is freed */
 static inline void zspage_next_generation(struct zspage *zspage, unsigned int slot)
 {
 	u8 *generation = &zspage_generations(zspage)[slot];
@@ -506,7 +537,7 @@ static inline void zspage_next_generation(struct zspage *zspage, unsigned int sl
 	WRITE_ONCE(*generation, (*generation + 1) % ZS_GENERATIONS);
 }
 
-/* The handle of the object that @slot is used for, or was last */
+/* The handle of the native in @slot, or of the next native if there is none */
 static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int slot)
 {
 	unsigned long generation = READ_ONCE(zspage_generations(zspage)[slot]);
@@ -535,10 +566,11 @@ static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int sl
 #endif
 
 /*
- * Link number @rank of a forwarder. The links are in the order of the slots in its
- * bitmap, which is that of the moment of evacuation: as many as it had pages are in
- * @near, the rest is in @far. They are read without a lock: nothing but the values
- * changes until the forwarder is freed. 0: the object was freed.
+ * Link number @rank of a forwarder. A forwarder's bitmap shows the slots that its
+ * objects had when it was evacuated, and its links are in the order of these slots. The
+ * first links, as many as it had pages, are in @near, the rest is in @far. A link is 0
+ * if its object was freed. Until the forwarder is freed nothing but the values of its
+ * links changes, so that they are read without a lock.
  */
 static inline unsigned long *zs_link_at(unsigned long *near, unsigned int nr_near,
 					unsigned long *far, unsigned int rank)
@@ -563,61 +595,61 @@ static inline size_t zspage_descriptor_size(unsigned int pages,
 }
 
 /*
- * Race points: places between two steps where other threads may come in.  Tests
- * stop a thread there, or delay it; see mm/tests/.  Without such a test in the
- * kernel nothing is left of them.
+ * Race points are named places between two steps of the allocator. Tests stop or delay
+ * a thread there while other threads run; see mm/tests/. A kernel without such tests
+ * has no code for them.
  *
- * The list says of each point in which context it is.  A thread may sleep there
- * only by this: preemptible() does not know it without CONFIG_PREEMPT_COUNT.
+ * The list gives the context of each point. Tests rely on it to decide whether a thread
+ * may sleep there, because preemptible() does not tell without CONFIG_PREEMPT_COUNT.
  */
 enum zs_race_context {
-	ZS_RACE_SLEEPS,		/* a thread may sleep, unless its caller may not */
+	ZS_RACE_SLEEPS,		/* a thread may sleep if its caller may */
 	ZS_RACE_LOCKED,		/* class->lock is held */
 	ZS_RACE_RCU,		/* in an RCU read-side critical section */
-	ZS_RACE_MOVED_RCU,	/* the same if the object was moved, else SLEEPS */
+	ZS_RACE_MOVED_RCU,	/* RCU if the object is forwarded, otherwise SLEEPS */
 };
 
-/* Users of the list define ZS_POINT(), which says what becomes of each line. */
-#define ZS_RACE_POINTS {									\
-	ZS_POINT(malloc_new, SLEEPS)		/* a new zspage, on no list */			\
-	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */			\
-	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */		\
-	ZS_POINT(deferred, SLEEPS)		/* the worker, before the page locks */		\
-	ZS_POINT(deferred_lock, SLEEPS)		/* the worker has all page locks */		\
-	ZS_POINT(deferred_again, SLEEPS)	/* it does not get them, and leaves it */	\
-	ZS_POINT(looked_up, SLEEPS)		/* home is no forwarder, not pinned yet */		\
-	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, before the lock */	\
-	ZS_POINT(pinned, SLEEPS)		/* home pinned, so it is no forwarder */		\
-	ZS_POINT(link_read, RCU)		/* link read, host not pinned */		\
-	ZS_POINT(link_pinned, RCU)		/* host pinned, link not looked at again */	\
-	ZS_POINT(unpin_vain, RCU)		/* host pinned, but the object is elsewhere */	\
-	ZS_POINT(wait_thaw, SLEEPS)		/* met a frozen zspage */			\
-	ZS_POINT(read, SLEEPS)			/* pinned, before looking for the page */	\
-	ZS_POINT(read_half, SLEEPS)		/* the first of two pages copied */		\
-	ZS_POINT(unpin, SLEEPS)			/* before the look at pins */			\
-	ZS_POINT(unpin_looked, SLEEPS)		/* no round seen, before counting down */	\
-	ZS_POINT(unpin_early, SLEEPS)		/* counted down in a round, before the lock */	\
-	ZS_POINT(write, SLEEPS)			/* moves read, nothing written */		\
-	ZS_POINT(write_half, SLEEPS)		/* the first of two pages done */		\
-	ZS_POINT(written, SLEEPS)		/* written, moves not looked at again */	\
-	ZS_POINT(isolate, SLEEPS)		/* page->zspage read, before the lock */	\
-	ZS_POINT(migrate, SLEEPS)		/* before the lock */				\
-	ZS_POINT(migrate_copy, LOCKED)		/* moves odd, before the copy */		\
-	ZS_POINT(migrate_publish, LOCKED)	/* copied, not published */			\
-	ZS_POINT(migrated, SLEEPS)		/* lock dropped, replaced page not freed */	\
-	ZS_POINT(stale_wait, SLEEPS)		/* waiting for readers of a replaced page */	\
-	ZS_POINT(putback, SLEEPS)		/* before the lock */				\
-	ZS_POINT(tried, LOCKED)			/* a zspage that cannot be evacuated now */	\
-	ZS_POINT(searching, SLEEPS)		/* between two lock holds of one search */	\
-	ZS_POINT(frozen, LOCKED)		/* frozen, nothing moved */			\
-	ZS_POINT(guest_moved, LOCKED)		/* a guest's copy made, link not changed */	\
-	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no forwarder yet */		\
-	ZS_POINT(evacuated, SLEEPS)		/* forwarder made, lock dropped, pages not freed */	\
-	ZS_POINT(destroy, SLEEPS)		/* before the user's reference goes */		\
-	ZS_POINT(pool_free, SLEEPS)		/* last reference gone, pool not freed */	\
+/* A user of the list defines ZS_POINT(), which is expanded for each point. */
+#define ZS_RACE_POINTS {								\
+	ZS_POINT(malloc_new, SLEEPS)		/* a new zspage, on no list */		\
+	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */		\
+	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */	\
+	ZS_POINT(deferred, SLEEPS)		/* the worker before the page locks */	\
+	ZS_POINT(deferred_lock, SLEEPS)		/* the worker with all page locks */	\
+	ZS_POINT(deferred_again, SLEEPS)	/* the worker fails to lock a page */	\
+	ZS_POINT(looked_up, SLEEPS)		/* home no forwarder, not pinned */	\
+	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, not noted */	\
+	ZS_POINT(pinned, SLEEPS)		/* home pinned, so no forwarder */	\
+	ZS_POINT(link_read, RCU)		/* link read, host not pinned */	\
+	ZS_POINT(link_pinned, RCU)		/* host pinned, link not reread */	\
+	ZS_POINT(unpin_vain, RCU)		/* host pinned, object elsewhere */	\
+	ZS_POINT(wait_thaw, SLEEPS)		/* a zspage was found frozen */		\
+	ZS_POINT(read, SLEEPS)			/* pinned, page not looked up */	\
+	ZS_POINT(read_half, SLEEPS)		/* first of two pages copied */		\
+	ZS_POINT(unpin, SLEEPS)			/* pins not looked at */		\
+	ZS_POINT(unpin_looked, SLEEPS)		/* no round seen, still pinned */	\
+	ZS_POINT(unpin_early, SLEEPS)		/* unpinned in a round, no lock yet */	\
+	ZS_POINT(write, SLEEPS)			/* moves read, nothing written */	\
+	ZS_POINT(write_half, SLEEPS)		/* first of two pages written */	\
+	ZS_POINT(written, SLEEPS)		/* written, moves not reread */		\
+	ZS_POINT(isolate, SLEEPS)		/* page->zspage read, no lock yet */	\
+	ZS_POINT(migrate, SLEEPS)		/* before the lock */			\
+	ZS_POINT(migrate_copy, LOCKED)		/* moves is odd, nothing copied */	\
+	ZS_POINT(migrate_publish, LOCKED)	/* copied, not published */		\
+	ZS_POINT(migrated, SLEEPS)		/* lock dropped, old page not freed */	\
+	ZS_POINT(stale_wait, SLEEPS)		/* waiting for readers of a page */	\
+	ZS_POINT(putback, SLEEPS)		/* before the lock */			\
+	ZS_POINT(tried, LOCKED)			/* a zspage that is passed over */	\
+	ZS_POINT(searching, SLEEPS)		/* between two holds of the lock */	\
+	ZS_POINT(frozen, LOCKED)		/* frozen, nothing moved */		\
+	ZS_POINT(guest_moved, LOCKED)		/* guest copied, link not changed */	\
+	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no forwarder yet */	\
+	ZS_POINT(evacuated, SLEEPS)		/* lock dropped, pages not freed */	\
+	ZS_POINT(destroy, SLEEPS)		/* user's reference not dropped */	\
+	ZS_POINT(pool_free, SLEEPS)		/* no references, pool not freed */	\
 }
 
-/* Without preemption to help, may a thread sleep there? */
+/* Whether a thread may sleep at a point of @context; @moved: the object is forwarded */
 static inline bool zs_race_may_sleep(enum zs_race_context context, bool moved)
 {
 	return context == ZS_RACE_SLEEPS ||
@@ -641,7 +673,7 @@ static inline void zs_race_call(const char *point)
 }
 #endif
 
-/* A @point that is not in the list does not compile. */
+/* A call with a @point that is not in the list does not compile. */
 static __always_inline void zs_race(const char *point)
 {
 #define ZS_POINT(name, ...)	-(!__builtin_strcmp(point, #name))
@@ -652,7 +684,7 @@ static __always_inline void zs_race(const char *point)
 	zs_race_call(point);
 }
 
-/* The classes of a pool, one after the other */
+/* A walk over the classes of a pool; see for_each_class() */
 struct zs_walk {
 	struct zs_pool		*pool;
 	int			nid;
@@ -660,18 +692,19 @@ struct zs_walk {
 };
 
 /*
- * For each class of @pool that node @nid serves, or for all with NUMA_NO_NODE: node by
- * node, from the smallest slot to the largest.  See zs_node_serves().  The caller keeps
- * the pool, and that keeps its classes.
+ * Walk the classes of @pool whose zspages are compacted for node @nid, see
+ * zs_node_serves(), or all classes if @nid is NUMA_NO_NODE. They come node by node,
+ * from the smallest to the largest slot size. The caller must keep the pool, which
+ * keeps its classes.
  */
 #define for_each_class(class, pool, nid)				\
 	for (struct zs_walk __walk = { pool, nid };			\
 	     (class = zs_next_class(&__walk));)
 
 /*
- * Functions of the allocator that tests call or replace. Without such a test in the
- * kernel they are static. As VISIBLE_IF_KUNIT, and for the torture test, too, which
- * needs no KUnit.
+ * Functions and variables of the allocator that tests use or replace. They are static
+ * in a kernel without such tests. This resembles VISIBLE_IF_KUNIT, but serves the
+ * torture test, too, which does not need KUnit.
  */
 #if IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS)
 #define VISIBLE_IF_ZSMALLOC_TEST

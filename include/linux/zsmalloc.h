@@ -13,10 +13,10 @@
  */
 /*
  * The interface of zsmalloc, an allocator for compressed pages whose memory can be
- * migrated; the one that its users have known since the authors above.
+ * migrated. It is that of the allocator by the authors above, which its users know.
  *
- * See Documentation/mm/zsmalloc.rst; every function is documented at its
- * definition in mm/zsmalloc.c.
+ * See Documentation/mm/zsmalloc.rst. Every function is documented at its definition in
+ * mm/zsmalloc.c.
  */
 #ifndef _ZS_MALLOC_H_
 #define _ZS_MALLOC_H_
@@ -28,9 +28,9 @@ struct scatterlist;
 struct zs_pool;
 
 /**
- * struct zs_pool_stats - what zs_pool_stats() reports of a pool
- * @pages_compacted: pages that zs_compact() and the shrinker have given back
- *		     to the page allocator since the pool was created
+ * struct zs_pool_stats - the statistics of a pool that zs_pool_stats() reports
+ * @pages_compacted: pages that zs_compact() and the shrinker have freed since the pool
+ *		     was created
  */
 struct zs_pool_stats {
 	atomic_long_t pages_compacted;

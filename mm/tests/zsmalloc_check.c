@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
- * What the tests of zsmalloc know of its insides. Part of mm/zsmalloc.c, which
- * includes this file at its end if any of these tests is built.
+ * Functions for the tests of zsmalloc that use its internals. This file is a part of
+ * mm/zsmalloc.c, which includes it at its end if any of these tests is built.
  *
  * The checks are the equations of struct zspage, struct size_class and struct zs_pool.
  * Each returns NULL, or the first equation that does not hold.
@@ -13,7 +13,7 @@
 			return #equation;	\
 	} while (0)
 
-/* Every guest is where its owner's link says, in a slot that is in use. */
+/* Every guest is at the location that its link names, in a slot that is in use. */
 static const char *zspage_check_guests(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -56,7 +56,7 @@ static const char *forwarder_check(struct zspage *forwarder)
 	return NULL;
 }
 
-/* Zspages that live, and their objects */
+/* Live zspages, and their objects */
 static const char *class_check_zspages(struct size_class *class, unsigned long *zspages)
 	__must_hold(&class->lock)
 {
@@ -116,7 +116,7 @@ static const char *class_check_forwarders(struct size_class *class)
 	return NULL;
 }
 
-/* All equations, for a pool that is not in use just now */
+/* All equations of a pool, which must not be in use during the call */
 const char *zs_check_pool(struct zs_pool *pool)
 {
 	unsigned long pages = 0, zspages = 0, forwarders = 0, added = 0;
@@ -151,13 +151,13 @@ const struct zs_geometry *zs_geometries(unsigned int *nr)
 	return zs_geos;
 }
 
-/* The most classes that a pool can have */
+/* The largest number of classes that a pool can have */
 unsigned int zs_nr_classes(void)
 {
 	return zs_nr_geos * nr_node_ids;
 }
 
-/* Each class of a pool has another number, below zs_nr_classes(). */
+/* A number below zs_nr_classes() that no other class of the pool has */
 unsigned int zs_class_number(const struct size_class *class)
 {
 	return class->nid * zs_nr_geos + zs_geo_index(class->geo.size);

@@ -8,9 +8,9 @@
 #include <linux/tracepoint.h>
 
 /*
- * One page of a pool on its way through the migration core.  /proc/vmstat
- * counts the pages of all owners together; these events say which of them
- * were zsmalloc's, and which pool's.
+ * The migration of a page of a pool by the migration core. The counters in /proc/vmstat
+ * do not tell the pages of different owners apart; these events tell which pages were
+ * zsmalloc's, and of which pool.
  */
 TRACE_EVENT(zs_isolate_page,
 	    TP_PROTO(const char *pool, unsigned long pfn, bool isolated),
@@ -25,7 +25,7 @@ TRACE_EVENT(zs_isolate_page,
 		      __entry->pfn, __entry->isolated)
 );
 
-/* stale: moved, but an open object still holds the old page back */
+/* @stale: the page was migrated, but readers still hold the old page. */
 TRACE_EVENT(zs_migrate_page,
 	    TP_PROTO(const char *pool, unsigned long src, unsigned long dst,
 		     int ret, bool stale),
