@@ -3326,8 +3326,7 @@ undo:
 
 		if (i == nr)
 			break;
-		dest = zs_decode_location(*ev_link(ev, class, i++),
-					&dest_slot);
+		dest = zs_decode_location(*ev_link(ev, class, i++), &dest_slot);
 		zspage_assert_locked(dest);
 		zspage_remove_guest(dest, zspage_handle(source, slot),
 				    &ev->supply->blocks);

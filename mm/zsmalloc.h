@@ -76,7 +76,7 @@ struct zspage;
 
 /* Encode a location. For a handle, which may have a generation, see zspage_handle(). */
 static inline unsigned long zs_encode_location(const struct zspage *zspage,
-					     unsigned int slot)
+					       unsigned int slot)
 {
 	unsigned long offset;
 
@@ -84,12 +84,13 @@ static inline unsigned long zs_encode_location(const struct zspage *zspage,
 	return (offset / ZSPAGE_ALIGN << ZS_SLOT_BITS | slot) + ZS_HANDLE_BIAS;
 }
 
-static inline struct zspage *zs_decode_location(unsigned long handle,
-					      unsigned int *slot)
+/* Decode a location, or a handle, of which the generation is ignored. */
+static inline struct zspage *zs_decode_location(unsigned long location,
+						unsigned int *slot)
 {
-	handle = (handle & ZS_PLACE_MASK) - ZS_HANDLE_BIAS;
-	*slot = handle & (ZS_MAX_SLOTS - 1);
-	return (void *)((handle >> ZS_SLOT_BITS) * ZSPAGE_ALIGN + PAGE_OFFSET);
+	location = (location & ZS_PLACE_MASK) - ZS_HANDLE_BIAS;
+	*slot = location & (ZS_MAX_SLOTS - 1);
+	return (void *)((location >> ZS_SLOT_BITS) * ZSPAGE_ALIGN + PAGE_OFFSET);
 }
 
 /*

@@ -7,13 +7,27 @@
  * Each returns NULL, or the first equation that does not hold.
  */
 
-#define ZS_CHECK(equation)			\
-	do {					\
-		if (!(equation))		\
-			return #equation;	\
-	} while (0)
+#define ZS_WRONG(equation)	((equation) ? NULL : #equation)
 
-/* Every guest is at the location that its link names, in a slot that is in use. */
+/* A guest is at the location that its link names, in a slot that is in use. */
+static const char *zspage_check_guest(struct zspage *zspage, unsigned long owner)
+	__must_hold(&zspage->class->lock)
+{
+	struct zspage *home, *host;
+	unsigned long *link;
+	unsigned int slot;
+
+	home = zs_decode_location(owner, &slot);
+	if (home->state != ZSPAGE_FORWARDER)
+		return "the home of a guest is a forwarder";
+	link = forwarder_link(home, slot);
+	if (!link || !*link)
+		return "a guest has a link";
+	host = zs_decode_location(*link, &slot);
+	return ZS_WRONG(host == kasan_reset_tag(zspage)) ?:
+	       ZS_WRONG(test_bit(slot, zspage_bitmap(host)));
+}
+
 static const char *zspage_check_guests(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
@@ -22,23 +36,15 @@ static const char *zspage_check_guests(struct zspage *zspage)
 
 	for (block = zspage->guests; block; block = block->next) {
 		for (unsigned int i = 0; i < here; i++) {
-			struct zspage *home, *host;
-			unsigned long *link;
-			unsigned int slot;
+			const char *wrong = zspage_check_guest(zspage, block->owner[i]);
 
-			home = zs_decode_location(block->owner[i], &slot);
-			ZS_CHECK(home->state == ZSPAGE_FORWARDER);
-			link = forwarder_link(home, slot);
-			ZS_CHECK(link && *link);
-			host = zs_decode_location(*link, &slot);
-			ZS_CHECK(host == kasan_reset_tag(zspage));
-			ZS_CHECK(test_bit(slot, zspage_bitmap(host)));
+			if (wrong)
+				return wrong;
 		}
 		nr += here;
 		here = ZS_GUESTS_PER_BLOCK;
 	}
-	ZS_CHECK(nr == zspage->nr_guests);
-	return NULL;
+	return ZS_WRONG(nr == zspage->nr_guests);
 }
 
 static const char *forwarder_check(struct zspage *forwarder)
@@ -49,11 +55,10 @@ static const char *forwarder_check(struct zspage *forwarder)
 	zspage_check_magic(forwarder);
 	for (unsigned int i = 0; i < max; i++)
 		nr += !!*forwarder_link_at(forwarder, i);
-	ZS_CHECK(forwarder->state == ZSPAGE_FORWARDER);
-	ZS_CHECK(nr && nr == forwarder->nr_links);
-	ZS_CHECK(!forwarder->inuse);
-	ZS_CHECK(atomic_read(&forwarder->pins) < 0);
-	return NULL;
+	return ZS_WRONG(forwarder->state == ZSPAGE_FORWARDER) ?:
+	       ZS_WRONG(nr && nr == forwarder->nr_links) ?:
+	       ZS_WRONG(!forwarder->inuse) ?:
+	       ZS_WRONG(atomic_read(&forwarder->pins) < 0);
 }
 
 /* Live zspages, and their objects */
@@ -69,9 +74,9 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 
 		list_for_each_entry(zspage, &class->zspages[f], list) {
 			zspage_assert_locked(zspage);
-			ZS_CHECK(zspage_check(zspage));
-			ZS_CHECK(zspage->fullness == f);
-			wrong = zspage_check_guests(zspage);
+			wrong = ZS_WRONG(zspage_check(zspage)) ?:
+				ZS_WRONG(zspage->fullness == f) ?:
+				zspage_check_guests(zspage);
 			if (wrong)
 				return wrong;
 			inuse += zspage->inuse;
@@ -81,16 +86,17 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 			blocks += DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK);
 			nr++;
 		}
-		ZS_CHECK(nr == class->nr[f]);
-		ZS_CHECK(!nr == !(class->groups & BIT(f)));
+		wrong = ZS_WRONG(nr == class->nr[f]) ?:
+			ZS_WRONG(!nr == !(class->groups & BIT(f)));
+		if (wrong)
+			return wrong;
 		*zspages += nr;
 	}
-	ZS_CHECK(inuse == class->inuse);
-	ZS_CHECK(bad == class->bad_inuse);
-	ZS_CHECK(stale == class->nr_stale);
-	ZS_CHECK(guests == class->forwarded);
-	ZS_CHECK(blocks == class->guest_blocks);
-	return NULL;
+	return ZS_WRONG(inuse == class->inuse) ?:
+	       ZS_WRONG(bad == class->bad_inuse) ?:
+	       ZS_WRONG(stale == class->nr_stale) ?:
+	       ZS_WRONG(guests == class->forwarded) ?:
+	       ZS_WRONG(blocks == class->guest_blocks);
 }
 
 static const char *class_check_forwarders(struct size_class *class)
@@ -110,10 +116,9 @@ static const char *class_check_forwarders(struct size_class *class)
 		link_bytes += zs_extra_links(&class->geo, forwarder_max_links(zspage));
 		forwarders++;
 	}
-	ZS_CHECK(forwarders == class->nr_forwarders);
-	ZS_CHECK(forwarded == class->forwarded);
-	ZS_CHECK(link_bytes == class->link_bytes);
-	return NULL;
+	return ZS_WRONG(forwarders == class->nr_forwarders) ?:
+	       ZS_WRONG(forwarded == class->forwarded) ?:
+	       ZS_WRONG(link_bytes == class->link_bytes);
 }
 
 /* All equations of a pool, which must not be in use during the call */
@@ -136,13 +141,12 @@ const char *zs_check_pool(struct zs_pool *pool)
 		if (wrong)
 			return wrong;
 	}
-	ZS_CHECK(pages == atomic_long_read(&pool->pages));
-	ZS_CHECK(added == atomic_long_read(&pool->added));
-	ZS_CHECK(zspages + forwarders + 1 == atomic_long_read(&pool->refs));
-	return NULL;
+	return ZS_WRONG(pages == atomic_long_read(&pool->pages)) ?:
+	       ZS_WRONG(added == atomic_long_read(&pool->added)) ?:
+	       ZS_WRONG(zspages + forwarders + 1 == atomic_long_read(&pool->refs));
 }
 
-#undef ZS_CHECK
+#undef ZS_WRONG
 
 /* All geometries in use, by ascending size */
 const struct zs_geometry *zs_geometries(unsigned int *nr)
