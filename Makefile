@@ -54,11 +54,8 @@ help:
 	@echo '               (default: KVM if a trial boot with it succeeds)'
 	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
 
-tree series run test check model litmus mutants mutate shell bench:
+tree series run test selftest check model litmus mutants mutate shell bench:
 	@harness/$@.sh
-
-selftest:
-	@harness/kselftest.sh
 
 soak torture:
 	@harness/$@.sh $(MINUTES)

@@ -20,9 +20,10 @@
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
 # bench.svg; the profile is in profile.csv.  Fails when an object had wrong contents
 # or the kernel complained.
-. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/splat.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/kbuild.sh"
+. "$LIB/guest.sh"
+. "$LIB/splat.sh"
 
 BENCH=$BUILD/bench
 ROUNDS=${ROUNDS:-3}
@@ -448,15 +449,15 @@ main() {
 	done
 	[[ $ONLY =~ ^(all|((density|survivor|shrinker|speed|pools|curve|migrate|latency|wakeup|pressure)(,|$))+)$ ]] ||
 		die "BENCH_ONLY: density,survivor,shrinker,speed,pools,curve,migrate,latency,wakeup,pressure, not '$ONLY'"
-	"$HARNESS/deps.sh" tree build guest
-	[[ $PLATFORMS != *arm64* ]] || "$HARNESS/deps.sh" arm64
-	[[ $PLATFORMS != *profile* ]] || "$HARNESS/deps.sh" profile
+	"$LIB/deps.sh" tree build guest
+	[[ $PLATFORMS != *arm64* ]] || "$LIB/deps.sh" arm64
+	[[ $PLATFORMS != *profile* ]] || "$LIB/deps.sh" profile
 	if [[ $PLATFORMS =~ users|profile ]]; then
-		"$HARNESS/deps.sh" selftest
-		"$HARNESS/initramfs.sh"
+		"$LIB/deps.sh" selftest
+		"$LIB/initramfs.sh"
 	fi
 	[[ -n ${BENCH_TREE:-} ]] || "$HARNESS/tree.sh"
-	[[ ! $PLATFORMS =~ users|profile ]] || "$HARNESS/data.sh"
+	[[ ! $PLATFORMS =~ users|profile ]] || "$LIB/data.sh"
 	need_space "$BUILD" 4000 "the benchmark's kernels"
 	lock_bench
 	trap 'rm -f "$BENCH/swap.img"' EXIT

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # make check: checkpatch --strict on our kernel files, sparse on the objects
 # made from them, shellcheck on the harness.  Any finding fails.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/kbuild.sh"
 
-"$HARNESS/deps.sh" tree build check
+"$LIB/deps.sh" tree build check
 "$HARNESS/tree.sh"
 findings=0
 
@@ -21,11 +22,11 @@ fi
 	die "checkpatch did not run, see build/logs/checkpatch.err"
 
 step "shellcheck"
-shellcheck -x -P SCRIPTDIR harness/*.sh .ci/run \
+shellcheck -x -P SCRIPTDIR harness/*.sh harness/lib/*.sh .ci/run \
 	tools/testing/selftests/zsmalloc/*.sh || findings=$((findings + 1))
 
 step "sparse (needs the debug kernel's configuration)"
-"$HARNESS/kernel.sh" x86-debug
+"$LIB/kernel.sh" x86-debug
 kernel_env
 objects=(mm/zsmalloc.o)
 for file in mm/tests/zsmalloc*.c; do
@@ -33,7 +34,7 @@ for file in mm/tests/zsmalloc*.c; do
 done
 log=$LOGS/sparse.log
 # With C=2 sparse looks at the sources of the objects, built anew or not.
-kmake "$BUILD/x86-debug" x86_64 C=2 "CHECK=$HARNESS/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" \
+kmake "$BUILD/x86-debug" x86_64 C=2 "CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" \
 	> "$log" 2>&1 < /dev/null || { cat "$log" >&2; die "sparse did not run"; }
 grep -q '^  CHECK .*mm/zsmalloc' "$log" || die "sparse was not run on mm/zsmalloc.c"
 if grep -E '(warning|error):' "$log" | grep -E 'zsmalloc|zpdesc'; then

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # make distclean: removes what this project keeps in its cache directory, and
 # the directory if nothing else is in it.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 rm -rf "$CACHE/ccache" "$CACHE"/linux-* "$CACHE"/fetch.* "$CACHE/lock"
 # What is in the root of Debian sid belongs to root.

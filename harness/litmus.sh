@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # make litmus: the tests in Documentation/litmus-tests/zsmalloc/, with herd7 and
 # the memory model of the base tree.
 #   litmus.sh [PATTERN]     only tests whose name matches
@@ -8,108 +9,16 @@
 # Each test says its result in a comment, as all of the kernel's do: "Result:
 # Never", "Sometimes" or "Always", and DATARACE after it if the model finds a data
 # race.  It is an error if herd7 does not come to the same.
-. "$(dirname "${BASH_SOURCE[0]}")/sid.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/sid.sh"
+. "$LIB/herd7.sh"
 
 LITMUS_DIR=$BUILD/litmus
-LITMUS_TESTS=$TOP/Documentation/litmus-tests/zsmalloc
-LIMIT=${LITMUS_TIMEOUT:-120}	# seconds, for each test
-
-# The result that TEST says, or nothing: litmus_expected TEST
-litmus_expected() {
-	sed -n -E 's/^[( ]\* Result: +((Never|Sometimes|Always)( DATARACE)?) *$/\1/p' "$1"
-}
-
-# litmus_judge TEST OUTPUT STATUS: says what herd7 has found, or what is wrong
-litmus_judge() {
-	local test=$1 output=$2 status=$3 name=${1##*/} expected found states
-	name=${name%.litmus}
-	expected=$(litmus_expected "$test")
-	if ((status == 124)); then
-		echo "herd7 took more than $LIMIT seconds"
-		return 1
-	elif ((status)); then
-		echo "herd7 failed with status $status: $(tail -n 1 "$output")"
-		return 1
-	elif [[ $(wc -l <<< "$expected") != 1 || -z $expected ]]; then
-		echo 'its comment has not one line "Result: Never", "Sometimes" or "Always"'
-		return 1
-	fi
-	read -r found states < <(awk -v name="$name" '
-		$1 == "Observation" && $2 == name { print $3, $4 + $5 }' "$output") || true
-	if [[ -z $found ]]; then
-		echo "herd7 has no result for $name: $(tail -n 1 "$output")"
-		return 1
-	elif [[ $states == 0 ]]; then
-		echo 'no execution is possible, so this tests nothing'
-		return 1
-	fi
-	! grep -q '^Flag data-race$' "$output" || found+=' DATARACE'
-	if grep '^Flag' "$output" | grep -q -v -x 'Flag data-race'; then
-		echo "herd7 warns: $(grep '^Flag' "$output" | xargs)"
-		return 1
-	elif [[ $found != "$expected" ]]; then
-		echo "$found instead of $expected"
-		return 1
-	fi
-	echo "$found"
-}
-
-# Copies the model and the tests to DIR, with a list: litmus_prepare DIR MODEL PATTERN
-litmus_prepare() {
-	local dir=$1 model=$2 pattern=$3 test
-	rm -rf "$dir"
-	mkdir -p "$dir/tests" "$dir/out"
-	cp "$model"/linux-kernel.* "$model/lock.cat" "$dir/" ||
-		die "no memory model in $model"
-	for test in "$LITMUS_TESTS"/*.litmus; do
-		[[ -f $test && ${test##*/} =~ $pattern ]] || continue
-		cp "$test" "$dir/tests/"
-		test=${test##*/}
-		echo "${test%.litmus}"
-	done | LC_ALL=C sort > "$dir/list"
-	[[ -s $dir/list ]] || die "no litmus test matches '$pattern' in ${LITMUS_TESTS#"$TOP"/}"
-}
-
-# Runs all tests of DIR, with in_there, and prints the name of each that is done.
-litmus_herd() { # litmus_herd DIR HERD7
-	# shellcheck disable=SC2016 # expanded by the inner shell
-	in_there "$1" xargs -a list -P "$JOBS" -n 1 sh -c '
-		timeout --foreground -k 5 "$1" $2 -conf linux-kernel.cfg "tests/$3.litmus" \
-			> "out/$3" 2>&1
-		echo $? > "out/$3.status"
-		echo "$3"' sh "$LIMIT" "$2"
-}
-
-# Where herd7 is run
-here() { (cd "$1" && "${@:2}"); }
-in_there() { sid_run "$@"; }
-
-# Runs all tests of DIR and prints a line each; fails if one does.
-litmus_all() { # litmus_all DIR HERD7
-	local dir=$1 name result
-	: > "$dir/results"
-	litmus_herd "$dir" "$2" | while read -r name; do
-		if result=$(litmus_judge "$dir/tests/$name.litmus" "$dir/out/$name" \
-			"$(< "$dir/out/$name.status")"); then
-			result="ok, $result"
-		else
-			result="FAILED: $result"
-		fi
-		printf '%-42s %6s s  %s\n' "$name" "$(awk '
-			$1 == "Time" { seconds = $NF }
-			END { print seconds == "" ? "-" : seconds }' "$dir/out/$name")" \
-			"$result" | tee -a "$dir/results"
-	done || return 1
-	# One without a line was not run.
-	[[ $(wc -l < "$dir/results") == $(wc -l < "$dir/list") ]] &&
-		! grep -q ' FAILED: ' "$dir/results"
-}
 
 main() {
 	local start=$SECONDS nr
 	mkdir -p "$LOGS"
 	build_lock
-	"$HARNESS/fetch.sh"
+	"$LIB/fetch.sh"
 	litmus_prepare "$LITMUS_DIR" "$BUILD/base/tools/memory-model" "${1:-.}"
 	if [[ -n ${HERD7:-} ]]; then
 		command -v "${HERD7%% *}" > /dev/null ||
@@ -128,4 +37,4 @@ main() {
 	verdict "litmus: OK, $nr tests: each has the result that it says"
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+main "$@"

@@ -6,7 +6,7 @@
 # for a cycle: a task that tries again and again and never gets on.  "bug" brings in
 # a bug, or leaves out what a promise rests on: that has to be found as the text
 # given (a cycle: look as "waits").
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 DIR=$BUILD/models
 MEMORY=6000			# MB, for each run
@@ -142,7 +142,7 @@ row() { # row KIND MODEL FLAGS EXPECTED; sets result
 build_lock
 rm -rf "$DIR"
 mkdir -p "$DIR" "$LOGS"
-"$HARNESS/deps.sh" model
+"$LIB/deps.sh" model
 cd "$DIR"
 
 rows=0 failed=0 start=$SECONDS

@@ -13,10 +13,11 @@
 # QEMU, as user-mode Linux has none of these; about 2 minutes each.
 # A result is kept as long as the patch, the sources and the tests stay the same:
 # a run can be stopped and taken up again.  FRESH=1 forgets them.
-. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
-. "$HARNESS/splat.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/suites.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/kbuild.sh"
+. "$LIB/splat.sh"
+. "$LIB/guest.sh"
+. "$LIB/suites.sh"
 
 MUTANT_DIR=$HARNESS/mutants
 WORK=$BUILD/mutants
@@ -278,7 +279,7 @@ main() {
 	fi
 	[[ $# == 0 ]] || die "usage: mutants.sh [check|refresh]"
 	check || die "mutants that do not apply: bring them up to date, see mutants.sh refresh"
-	"$HARNESS/deps.sh" tree build
+	"$LIB/deps.sh" tree build
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
@@ -306,7 +307,7 @@ main() {
 		put_into_tree "$WORK/source" > /dev/null
 	fi
 	if [[ -s $WORK/todo.x86 ]]; then
-		"$HARNESS/deps.sh" guest
+		"$LIB/deps.sh" guest
 		test_x86
 		step "$(wc -l < "$WORK/todo.x86") mutants on x86-64 (about 2 minutes each)"
 		while IFS= read -r name <&7; do

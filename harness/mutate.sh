@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # For every line of mm/zsmalloc.c and .h: which test fails without it?
 # harness/mutate.py puts some 1,500 small mutations (a statement dropped, a
 # condition always true, + for -, ...) into one kernel, which is told by number
@@ -16,9 +17,10 @@
 # Results are kept in build/mutate/ as long as neither the sources nor the tests
 # change, so that a run can be stopped and taken up again.  mutants/equivalent
 # lists mutations that change nothing a test could see, with the reasons.
-. "$(dirname "${BASH_SOURCE[0]}")/kernel.sh"
-. "$HARNESS/splat.sh"
-. "$HARNESS/suites.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/kbuild.sh"
+. "$LIB/splat.sh"
+. "$LIB/suites.sh"
 
 WORK=$BUILD/mutate
 EQUIVALENT=$HARNESS/mutants/equivalent
@@ -27,7 +29,7 @@ FLAGS='-ftrivial-auto-var-init=pattern'
 
 generate() { # generate [NUMBERS-TO-LEAVE-OUT]: to WORK/new
 	rm -rf "$WORK/new"
-	python3 "$HARNESS/mutate.py" "$BUILD/tree" "$WORK/new" "$WORK/uml/.config" "$@"
+	python3 "$LIB/mutate.py" "$BUILD/tree" "$WORK/new" "$WORK/uml/.config" "$@"
 }
 
 install_new() {
@@ -200,7 +202,7 @@ main() {
 	[[ $# == 0 || $* == list ]] || die "usage: mutate.sh [list]"
 	SEED=${SEED:-$((EPOCHSECONDS % 100000))}
 	mkdir -p "$WORK/logs" "$WORK/results"
-	"$HARNESS/deps.sh" tree build
+	"$LIB/deps.sh" tree build
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
@@ -209,7 +211,7 @@ main() {
 	link_tree "$BUILD/tree" "$WORK/tree"
 	step "Building user-mode Linux (first time about 9 minutes)"
 	build_first "$WORK"
-	RESULTS=$WORK/results/$(suites_id)-$(sha256sum < "$HARNESS/mutate.py" | cut -c 1-16)
+	RESULTS=$WORK/results/$(suites_id)-$(sha256sum < "$LIB/mutate.py" | cut -c 1-16)
 	touch "$RESULTS"
 	step "Building it with all mutations"
 	compile_all

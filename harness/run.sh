@@ -4,9 +4,9 @@
 # Ends with a table of both and fails when data was damaged, the kernel
 # complained, or migration made no difference.
 #   QUICK=1   a smaller guest, for make test
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/splat.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/guest.sh"
+. "$LIB/splat.sh"
 
 # MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
 # of this, one run of 64 pages in 8 stays (all in MB)
@@ -102,11 +102,11 @@ compare() {
 }
 
 main() {
-	"$HARNESS/deps.sh" tree build guest
+	"$LIB/deps.sh" tree build guest
 	"$HARNESS/tree.sh"
-	"$HARNESS/kernel.sh" x86
-	"$HARNESS/initramfs.sh"
-	"$HARNESS/data.sh"
+	"$LIB/kernel.sh" x86
+	"$LIB/initramfs.sh"
+	"$LIB/data.sh"
 	boot off
 	boot on
 	table

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make series: the whole project as one patch for `git am` or `patch -p1`.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 OUT=$BUILD/series
 PATCH=$OUT/0001-mm-zsmalloc-rebuild-around-page-migration.patch
 
-"$HARNESS/deps.sh" tree
+"$LIB/deps.sh" tree
 "$HARNESS/tree.sh"
 
 # The changed files only, side by side as a/ and b/

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make shell: a busybox shell in the guest, with zram swap set up.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-. "$HARNESS/qemu.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/guest.sh"
 
 [[ -t 0 ]] || die "make shell needs a terminal"
-"$HARNESS/deps.sh" tree build guest
+"$LIB/deps.sh" tree build guest
 "$HARNESS/tree.sh"
-"$HARNESS/kernel.sh" x86
-"$HARNESS/initramfs.sh"
-"$HARNESS/data.sh"
+"$LIB/kernel.sh" x86
+"$LIB/initramfs.sh"
+"$LIB/data.sh"
 
 choose_cpu "$BUILD/x86/vmlinux"
 step "Guest with 640 MB; leave it with 'exit' (or Ctrl-A X)"

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # make soak MINUTES=n: zram and zswap swap real data in and out, with every
 # byte verified, while memory is compacted without pause, on a debug kernel.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/splat.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/guest.sh"
+. "$LIB/splat.sh"
 
 MINUTES=${1:-10}
 MEMORY=768	# MB
@@ -12,11 +12,11 @@ MEMORY=768	# MB
 [[ $MINUTES =~ ^[1-9][0-9]*$ ]] ||
 	die "MINUTES must be a positive number, not '$MINUTES'"
 
-"$HARNESS/deps.sh" tree build guest
+"$LIB/deps.sh" tree build guest
 "$HARNESS/tree.sh"
-"$HARNESS/kernel.sh" x86-debug
-"$HARNESS/initramfs.sh"
-"$HARNESS/data.sh"
+"$LIB/kernel.sh" x86-debug
+"$LIB/initramfs.sh"
+"$LIB/data.sh"
 
 console=$LOGS/soak.log
 results=$BUILD/soak.results

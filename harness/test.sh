@@ -4,7 +4,7 @@
 #   self-test of the harness, KUnit on user-mode Linux and on x86-64, a short
 #   make run and a short make selftest.
 # Ends with "N passed, N failed" alone on its line.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 passed=0 failed=0 start=$SECONDS
 
@@ -34,17 +34,17 @@ counted() { # counted NAME COUNT-FILE COMMAND...: it counts its tests itself
 }
 
 kunit() { # kunit PLATFORM KERNEL
-	"$HARNESS/kernel.sh" "$2" && "$HARNESS/kunit.sh" "$1"
+	"$LIB/kernel.sh" "$2" && "$LIB/kunit.sh" "$1"
 }
 
 mkdir -p "$LOGS"
-if "$HARNESS/deps.sh" tree build guest && "$HARNESS/tree.sh"; then
-	counted 'self-test' "$BUILD/selftest.count" "$HARNESS/selftest.sh"
+if "$LIB/deps.sh" tree build guest && "$HARNESS/tree.sh"; then
+	counted 'self-test' "$BUILD/harness_test.count" "$LIB/harness_test.sh"
 	counted 'KUnit, user-mode Linux' "$BUILD/kunit-uml.count" kunit uml uml
 	counted 'KUnit, x86-64' "$BUILD/kunit-x86.count" kunit x86 x86-debug
 	one 'make run, short' env QUICK=1 "$HARNESS/run.sh"
 	counted 'make selftest, short' "$BUILD/kselftest.count" \
-		env QUICK=1 "$HARNESS/kselftest.sh"
+		env QUICK=1 "$HARNESS/selftest.sh"
 else
 	add 0 1
 	echo "FAILED: setting up the tools and the tree"

@@ -9,9 +9,9 @@
 # TORTURE_CONFIGS="uml rt" chooses among them, TORTURE_SEED=n repeats a run's
 # random numbers, TORTURE_PARAMS has more of the test's parameters for the
 # kernel command line.  Ends with one table, and one verdict.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/splat.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/guest.sh"
+. "$LIB/splat.sh"
 
 MEMORY=1G
 REPORT_RE='zsmalloc-torture: '
@@ -139,11 +139,11 @@ main() {
 		[[ -v cmdline[$config] ]] ||
 			die "TORTURE_CONFIGS: any of ${!cmdline[*]}, not '$config'"
 	done
-	"$HARNESS/deps.sh" tree build guest
+	"$LIB/deps.sh" tree build guest
 	"$HARNESS/tree.sh"
-	"$HARNESS/initramfs.sh"
+	"$LIB/initramfs.sh"
 	for config in "${configs[@]}"; do
-		"$HARNESS/kernel.sh" "torture-$config"
+		"$LIB/kernel.sh" "torture-$config"
 	done
 
 	for config in "${configs[@]}"; do

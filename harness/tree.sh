@@ -7,7 +7,7 @@
 #   mm/ include/ Documentation/ tools/   whole files, at the same path
 #   harness/base-edits.patch             edits of files of the base
 #   MAINTAINERS                          one section of the base's MAINTAINERS
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 OVERLAY_DIRS=(mm include Documentation tools)
 EDITS=$HARNESS/base-edits.patch
@@ -177,9 +177,9 @@ apply_stage() {
 }
 
 main() {
-	"$HARNESS/deps.sh" tree
+	"$LIB/deps.sh" tree
 	build_lock
-	"$HARNESS/fetch.sh"
+	"$LIB/fetch.sh"
 	mkdir -p "$LOGS"
 	if [[ ! -d $TREE ]] || ! cmp -s "$BUILD/base.id" "$TREE.id"; then
 		step "Making build/tree from the base (about 10 seconds)"

@@ -6,7 +6,7 @@
 #                       machine already uses, with a private apt state
 #   kernel.org          the newest X.Y.z tarball
 # Trees that were fetched are kept in the cache directory.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SERIES=$BASE_VERSION.$BASE_PATCHLEVEL
 PACKAGE=linux-source-$SERIES

@@ -89,7 +89,7 @@ stop_silent() { # stop_silent CONSOLE SECONDS PARENT
 }
 
 qemu_words() { # qemu_words FILE: what QEMU complained of
-	grep -a -v -E '^$|warning:|terminating on signal|^[^ ]*/qemu.sh: line ' "$1" |
+	grep -a -v -E '^$|warning:|terminating on signal|^[^ ]*/guest.sh: line ' "$1" |
 		cut -c 1-200 || true
 }
 
@@ -115,7 +115,7 @@ choose_cpu() {
 # machine: a line each for what it is good for, the CPU model, what went wrong.
 ask_kvm() { # ask_kvm VMLINUX: sets model and why, in the caller
 	local file=$1.kvm key known='' tried=''
-	key=$({ machine && cat "$1" "$HARNESS/qemu.sh"; } | sha256sum)
+	key=$({ machine && cat "$1" "$LIB/guest.sh"; } | sha256sum)
 	[[ ! -f $file ]] || { read -r known && read -r model && read -r why; } < "$file" || true
 	# KVM may have been mended when it is asked for.
 	if [[ $known != "$key" || ($ACCEL == kvm && -z $model) ]]; then
@@ -146,7 +146,7 @@ machine() {
 
 try_kvm() { # try_kvm VMLINUX: sets model and why, in the caller
 	local console=$1.kvm.log reasons='' status
-	"$HARNESS/initramfs.sh"
+	"$LIB/initramfs.sh"
 	step "Trying KVM with ${1#"$TOP"/} (a few seconds)"
 	for model in "${KVM_CPUS[@]}"; do
 		status=0

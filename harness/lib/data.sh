@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Makes build/data.img, the real data the guest swaps: kernel sources and this
 # machine's own programs and libraries, half and half.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SIZE_MB=768
 OUT=$BUILD/data.img

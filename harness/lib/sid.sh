@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
 # A private root of Debian sid in the cache directory, for tools that this
 # machine's own system has not, or not as new.
 #   sid.sh PACKAGE...                   makes it, and installs what it lacks
 #   sid.sh PACKAGE... -- COMMAND...     and runs COMMAND in it; the directory
 #                                       that this is called in is /mnt there
 # Sourced: sid_root PACKAGE... and sid_run DIR COMMAND...
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SID=$CACHE/sid
 sid_why=	# why there is none
@@ -124,7 +125,7 @@ sid_root() { # sid_root PACKAGE...
 
 	flock -u 7
 	sid_lock -x
-	"$HARNESS/deps.sh" sid 2> "$LOGS/sid-deps.log" || {
+	"$LIB/deps.sh" sid 2> "$LOGS/sid-deps.log" || {
 		sid_why="no debootstrap: $(tail -n 1 "$LOGS/sid-deps.log")"
 		return 1
 	}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Makes build/initramfs.gz: busybox, the guest's jobs and its test programs.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 OUT=$BUILD/initramfs.gz
 PROGRAMS=(zsrun zssoak zsswapon zsusers)
@@ -10,7 +10,7 @@ if [[ -f $OUT && -z $(find "$HARNESS/guest" "$0" -newer "$OUT" -print -quit) ]];
 	exit 0
 fi
 
-"$HARNESS/deps.sh" build guest
+"$LIB/deps.sh" build guest
 step "Making the guest's initramfs"
 root=$BUILD/initramfs.dir
 rm -rf "$root"

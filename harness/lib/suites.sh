@@ -1,6 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # used by those who source it
 # Builds a kernel for KUnit again and again with other sources of zsmalloc, and
-# runs the suites until the first thing goes wrong.  Sourced after kernel.sh and
+# runs the suites until the first thing goes wrong.  Sourced after kbuild.sh and
 # splat.sh, by mutants.sh and mutate.sh.
 
 TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
@@ -154,7 +155,7 @@ suites_id() {
 		cd "$BUILD/tree" || exit
 		cat "${FILES[@]}" mm/zpdesc.h mm/tests/* include/linux/zsmalloc.h \
 			include/trace/events/zsmalloc.h "$BUILD/base.id" \
-			"$CONFIGS"/{uml-debug,x86,x86-debug}.config "$HARNESS/suites.sh"
+			"$CONFIGS"/{uml-debug,x86,x86-debug}.config "$LIB/suites.sh"
 		"${KCC##* }" --version
 	) | sha256sum | cut -c 1-16
 }

@@ -4,7 +4,7 @@
 # something is wrong, and for the mark that shows the guest reached its end.
 #   splat.sh LOG [END-MARK]
 # Exits non-zero, and prints the lines with their context, on any finding.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SPLAT_RE='BUG:|BUG at |WARNING:|WARNING at |KASAN|KCSAN:|UBSAN|Oops'
 SPLAT_RE+='|general protection|[Kk]ernel panic|unable to handle|Bad page'

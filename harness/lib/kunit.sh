@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs the KUnit suite:  kunit.sh uml|x86 [GLOB]
 # Prints kunit.py's report; writes "passed failed" to build/kunit-PLATFORM.count
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-. "$HARNESS/qemu.sh"
-. "$HARNESS/splat.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$LIB/guest.sh"
+. "$LIB/splat.sh"
 
 KUNIT=$BUILD/tree/tools/testing/kunit/kunit.py
 TIMEOUT=${KUNIT_TIMEOUT:-600}

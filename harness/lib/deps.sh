@@ -4,7 +4,7 @@
 #   check model arm64 profile sid)
 # Missing ones are installed with apt when that is possible without asking
 # for a password; otherwise the exact command to run is printed.
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 have_cmd()    { command -v "$1" > /dev/null; }
 have_header() {

@@ -5,7 +5,7 @@
 
 set -euo pipefail
 
-TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$TOP"
 
 # The kernel series this project is written against.
@@ -16,6 +16,7 @@ BUILD=$TOP/build
 CACHE=${ZS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/zsmalloc}
 LOGS=$BUILD/logs
 HARNESS=$TOP/harness
+LIB=$HARNESS/lib
 JOBS=${JOBS:-$(nproc)}
 
 # Messages.  A step line says what is done and how long it usually takes.
@@ -126,30 +127,4 @@ build_lock() {
 	mkdir -p "$BUILD"
 	exec 9> "$BUILD/lock"
 	flock -n 9 || { info "waiting for another command in build/"; flock 9; }
-}
-
-# Environment of every kernel build: ccache, and nothing that changes from
-# one build to the next, so that the cache hits.
-kernel_env() {
-	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
-	export KBUILD_BUILD_USER=zsmalloc KBUILD_BUILD_HOST=localhost
-	export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$BUILD
-	export CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
-	# Trust the compiler's own list of headers: no extra preprocessor run.
-	export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=time_macros
-	unset ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT MAKEFLAGS MFLAGS
-	if command -v ccache > /dev/null; then
-		KCC='ccache gcc'
-	else
-		KCC=gcc
-	fi
-}
-
-# kmake BUILD-DIR ARCH ARGS...: with the compiler whose names begin with $CROSS
-kmake() {
-	local dir=$1 arch=$2
-	shift 2
-	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CROSS_COMPILE="${CROSS:-}" \
-		CC="${KCC%gcc}${CROSS:-}gcc" HOSTCC="$KCC" \
-		--no-print-directory "$@"
 }
