@@ -23,7 +23,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 BENCH=$BUILD/bench
 ROUNDS=${ROUNDS:-3}
@@ -43,7 +42,6 @@ declare -A NAMES=(
 
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
 
-problems=()
 
 # KEY|what|better: - less, + more, = neither
 keys() {
@@ -323,9 +321,9 @@ boot() { # boot SIDE PLATFORM ROUND
 			"zs_bench=$ONLY clearcpuid=rep_good,erms,fsrm" || status=$?
 		;;
 	uml)
-		TMPDIR=/dev/shm timeout --foreground -k 5 "$LIMIT" "$dir/uml/linux" \
-			mem=2G seccomp=on ncpus=2 stderr=1 panic=-1 \
-			"zs_bench=$ONLY" > "$console" 2>&1 < /dev/null || status=$?
+		GUEST_CPUS=2
+		uml "$dir/uml/linux" 2G "$LIMIT" "$console" stderr=1 panic=-1 \
+			"zs_bench=$ONLY" || status=$?
 		;;
 	users)
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
@@ -335,7 +333,7 @@ boot() { # boot SIDE PLATFORM ROUND
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
 		info "with a log of every instruction: three minutes"
 		profile "$1" "$console" ||
-			problems+=("$1, profile: see ${console%/*}/profile-*.log")
+			problem "$1, profile: see ${console%/*}/profile-*.log"
 		info "took $(elapsed $((SECONDS - start)))"
 		return
 		;;
@@ -353,9 +351,7 @@ boot() { # boot SIDE PLATFORM ROUND
 		;;
 	esac
 	info "took $(elapsed $((SECONDS - start)))"
-	((status == 0)) || problems+=("$1 on $2, round $3: ended with status $status")
-	splat_check "$console" 'ZSBENCH DONE' ||
-		problems+=("$1 on $2, round $3: see ${console#"$TOP"/}")
+	check_guest "$1 on $2, round $3" "$status" "$console" 'ZSBENCH DONE'
 	tr -d '\r' < "$console" | sed -n -E 's/^.*ZSBENCH ((FAIL|SKIP) .*)/    \1/p'
 	tr -d '\r' < "$console" | sed -n -E \
 		"s/^.*ZSBENCH ([a-z0-9_.]+) ([0-9.]+)\$/$2 $1 \1 \2/p" >> "$BENCH/values"
@@ -489,12 +485,7 @@ main() {
 	[[ ! -s $BENCH/profile ]] || profile_table
 	awk -F, -v names="$(names)" -f "$HARNESS/bench/plot.awk" \
 		"$BENCH/bench.csv" > "$BENCH/bench.svg"
-	if ((${#problems[@]})); then
-		printf '\nproblem: %s\n' "${problems[@]}"
-		verdict "bench: FAILED, ${#problems[@]} problems"
-		exit 1
-	fi
-	verdict "bench: OK, $(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv$(
+	finish bench "$(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv$(
 		[[ ! -s $BENCH/profile ]] || echo " and a profile in profile.csv")"
 }
 

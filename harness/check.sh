@@ -7,7 +7,6 @@
 
 "$LIB/deps.sh" tree build check
 "$HARNESS/tree.sh"
-findings=0
 
 step "checkpatch --strict"
 mapfile -t files < <(find mm include tools -type f -name '*.[ch]' | sort)
@@ -16,14 +15,14 @@ mapfile -t files < <(find mm include tools -type f -name '*.[ch]' | sort)
 # to be a git repository.
 if ! perl "$BUILD/tree/scripts/checkpatch.pl" --root="$BUILD/tree" --strict \
 	--no-summary --terse --show-types -f "${files[@]}" 2> "$LOGS/checkpatch.err"; then
-	findings=$((findings + 1))
+	problem 'checkpatch, see above'
 fi
 ! grep -E '^(Can|Could not|Must be run)' "$LOGS/checkpatch.err" ||
 	die "checkpatch did not run, see build/logs/checkpatch.err"
 
 step "shellcheck"
 shellcheck -x -P SCRIPTDIR harness/*.sh harness/lib/*.sh .ci/run \
-	tools/testing/selftests/zsmalloc/*.sh || findings=$((findings + 1))
+	tools/testing/selftests/zsmalloc/*.sh || problem 'shellcheck, see above'
 
 step "sparse (needs the debug kernel's configuration)"
 "$LIB/kernel.sh" x86-debug
@@ -38,11 +37,7 @@ kmake "$BUILD/x86-debug" x86_64 C=2 "CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__
 	> "$log" 2>&1 < /dev/null || { cat "$log" >&2; die "sparse did not run"; }
 grep -q '^  CHECK .*mm/zsmalloc' "$log" || die "sparse was not run on mm/zsmalloc.c"
 if grep -E '(warning|error):' "$log" | grep -E 'zsmalloc|zpdesc'; then
-	findings=$((findings + 1))
+	problem 'sparse, see above'
 fi
 
-if ((findings)); then
-	verdict "check: FAILED, findings above"
-	exit 1
-fi
-verdict "check: OK, ${#files[@]} files, no findings"
+finish check "${#files[@]} files, no findings" 'findings above'

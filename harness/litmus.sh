@@ -9,7 +9,7 @@
 # Each test says its result in a comment, as all of the kernel's do: "Result:
 # Never", "Sometimes" or "Always", and DATARACE after it if the model finds a data
 # race.  It is an error if herd7 does not come to the same.
-. "$(dirname "${BASH_SOURCE[0]}")/lib/sid.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/herd7.sh"
 
 LITMUS_DIR=$BUILD/litmus
@@ -29,12 +29,10 @@ main() {
 	fi
 	nr=$(wc -l < "$LITMUS_DIR/list")
 	step "Litmus tests of the memory ordering, $nr (a minute)"
-	if ! litmus_all "$LITMUS_DIR" "${HERD7:-herd7}"; then
-		verdict "litmus: FAILED, $(grep -c '  ok, ' "$LITMUS_DIR/results") of $nr tests are ok"
-		exit 1
-	fi
+	litmus_all "$LITMUS_DIR" "${HERD7:-herd7}" || problem 'tests failed, see above'
 	info "took $(elapsed $((SECONDS - start)))"
-	verdict "litmus: OK, $nr tests: each has the result that it says"
+	finish litmus "$nr tests: each has the result that it says" \
+		"$(grep -c '  ok, ' "$LITMUS_DIR/results") of $nr tests are ok"
 }
 
 main "$@"

@@ -145,7 +145,7 @@ mkdir -p "$DIR" "$LOGS"
 "$LIB/deps.sh" model
 cd "$DIR"
 
-rows=0 failed=0 start=$SECONDS
+rows=0 start=$SECONDS
 step "Models of the protocol, every state (about 4 minutes)"
 printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' kind model flags states depth s result
 while IFS=';' read -r kind model flags expected; do
@@ -153,7 +153,7 @@ while IFS=';' read -r kind model flags expected; do
 	expected=${expected// /}
 	from=$SECONDS
 	row "$kind" "${model// /}" "$flags" "$expected"
-	[[ $result == ok* ]] || failed=$((failed + 1))
+	[[ $result == ok* ]] || problem "$kind ${model// /} $(xargs <<< "$flags"): $result"
 	rows=$((rows + 1))
 	read -r states < <(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' out 2> /dev/null) || states=-
 	read -r depth < <(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' out 2> /dev/null) || depth=-
@@ -163,8 +163,5 @@ done <<< "$ROWS"
 
 info "took $(elapsed $((SECONDS - start)))"
 ((rows)) || die "no model matches '${1:-}'"
-if ((failed)); then
-	verdict "model: FAILED, $failed of $rows rows"
-	exit 1
-fi
-verdict "model: OK, $rows rows: every state seen, every bug found"
+finish model "$rows rows: every state seen, every bug found" \
+	"${#problems[@]} of $rows rows"

@@ -14,9 +14,6 @@
 # A result is kept as long as the patch, the sources and the tests stay the same:
 # a run can be stopped and taken up again.  FRESH=1 forgets them.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-. "$LIB/kbuild.sh"
-. "$LIB/splat.sh"
-. "$LIB/guest.sh"
 . "$LIB/suites.sh"
 
 MUTANT_DIR=$HARNESS/mutants

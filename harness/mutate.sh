@@ -18,8 +18,6 @@
 # change, so that a run can be stopped and taken up again.  mutants/equivalent
 # lists mutations that change nothing a test could see, with the reasons.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
-. "$LIB/kbuild.sh"
-. "$LIB/splat.sh"
 . "$LIB/suites.sh"
 
 WORK=$BUILD/mutate

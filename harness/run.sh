@@ -6,7 +6,6 @@
 #   QUICK=1   a smaller guest, for make test
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 # MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
 # of this, one run of 64 pages in 8 stays (all in MB)
@@ -18,10 +17,9 @@ fi
 KEEP=8 RUN=64
 LIMIT=${RUN_TIMEOUT:-240}
 
-problems=()
 
 boot() { # boot off|on
-	local name=$1 migration=1 start=$SECONDS
+	local name=$1 label="the guest with migration $1" migration=1 start=$SECONDS
 	local console=$LOGS/run-$name.log results=$BUILD/run-$name.results status=0
 	[[ $name == on ]] || migration=0
 	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
@@ -32,21 +30,19 @@ boot() { # boot off|on
 	tr -d '\r' < "$console" | grep -a '^guest: ' | tail -n 4 | sed 's/^guest:/   /' || true
 	info "took $(elapsed $((SECONDS - start)))"
 
-	((status == 0)) || problems+=("migration $name: the guest took too long")
-	splat_check "$console" "$GUEST_END 0" ||
-		problems+=("migration $name: see the console, ${console#"$TOP"/}")
-	[[ -z $(result "$results" error) ]] ||
-		problems+=("migration $name: $(result "$results" error)")
-	[[ $(result "$results" finished) == 1 ]] ||
-		problems+=("migration $name: the job did not finish")
-	[[ $(result "$results" wrong none) == 0 ]] ||
-		problems+=("migration $name: $(result "$results" wrong unknown) wrong bytes")
-	(($(result "$results" checked 0) > 0)) ||
-		problems+=("migration $name: no byte was checked")
+	check_guest "$label" "$status" "$console" "$GUEST_END 0"
+	[[ -z $(guest_result "$results" error) ]] ||
+		problem "$label: $(guest_result "$results" error)"
+	[[ $(guest_result "$results" finished) == 1 ]] ||
+		problem "$label: the job did not finish"
+	[[ $(guest_result "$results" wrong none) == 0 ]] ||
+		problem "$label: $(guest_result "$results" wrong unknown) wrong bytes"
+	(($(guest_result "$results" checked 0) > 0)) ||
+		problem "$label: no byte was checked"
 }
 
-off() { result "$BUILD/run-off.results" "$1" '?'; }
-on()  { result "$BUILD/run-on.results" "$1" '?'; }
+off() { guest_result "$BUILD/run-off.results" "$1" '?'; }
+on()  { guest_result "$BUILD/run-on.results" "$1" '?'; }
 
 row()  { printf '  %-38s %18s %18s\n' "$1" "$2" "$3"; }
 both() { row "$1" "$(off "$2")" "$(on "$2")"; }
@@ -94,29 +90,21 @@ compare() {
 	huge_on=$(number "$(on huge)" 0)
 	migrated=$(on zs_migrated)
 	((huge_on > huge_off)) ||
-		problems+=("migration made no difference: $huge_off huge pages without, $huge_on with")
+		problem "migration made no difference: $huge_off huge pages without, $huge_on with"
 	[[ $migrated == 'not traced' ]] || (($(number "$migrated" 0) > 0)) ||
-		problems+=("no zsmalloc page was migrated")
+		problem "no zsmalloc page was migrated"
 	[[ $(off zs_migrated) == 'not traced' ]] || (($(number "$(off zs_migrated)" 1) == 0)) ||
-		problems+=("zsmalloc pages were migrated although migration was off")
+		problem "zsmalloc pages were migrated although migration was off"
 }
 
 main() {
-	"$LIB/deps.sh" tree build guest
-	"$HARNESS/tree.sh"
-	"$LIB/kernel.sh" x86
-	"$LIB/initramfs.sh"
+	prepare_guest x86
 	"$LIB/data.sh"
 	boot off
 	boot on
 	table
 	compare
-	if ((${#problems[@]})); then
-		printf '\nproblem: %s\n' "${problems[@]}"
-		verdict "run: FAILED, ${#problems[@]} problems"
-		exit 1
-	fi
-	verdict "run: OK, $(on huge) huge pages with migration, $(off huge) without; $(on checked) bytes checked, none wrong"
+	finish run "$(on huge) huge pages with migration, $(off huge) without; $(on checked) bytes checked, none wrong"
 }
 
 main

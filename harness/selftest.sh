@@ -12,7 +12,6 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 WORK=$BUILD/kselftest
 COUNT=$BUILD/kselftest.count
@@ -48,7 +47,6 @@ if [[ -n ${SELFTESTS:-} ]]; then
 fi
 
 passed=0 failed=0
-problems=()
 
 # build/kselftest/SIDE/tree: that kernel with the selftests.  Files are hard
 # links, and modules are built next to their source: new files only.
@@ -91,7 +89,7 @@ install_tests() { # with the caller's BUILD
 boot() {
 	local side=$1 name=$2 start=$SECONDS status=0
 	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2.log
-	local results=$WORK/$1/$2.tap disk=$WORK/disk.img follower devices
+	local results=$WORK/$1/$2.tap disk=$WORK/disk.img devices
 	local memory=$MEMORY share='security_model=none,readonly=on,multidevs=remap'
 	shift 2
 	step "$name on $side, in a guest with $MEMORY, $GUEST_CPUS CPUs"
@@ -107,31 +105,22 @@ boot() {
 		truncate -s "${DISK_MB}M" "$disk.swap"
 		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
 	fi
-	: > "$results"
-	follow "$results" &
-	follower=$!
-	guest "$dir/x86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
+	# The top level of the TAP report
+	follow "$results" 's/\r//; s/^((not )?ok [0-9]+ selftests: )/    \1/p' \
+		guest "$dir/x86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
 		"${CMDLINE[$name]} zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$(IFS=,; echo "$*")" \
 		-initrd "$BUILD/initramfs.gz" \
 		-virtfs "local,path=/,mount_tag=host,$share" \
 		-virtfs "local,path=$dir/install,mount_tag=tests,$share" \
 		"${devices[@]}" || status=$?
-	kill "$follower" 2> /dev/null || true
 	rm -f "$disk" "$disk.swap"
 	info "took $(elapsed $((SECONDS - start)))"
-	((status == 0)) || problems+=("$name on $side: the guest took too long")
 	unexpected "$console" > "$console.checked"
-	splat_check "$console.checked" "$GUEST_END 0" ||
-		problems+=("$name on $side: see the console, ${console#"$TOP"/}")
-	[[ $(result "$results" kselftest-end none) != none ]] ||
-		problems+=("$name on $side did not get to the end, see ${results#"$TOP"/}")
-	[[ $(result "$results" left-over nothing) == nothing ]] ||
-		problems+=("$name on $side did not clean up: $(result "$results" left-over)")
-}
-
-follow() { # the top level of a TAP file, as it grows
-	tail -n +1 -f --pid=$$ "$1" 2> /dev/null |
-		sed -u -n -E 's/\r//; s/^((not )?ok [0-9]+ selftests: )/    \1/p'
+	check_guest "$name on $side" "$status" "$console.checked" "$GUEST_END 0"
+	[[ $(guest_result "$results" kselftest-end none) != none ]] ||
+		problem "$name on $side did not get to the end, see ${results#"$TOP"/}"
+	[[ $(guest_result "$results" left-over nothing) == nothing ]] ||
+		problem "$name on $side did not clean up: $(guest_result "$results" left-over)"
 }
 
 # What tests provoke, in the part of the console that is theirs
@@ -210,22 +199,21 @@ count() { # count NAME: the checks on ours
 	p=$(checks "$WORK/ours/$1.tap" | grep -c -P '\tok\t' || true)
 	f=$(checks "$WORK/ours/$1.tap" | grep -c -P '\tFAILED\t' || true)
 	passed=$((passed + p)) failed=$((failed + f))
-	((f == 0)) || problems+=("$f checks of $1 failed on ours")
-	((p + f)) || problems+=("$1: nothing was checked")
+	((f == 0)) || problem "$f checks of $1 failed on ours"
+	((p + f)) || problem "$1: nothing was checked"
 }
 
 count_others() { # The kernel's own may fail for reasons of their own: on both.
 	passed=$((passed + $(checks "$WORK/ours/others.tap" | grep -c -P '\tok\t' || true)))
 	! grep '^!' "$WORK/others.table" > /dev/null ||
-		problems+=("a test that passes on the base kernel does not on ours")
+		problem "a test that passes on the base kernel does not on ours"
 }
 
 main() {
 	local side
 	rm -f "$COUNT" "$WORK"/*/*.tap
-	"$LIB/deps.sh" tree build guest selftest
-	"$HARNESS/tree.sh"
-	"$LIB/initramfs.sh"
+	"$LIB/deps.sh" selftest
+	prepare_guest
 	need_space "$BUILD" 5000 "two kernels and a disk"
 	mkdir -p "$LOGS" "$WORK"
 	trap 'rm -f "$WORK"/disk.img{,.swap}' EXIT
@@ -256,12 +244,8 @@ main() {
 		((${#OTHERS[@]} == 0)) || count_others
 	fi
 	echo "$passed $((failed + (${#problems[@]} && !failed)))" > "$COUNT"
-	if ((${#problems[@]})); then
-		printf '\nproblem: %s\n' "${problems[@]}"
-		verdict "selftest: FAILED, $passed checks passed, $failed failed, ${#problems[@]} problems"
-		exit 1
-	fi
-	verdict "selftest: OK, $passed checks passed, none failed"
+	finish selftest "$passed checks passed, none failed" \
+		"$passed checks passed, $failed failed, ${#problems[@]} problems"
 }
 
 main

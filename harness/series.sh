@@ -57,4 +57,4 @@ step "Checking that it applies to the base and gives build/tree"
 patch -p1 -f -s --dry-run -d "$BUILD/base" -i "$PATCH" ||
 	die "the patch does not apply to build/base"
 info "${PATCH#"$TOP"/}"
-verdict "series: OK, $(grep -c '^diff --git' "$PATCH") files, $(wc -l < "$PATCH") lines; apply with: git am ${PATCH#"$TOP"/}"
+finish series "$(grep -c '^diff --git' "$PATCH") files, $(wc -l < "$PATCH") lines; apply with: git am ${PATCH#"$TOP"/}"

@@ -5,10 +5,7 @@
 . "$LIB/guest.sh"
 
 [[ -t 0 ]] || die "make shell needs a terminal"
-"$LIB/deps.sh" tree build guest
-"$HARNESS/tree.sh"
-"$LIB/kernel.sh" x86
-"$LIB/initramfs.sh"
+prepare_guest x86
 "$LIB/data.sh"
 
 choose_cpu "$BUILD/x86/vmlinux"

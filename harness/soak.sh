@@ -4,7 +4,6 @@
 # byte verified, while memory is compacted without pause, on a debug kernel.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 MINUTES=${1:-10}
 MEMORY=768	# MB
@@ -12,10 +11,7 @@ MEMORY=768	# MB
 [[ $MINUTES =~ ^[1-9][0-9]*$ ]] ||
 	die "MINUTES must be a positive number, not '$MINUTES'"
 
-"$LIB/deps.sh" tree build guest
-"$HARNESS/tree.sh"
-"$LIB/kernel.sh" x86-debug
-"$LIB/initramfs.sh"
+prepare_guest x86-debug
 "$LIB/data.sh"
 
 console=$LOGS/soak.log
@@ -25,27 +21,17 @@ trap 'rm -f "$swap"' EXIT
 rm -f "$swap"
 truncate -s 96M "$swap"
 
-follow() { # the guest's progress, as it goes
-	tail -n +1 -f --pid=$$ "$console" 2> /dev/null |
-		grep -a --line-buffered '^guest: ' | sed -u 's/^guest:/   /'
-}
-
 step "Soak: $MINUTES minutes in a guest with $MEMORY MB, $GUEST_CPUS CPUs, lockdep"
-: > "$console"
-follow &
-follower=$!
 status=0
-guest "$BUILD/x86-debug/vmlinux" "${MEMORY}M" $((MINUTES * 60 + 600)) \
+follow "$console" 's/^guest: /    /p' guest "$BUILD/x86-debug/vmlinux" "${MEMORY}M" $((MINUTES * 60 + 600)) \
 	"$console" "$results" \
 	"kunit.enable=0 zs.job=soak zs.args=$((MINUTES * 60))" \
 	-initrd "$BUILD/initramfs.gz" \
 	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" \
 	-drive "file=$swap,if=virtio,format=raw,cache=unsafe" || status=$?
-sleep 1
-kill "$follower" 2> /dev/null || true
 rm -f "$swap"
 
-r() { result "$results" "$1" 0; }
+r() { guest_result "$results" "$1" 0; }
 row() { printf '  %-44s %s\n' "$1" "$2"; }
 
 checked=0 wrong=0
@@ -65,24 +51,17 @@ row 'pages migrated / failed, all owners' "$(r pgmigrate_success) / $(r pgmigrat
 row 'zsmalloc pages isolated' "$(r zs_isolated)"
 row '  migrated / failed / put back' "$(r zs_migrated) / $(r zs_not_migrated) / $(r zs_putback)"
 
-problems=()
-((status == 0)) || problems+=("the guest took too long")
-splat_check "$console" "$GUEST_END 0" || problems+=("see the console, ${console#"$TOP"/}")
-[[ $(result "$results" error) == '' ]] || problems+=("$(result "$results" error)")
-[[ $(r finished) == 1 ]] || problems+=("the soak did not finish")
-((wrong == 0)) || problems+=("$wrong wrong bytes")
+check_guest 'the guest' "$status" "$console" "$GUEST_END 0"
+[[ $(guest_result "$results" error) == '' ]] || problem "$(guest_result "$results" error)"
+[[ $(r finished) == 1 ]] || problem "the soak did not finish"
+((wrong == 0)) || problem "$wrong wrong bytes"
 for worker in zram1 zram2 zswap1 zswap2; do
-	(($(r ${worker}_checked) > 0)) || problems+=("worker $worker checked nothing")
+	(($(r ${worker}_checked) > 0)) || problem "worker $worker checked nothing"
 done
 for counter in zswpout zswpin zram_writes zram_reads disk_writes pswpin pswpout pgmigrate_success; do
-	(($(r $counter) > 0)) || problems+=("$counter is 0: this half did not really swap")
+	(($(r $counter) > 0)) || problem "$counter is 0: this half did not really swap"
 done
 [[ $(r zs_migrated) == 'not traced' ]] || (($(r zs_migrated) > 0)) ||
-	problems+=("no zsmalloc page was migrated")
+	problem "no zsmalloc page was migrated"
 
-if ((${#problems[@]})); then
-	printf '\nproblem: %s\n' "${problems[@]}"
-	verdict "soak: FAILED, ${#problems[@]} problems"
-	exit 1
-fi
-verdict "soak: OK, $MINUTES minutes, $checked bytes checked, none wrong, no splat"
+finish soak "$MINUTES minutes, $checked bytes checked, none wrong, no splat"

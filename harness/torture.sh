@@ -11,7 +11,6 @@
 # kernel command line.  Ends with one table, and one verdict.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 MEMORY=1G
 REPORT_RE='zsmalloc-torture: '
@@ -19,7 +18,6 @@ REPORT_RE='zsmalloc-torture: '
 minutes=${1:-5}
 seed=${TORTURE_SEED:-0}
 read -r -a configs <<< "${TORTURE_CONFIGS:-uml debug rt kcsan}"
-problems=()
 
 # What each of them adds to the command line.  KCSAN sees a race only if someone
 # comes to the very word that it is watching: few objects, used all the time.
@@ -30,31 +28,19 @@ declare -A cmdline=(
 	[kcsan]='zsmalloc_torture.objects=32'
 )
 
-follow() { # follow CONSOLE: the test's reports, as they come
-	tail -n +1 -f --pid=$$ "$1" 2> /dev/null |
-		grep -a --line-buffered "$REPORT_RE" |
-		sed -u -E "s/^.*$REPORT_RE/    /; s/ writes=.* errors/ ... errors/"
-}
-
 boot() { # boot CONFIG CONSOLE
-	local config=$1 console=$2 limit=$((minutes * 60 + 300)) status=0 tmp
+	local config=$1 console=$2 limit=$((minutes * 60 + 300))
 	local line="oops=panic zs.job=torture zs.args=$((minutes * 60))"
 	line+=" zsmalloc_torture.seed=$seed zsmalloc_torture.interval=30"
 	line+=" ${cmdline[$config]} ${TORTURE_PARAMS:-}"
 	if [[ $config == uml ]]; then
-		tmp=${TMPDIR:-/tmp}
-		# UML's memory is a file: on tmpfs it is fast and may be executable.
-		[[ ! -w /dev/shm ]] || tmp=/dev/shm
 		# shellcheck disable=SC2086 # several arguments
-		TMPDIR=$tmp timeout --foreground -k 5 "$limit" \
-			"$BUILD/torture-uml/linux" "mem=$MEMORY" seccomp=on \
-			"ncpus=$GUEST_CPUS" "initrd=$BUILD/initramfs.gz" stderr=1 \
-			panic=-1 $line > "$console" 2>&1 < /dev/null || status=$?
+		uml "$BUILD/torture-uml/linux" "$MEMORY" "$limit" "$console" \
+			"initrd=$BUILD/initramfs.gz" stderr=1 panic=-1 $line
 	else
 		guest "$BUILD/torture-$config/vmlinux" "$MEMORY" "$limit" "$console" \
-			/dev/null "$line" -initrd "$BUILD/initramfs.gz" || status=$?
+			/dev/null "$line" -initrd "$BUILD/initramfs.gz"
 	fi
-	return "$status"
 }
 
 # The last report as "KEY=VALUE" lines; nothing if there is none
@@ -75,21 +61,20 @@ check() { # check CONFIG CONSOLE STATUS
 				awk '$2 ~ /[tT]/ { print $3 }')" > "$log"
 		others[$config]=$(< "$console.others")
 		grep -a -q 'kcsan: enabled' "$console" ||
-			problems+=("kcsan: it was not enabled")
+			problem "kcsan: it was not enabled"
 	fi
-	((status == 0)) || problems+=("$config: ended with status $status")
-	splat_check "$log" "$GUEST_END 0" || problems+=("$config: see ${log#"$TOP"/}")
+	check_guest "$config" "$status" "$log" "$GUEST_END 0"
 	grep -a -q -E "Brought up [12] nodes?, $GUEST_CPUS CPUs" "$console" ||
-		problems+=("$config: not $GUEST_CPUS CPUs")
+		problem "$config: not $GUEST_CPUS CPUs"
 	grep -a -q "${REPORT_RE}end: SUCCESS" "$console" ||
-		problems+=("$config: the torture did not end in success")
+		problem "$config: the torture did not end in success"
 
 	figures "$console" > "$console.figures"
 	for figure in reads 'forwarded reads' writes frees migrations putbacks \
 		'compacted pages' pools faults 'failed mallocs'; do
 		[[ $figure != fa* || ${cmdline[$config]} == *faults=* ]] || continue
 		value=$(sed -n "s/^$figure=//p" "$console.figures")
-		((${value:-0} > 0)) || problems+=("$config: no $figure")
+		((${value:-0} > 0)) || problem "$config: no $figure"
 	done
 }
 
@@ -130,7 +115,7 @@ table() {
 }
 
 main() {
-	local config console status follower start
+	local config console status start
 	[[ $minutes =~ ^[1-9][0-9]*$ ]] ||
 		die "MINUTES must be a positive number, not '$minutes'"
 	[[ $seed =~ ^[0-9]+$ ]] || die "TORTURE_SEED must be a number, not '$seed'"
@@ -139,35 +124,23 @@ main() {
 		[[ -v cmdline[$config] ]] ||
 			die "TORTURE_CONFIGS: any of ${!cmdline[*]}, not '$config'"
 	done
-	"$LIB/deps.sh" tree build guest
-	"$HARNESS/tree.sh"
-	"$LIB/initramfs.sh"
-	for config in "${configs[@]}"; do
-		"$LIB/kernel.sh" "torture-$config"
-	done
+	prepare_guest "${configs[@]/#/torture-}"
 
 	for config in "${configs[@]}"; do
 		step "Torture, $config: $minutes minutes, $GUEST_CPUS CPUs"
 		console=$LOGS/torture-$config.log
-		: > "$console"
-		follow "$console" &
-		follower=$!
 		status=0
 		start=$SECONDS
-		boot "$config" "$console" || status=$?
+		# The test's reports
+		follow "$console" \
+			"s/^.*$REPORT_RE/    /; T; s/ writes=.* errors/ ... errors/; p" \
+			boot "$config" "$console" || status=$?
 		took[$config]=$((SECONDS - start))
-		sleep 1
-		kill "$follower" 2> /dev/null || true
 		check "$config" "$console" "$status"
 	done
 
 	table
-	if ((${#problems[@]})); then
-		printf '\nproblem: %s\n' "${problems[@]}"
-		verdict "torture: FAILED, ${#problems[@]} problems"
-		exit 1
-	fi
-	verdict "torture: OK, ${#configs[@]} kernels, $minutes minutes each, no error and no splat"
+	finish torture "${#configs[@]} kernels, $minutes minutes each, no error and no splat"
 }
 
 main

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2034 # used by those who source it
-# Shared by every harness script: places, messages, progress.
-# Source it first; it changes to the top of the repository.
+# shellcheck shell=bash disable=SC2034 # used by the scripts that source it
+# Shared by every harness script: places, messages, progress, problems.
+# It changes to the top of the repository.
+
+! declare -F step > /dev/null || return 0	# sourced already
 
 set -euo pipefail
 
@@ -27,6 +29,36 @@ die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # The one line each command ends with.
 verdict() { printf '\n%s\n' "$*"; }
+
+problems=()	# found so far
+problem() { problems+=("$*"); }
+
+# finish NAME TEXT [TEXT-IF-FAILED]: the last lines of a command and, if it has
+# found problems, its end
+finish() {
+	if ((!${#problems[@]})); then
+		verdict "$1: OK, $2"
+		return
+	fi
+	printf '\nproblem: %s\n' "${problems[@]}"
+	verdict "$1: FAILED, ${3:-${#problems[@]} problems}"
+	exit 1
+}
+
+# follow FILE SED-SCRIPT COMMAND...: runs COMMAND; meanwhile the script prints from
+# FILE, while that grows.
+follow() {
+	local file=$1 script=$2 follower status=0
+	shift 2
+	: > "$file"
+	tail -n +1 -f --pid=$$ "$file" 2> /dev/null | LC_ALL=C sed -u -n -E "$script" &
+	follower=$!
+	"$@" || status=$?
+	sleep 1	# for the last lines
+	kill "$follower" 2> /dev/null || true
+	wait "$follower" 2> /dev/null || true
+	return "$status"
+}
 
 elapsed() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 

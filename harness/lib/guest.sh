@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2054
-# Starts a guest.  Sourced after lib.sh.
+# Boots kernels: guest() in QEMU, uml() those for user-mode Linux.  Only
+# sourced.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$LIB/splat.sh"
 
 GUEST_MACHINE=(qemu-system-x86_64 -machine q35)
 GUEST_CPUS=2
@@ -203,8 +206,58 @@ guest() {
 	return "$status"
 }
 
-# A value the guest's program wrote as "KEY VALUE": result FILE KEY [DEFAULT]
-result() {
+# uml_tmp: the directory for the memory of user-mode Linux, which is a file.  On tmpfs
+# it is fast and may be executable.
+uml_tmp() {
+	if [[ -w /dev/shm ]]; then
+		echo /dev/shm
+	else
+		echo "${TMPDIR:-/tmp}"
+	fi
+}
+
+# uml_command LINUX MEMORY ARGS...: sets uml_command to what boots LINUX.  kunit.py
+# has its own, see kunit.sh.
+uml_command() {
+	uml_command=(env "TMPDIR=$(uml_tmp)" "$1" "mem=$2" seccomp=on
+		"ncpus=$GUEST_CPUS" "${@:3}")
+}
+
+# uml LINUX MEMORY SECONDS CONSOLE ARGS...
+# Boots LINUX, with its console going to a file.  Returns its status; 124 when it
+# was stopped after SECONDS.
+uml() {
+	local seconds=$3 console=$4 uml_command status=0
+	uml_command "$1" "$2" "${@:5}"
+	timeout --foreground -k 5 "$seconds" "${uml_command[@]}" \
+		> "$console" 2>&1 < /dev/null || status=$?
+	((status != 137)) || status=124
+	return "$status"
+}
+
+# check_guest NAME STATUS CONSOLE END-MARK: after guest() or uml(), their problems
+check_guest() {
+	case $2 in
+	0)   ;;
+	124) problem "$1 took too long" ;;
+	*)   problem "$1 ended with status $2" ;;
+	esac
+	splat_check "$3" "$4" || problem "$1: see the console, ${3#"$TOP"/}"
+}
+
+# prepare_guest KERNEL...: makes what it takes to boot these kernels
+prepare_guest() {
+	local kernel
+	"$LIB/deps.sh" tree build guest
+	"$HARNESS/tree.sh"
+	"$LIB/initramfs.sh"
+	for kernel; do
+		"$LIB/kernel.sh" "$kernel"
+	done
+}
+
+# A value the guest's job wrote as "KEY VALUE": guest_result FILE KEY [DEFAULT]
+guest_result() {
 	local value
 	value=$(tr -d '\r' < "$1" | awk -v key="$2" \
 		'$1 == key { sub(/^[^ ]+ /, ""); print }' | tail -n 1)

@@ -3,9 +3,8 @@
 # Tests of the harness itself, a few seconds.  Writes "passed failed" to
 # build/harness_test.count.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$LIB/splat.sh"
+. "$LIB/guest.sh"
 . "$LIB/kbuild.sh"
-. "$LIB/sid.sh"
 . "$LIB/herd7.sh"
 
 mkdir -p "$BUILD"
@@ -160,6 +159,62 @@ test_litmus_table() {
 	grep -h -o -E '[a-z][a-z+-]*\.litmus' mm/zsmalloc.[ch] "$dir"/* | sort -u > "$tmp/named"
 	yes 'every litmus test that is named exists' \
 		diff /dev/null <(comm -23 "$tmp/named" <(cut -d ' ' -f 1 "$tmp/tests" | sort))
+}
+
+# ended STATUS LINE COMMAND...: COMMAND ends with that status and last line
+ended() {
+	local status=0 want=$1 line=$2
+	shift 2
+	("$@") > "$tmp/said" 2>&1 || status=$?
+	cat "$tmp/said"
+	((status == want)) && [[ $(tail -n 1 "$tmp/said") == "$line" ]]
+}
+
+# After problems TEXT..., the end of a command that may have a text for failures
+epilogue() {
+	problems=("$@")
+	finish job 'all is well' "${if_failed:-}"
+}
+
+with_standin_linux() { # with_standin_linux COMMAND: a kernel that does that
+	printf '#!/bin/sh\n%s\n' "$1" > "$tmp/linux"
+	chmod +x "$tmp/linux"
+	GUEST_CPUS=3 uml "$tmp/linux" 1G 1 "$tmp/console" panic=-1
+}
+
+guest_problems() { # guest_problems STATUS: with the console of a healthy guest
+	problems=()
+	echo "$healthy" > "$tmp/log"
+	check_guest 'a guest' "$1" "$tmp/log" 'ZS-GUEST-END 0'
+	echo "${problems[*]}"
+}
+
+write_slowly() {
+	printf 'guest: one\nother\n' >> "$tmp/grows"
+	sleep 0.2
+	echo 'guest: two' >> "$tmp/grows"
+	return 7
+}
+
+test_common() {
+	local if_failed
+	yes 'a command without problems ends well' ended 0 'job: OK, all is well' epilogue
+	yes 'one with problems does not' ended 1 'job: FAILED, 2 problems' epilogue one two
+	if_failed='1 of 9' yes 'it may say how many' ended 1 'job: FAILED, 1 of 9' epilogue one
+	yes 'it names each problem' grep -q '^problem: one$' "$tmp/said"
+	echo 'guest: of an earlier guest' > "$tmp/grows"
+	yes 'a file is followed, with the status of the command' \
+		ended 7 ' two' follow "$tmp/grows" 's/^guest://p' write_slowly
+	ok 'from its first line, and only what the script prints' \
+		"$(printf ' one\n two\n' | cmp -s - "$tmp/said"; echo $?)"
+	# shellcheck disable=SC2016 # expanded by the stand-in
+	yes 'user-mode Linux gets its arguments' with_standin_linux 'echo "$@"'
+	yes 'which are these' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
+	yes 'its status is returned' ended 9 '' with_standin_linux 'exit 9'
+	yes 'it is stopped' ended 124 '' with_standin_linux 'exec sleep 9'
+	yes 'a healthy guest has no problem' ended 0 '' guest_problems 0
+	yes 'one that was stopped has one' ended 0 'a guest took too long' guest_problems 124
+	yes 'and one with a status' ended 0 'a guest ended with status 3' guest_problems 3
 }
 
 # copy_scripts DIR: to DIR/harness, for a small copy of the project
@@ -415,6 +470,7 @@ test_splats
 test_litmus
 test_litmus_table
 test_races
+test_common
 test_config
 test_overlay
 test_qemu

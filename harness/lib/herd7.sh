@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Runs litmus tests with herd7 and judges their results.  Sourced after sid.sh.
+# Runs litmus tests with herd7 and judges their results.  Only sourced.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$LIB/sid.sh"
 
 LITMUS_TESTS=$TOP/Documentation/litmus-tests/zsmalloc
 LIMIT=${LITMUS_TIMEOUT:-120}	# seconds, for each test

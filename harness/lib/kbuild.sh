@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Configures and builds kernels.  Sourced after common.sh.
+# Configures and builds kernels.  Only sourced.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 CONFIGS=$HARNESS/configs
 SUITE_CONFIG=$BUILD/tree/mm/tests/zsmalloc.kunitconfig

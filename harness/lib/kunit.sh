@@ -4,17 +4,13 @@
 # Prints kunit.py's report; writes "passed failed" to build/kunit-PLATFORM.count
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/guest.sh"
-. "$LIB/splat.sh"
 
 KUNIT=$BUILD/tree/tools/testing/kunit/kunit.py
 TIMEOUT=${KUNIT_TIMEOUT:-600}
 
 run_uml() { # run_uml GLOB
-	local tmp=${TMPDIR:-/tmp}
-	# UML's memory is a file: on tmpfs it is fast and may be executable.
-	[[ ! -w /dev/shm ]] || tmp=/dev/shm
 	# kunit.py gives the kernel mem=1G itself.
-	(cd "$BUILD/tree" && TMPDIR=$tmp timeout --foreground -k 5 $((TIMEOUT + 30)) \
+	(cd "$BUILD/tree" && TMPDIR=$(uml_tmp) timeout --foreground -k 5 $((TIMEOUT + 30)) \
 		python3 "$KUNIT" exec --build_dir "$BUILD/uml" \
 		--timeout "$TIMEOUT" --kernel_args seccomp=on \
 		--kernel_args "ncpus=$GUEST_CPUS" "$1") < /dev/null

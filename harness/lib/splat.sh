@@ -49,11 +49,6 @@ splat_range() {
 	echo "$((line > 3 ? line - 3 : 1)),$((line + 40))"
 }
 
-if [[ ${BASH_SOURCE[0]} == "$0" ]]; then
-	(($# == 1 || $# == 2)) || die "usage: splat.sh LOG [END-MARK]"
-	splat_check "$@"
-fi
-
 # KCSAN also finds races of the kernel's core.  Prints CONSOLE without the
 # reports in which none of FUNCTIONS is; how many there were goes to COUNT.
 without_others_races() { # without_others_races CONSOLE COUNT FUNCTIONS
@@ -99,3 +94,10 @@ without_others_races() { # without_others_races CONSOLE COUNT FUNCTIONS
 		print others + 0 > count
 	}' "$1"
 }
+
+main() {
+	(($# == 1 || $# == 2)) || die "usage: splat.sh LOG [END-MARK]"
+	splat_check "$@"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2034 # used by those who source it
+# shellcheck shell=bash disable=SC2034 # used by the scripts that source it
 # Builds a kernel for KUnit again and again with other sources of zsmalloc, and
-# runs the suites until the first thing goes wrong.  Sourced after kbuild.sh and
-# splat.sh, by mutants.sh and mutate.sh.
+# runs the suites until the first thing goes wrong.  Only sourced, by
+# mutants.sh and mutate.sh.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$LIB/kbuild.sh"
+. "$LIB/guest.sh"
 
 TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
 STALLED=60	# seconds without a word from the quick tests: they hang
@@ -105,16 +108,15 @@ end_all() {
 # if somebody did.  kunit.py runs everything to its end; here the first thing wrong
 # is enough.
 run_suites() {
-	local image=$1 log=$2 glob=$3 stalled=$4 tmp=${TMPDIR:-/tmp} size=0 now
+	local image=$1 log=$2 glob=$3 stalled=$4 uml_command size=0 now
 	local end=$((SECONDS + TIMEOUT)) heard=$SECONDS
 	shift 4
-	[[ ! -w /dev/shm ]] || tmp=/dev/shm
+	uml_command "$image" 1G console=tty kunit_shutdown=halt kunit.enable=1 \
+		"kunit.filter_glob=$glob" "$@"
 	# A new file: whoever had the old one open has no say in this.
 	rm -f "$log"
 	{
-		TMPDIR=$tmp "$image" mem=1G seccomp=on ncpus=2 console=tty \
-			kunit_shutdown=halt kunit.enable=1 "kunit.filter_glob=$glob" \
-			"$@" > "$log" 2>&1 < /dev/null 8>&- 9>&- &
+		"${uml_command[@]}" > "$log" 2>&1 < /dev/null 8>&- 9>&- &
 		kernel=$!
 		while kill -0 "$kernel"; do
 			sleep 0.3
