@@ -30,6 +30,7 @@ PLATFORMS=${BENCH_PLATFORMS:-x86 uml}
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
 ONLY=${BENCH_ONLY:-all}
+PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
 	[x86]='x86-64, 1 CPU: instructions where not said'
 	[uml]='UML, native, 2 CPUs: ns where not said'
@@ -41,120 +42,6 @@ declare -A NAMES=(
 )
 
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
-
-
-# KEY|what|better: - less, + more, = neither
-keys() {
-	local n mb what text size
-	cat <<- EOT
-	speed.malloc_1|zs_malloc, 1 thread|-
-	speed.malloc_2|zs_malloc, 2 threads|-
-	speed.free_1|zs_free, random order, 1 thread|-
-	speed.free_2|zs_free, random order, 2 threads|-
-	speed.read_hot_1|read 64 objects, each in one page, 1 thread|-
-	speed.read_hot_2|read 64 objects each, in one page, 2 threads|-
-	speed.read_same_2|read the same 64 objects, 2 threads in step|-
-	speed.read_hot_mixed_1|read 64 objects, any, 1 thread|-
-	speed.read_hot_mixed_2|read 64 objects each, any, 2 threads|-
-	speed.read_random_1|read 40,000 objects, random order, 1 thread|-
-	speed.read_random_2|read 40,000 objects, random order, 2 threads|-
-	speed.write_1|write 500 bytes|-
-	speed.straddling|objects in two pages, all sizes equally frequent, %|-
-	speed.straddling_bytes|... bytes copied per read of any object|-
-	pools.one|read, free, malloc by 2 threads, one pool|-
-	pools.own|... a pool for each|-
-	pools.lock_one|take one of 128 locks, 2 threads, the same locks|=
-	pools.lock_own|... locks of its own for each|=
-	migrate.cost|migrate a page|-
-	migrate.failed|pages that fail to migrate|-
-	migrate.open_tried|64 objects open: pages to migrate|=
-	migrate.open_moved|64 objects open: pages migrated|+
-	migrate.open_failed|64 objects open: pages that fail|-
-	migrate.open_cost|64 objects open: migrate a page, CPU time|-
-	migrate.open_elapsed|64 objects open: migrate a page, with waiting|-
-	EOT
-	for what in latency.quiet latency.moving latency.packing wakeup.reading \
-			wakeup.moving wakeup.packing pressure.quiet pressure.reclaim; do
-		case $what in
-		latency.quiet)  text='checked read, quiet' ;;
-		latency.moving) text='checked read, all pages moving' ;;
-		latency.packing) text='checked read, pool being compacted' ;;
-		wakeup.reading) text='wake-up during reads' ;;
-		wakeup.moving)  text='wake-up during migration' ;;
-		wakeup.packing) text='wake-up during compaction' ;;
-		pressure.quiet) text='zs_malloc, no reclaim' ;;
-		pressure.reclaim) text='zs_malloc while 8 tasks reclaim' ;;
-		esac
-		printf '%s\n' "${what}_p50|$text: p50|-" "${what}_p99|$text: p99|-" \
-			"${what}_p999|$text: p99.9|-" "${what}_max|$text: longest|-"
-	done
-	cat <<- EOT
-	latency.moves_per_ms|pages moved per ms meanwhile|+
-	latency.packed_per_ms|pages given back per ms meanwhile|+
-	pressure.passes_per_ms|passes over all shrinkers per ms meanwhile|=
-	pressure.packed_per_ms|pages given back per ms meanwhile|=
-	EOT
-	for n in 1 8 32; do
-		text="$n pools"
-		[[ $n != 1 ]] || text='1 pool'
-		cat <<- EOT
-		shrinker.count_$n|shrinker, $text: count, per pool|-
-		shrinker.scan_$n|shrinker, $text: scan, per page freed|-
-		shrinker.idle_$n|shrinker, $text: scan with nothing to free, per pool|-
-		shrinker.pass_$n|shrinker, $text: what each adds to drop_caches=2|-
-		shrinker.promised_$n|shrinker, $text: pages promised per pool|=
-		shrinker.freed_$n|shrinker, $text: pages freed per pool|+
-		EOT
-	done
-	for what in zram zswap; do
-		for n in 1 2; do
-			text="$what, $n processes"
-			cat <<- EOT
-			users.${what}_store_$n|$text: page out|-
-			users.${what}_load_$n|$text: touch what is paged out|-
-			users.${what}_unmap_$n|$text: munmap of 256 MB paged out|-
-			EOT
-		done
-	done
-	for what in fio fio_moving; do
-		text=$([[ $what == fio ]] || echo ', compacting in a loop')
-		for n in 1 4; do
-			cat <<- EOT
-			users.${what}_randread_$n|fio on zram$text: random reads per s, $n jobs|+
-			users.${what}_randwrite_$n|fio on zram$text: random writes per s, $n jobs|+
-			EOT
-		done
-	done
-	echo 'users.sort|sort in a quarter of the memory it wants, s|-'
-	for what in malloc read free; do
-		for mb in 4 16 64 256 1024; do
-			echo "curve.${what}_$mb|$what, pool of $mb MB|-"
-		done
-	done
-	for size in 32 48 64 112 208 400 1024 2048; do
-		for n in 1 2 4 8; do
-			text="$n generations"
-			[[ $n != 1 ]] || text='1 generation'
-			echo "survivor.${size}_$n|survivors of $size bytes, $text: bytes each|-"
-		done
-		echo "survivor.${size}_pages|... bytes of that in pages of the pool|-"
-	done
-	for n in 4000 40000 400000; do
-		cat <<- EOT
-		$n.density|$n objects: bytes stored / all memory, %|+
-		$n.density_free|$n objects: the same from free memory, %|+
-		$n.pages_full|$n objects: pages of the pool|-
-		$n.density_half|$n, half freed: bytes / all memory, %|+
-		$n.density_half_free|$n, half freed: the same from free memory, %|+
-		$n.pages_before|$n, half freed: pages of the pool|-
-		$n.pages_compacted|$n, compacted: pages given back|+
-		$n.pages_after|$n, compacted: pages of the pool|-
-		$n.compact_cost|$n, compacted: per page given back|-
-		$n.density_compacted|$n, compacted: bytes / all memory, %|+
-		$n.density_compacted_free|$n, compacted: the same from free memory, %|+
-		EOT
-	done
-}
 
 # Makes build/bench/SIDE/tree: the tree FROM plus the benchmark.  The files are
 # hard links, so none may be written to; the one that changes is unlinked.
@@ -357,41 +244,9 @@ boot() { # boot SIDE PLATFORM ROUND
 		"s/^.*ZSBENCH ([a-z0-9_.]+) ([0-9.]+)\$/$2 $1 \1 \2/p" >> "$BENCH/values"
 }
 
-# values: PLATFORM SIDE KEY VALUE, a line per boot
-summary() {
-	keys | awk -F'|' -v OFS=, '
-	function sorted(s,   n, i, j, t) {
-		n = split(s, v, " ")
-		for (i = 2; i <= n; i++)
-			for (j = i; j > 1 && v[j - 1] + 0 > v[j] + 0; j--) {
-				t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-			}
-		min = v[1]; max = v[n]
-		median = n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-	}
-	NR == FNR { order[++nr] = $1; text[$1] = $2; better[$1] = $3; next }
-	{
-		split($0, f, " ")
-		if (!(f[1] in seen)) { seen[f[1]] = 1; platform[++np] = f[1] }
-		values[f[1], f[2], f[3]] = values[f[1], f[2], f[3]] " " f[4]
-	}
-	END {
-		print "platform", "key", "what", "better", "base", "base_min", "base_max", \
-			"ours", "ours_min", "ours_max", "ratio"
-		for (p = 1; p <= np; p++)
-			for (i = 1; i <= nr; i++) {
-				k = order[i]
-				b = values[platform[p], "base", k]
-				o = values[platform[p], "ours", k]
-				if (b == "" || o == "")
-					continue
-				sorted(b); bm = median; b0 = min; b1 = max
-				sorted(o)
-				gsub(",", "", text[k])
-				print platform[p], k, text[k], better[k], bm, b0, b1, \
-					median, min, max, bm + 0 ? sprintf("%.3f", median / bm) : "-"
-			}
-	}' - "$BENCH/values" > "$BENCH/bench.csv"
+summary() { # of build/bench/values, to bench.csv
+	awk -f "$HARNESS/bench/summary.awk" "$HARNESS/bench/keys.tsv" \
+		"$BENCH/values" > "$BENCH/bench.csv"
 }
 
 names() { # as awk takes them
@@ -402,24 +257,7 @@ names() { # as awk takes them
 }
 
 table() {
-	awk -F, -v names="$(names)" '
-	function name(platform,   n, i, all) {
-		n = split(names, all, "\n")
-		for (i = 1; i <= n; i++)
-			if (index(all[i], platform "=") == 1)
-				return substr(all[i], length(platform) + 2)
-	}
-	function spread(m, a, b) { return m + 0 ? sprintf("%.1f", (b - a) * 100 / m) : "-" }
-	NR == 1 { next }
-	$1 != last {
-		last = $1
-		printf "\n  %-58s %12s %6s %12s %6s %7s\n", name($1), \
-			"base", "+-%", "ours", "+-%", "ratio"
-	}
-	{
-		printf "%s %-58s %12s %6s %12s %6s %7s\n", $4, $3, $5, \
-			spread($5, $6, $7), $8, spread($8, $9, $10), $11
-	}' "$BENCH/bench.csv"
+	awk -F, -v names="$(names)" -f "$HARNESS/bench/table.awk" "$BENCH/bench.csv"
 	printf '\n  Medians of %s boots each, speeds the best of 5 in each; +-%%: from the lowest to the highest, in %% of the median.\n' "$ROUNDS"
 	printf '  First column: + more is better, - less is better.  Times include the loop.\n'
 	printf '  All memory: pages, slabs, vmalloc and per-CPU data since before the pool.\n'
@@ -437,14 +275,15 @@ lock_bench() {
 }
 
 main() {
-	local platform side round rounds
+	local platform side round rounds parts
 	[[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS=$ROUNDS is not a number"
 	for platform in $PLATFORMS; do
 		[[ -n ${NAMES[$platform]:-} ]] ||
 			die "BENCH_PLATFORMS: ${!NAMES[*]}, not '$platform'"
 	done
-	[[ $ONLY =~ ^(all|((density|survivor|shrinker|speed|pools|curve|migrate|latency|wakeup|pressure)(,|$))+)$ ]] ||
-		die "BENCH_ONLY: density,survivor,shrinker,speed,pools,curve,migrate,latency,wakeup,pressure, not '$ONLY'"
+	parts=${PARTS// /|}
+	[[ $ONLY =~ ^(all|(($parts)(,|$))+)$ ]] ||
+		die "BENCH_ONLY: ${PARTS// /,}, not '$ONLY'"
 	"$LIB/deps.sh" tree build guest
 	[[ $PLATFORMS != *arm64* ]] || "$LIB/deps.sh" arm64
 	[[ $PLATFORMS != *profile* ]] || "$LIB/deps.sh" profile

@@ -217,6 +217,24 @@ test_common() {
 	yes 'and one with a status' ended 0 'a guest ended with status 3' guest_problems 3
 }
 
+test_bench() {
+	local table=$HARNESS/bench/keys.tsv
+	bench() {
+		printf 'x86 ours a.b %s\nx86 base a.b %s\n' 3 4 1 8 2 6 > "$tmp/values"
+		awk -f "$HARNESS/bench/summary.awk" "$tmp/keys" "$tmp/values" > "$tmp/bench.csv"
+		cat "$tmp/bench.csv"
+		[[ $(tail -n +2 "$tmp/bench.csv") == 'x86,a.b,a and b,-,6,4,8,2,1,3,0.333' ]]
+	}
+	# shellcheck disable=SC2016 # awk's fields
+	yes 'the figures of bench are a table' awk -F '\t' '
+		/^#/ { next }
+		NF != 3 || $1 !~ /^[a-z0-9_.]+$/ || $2 !~ /^[-+=]$/ || $1 in seen { print; bad = 1 }
+		{ seen[$1] = 1 }
+		END { exit bad || length(seen) < 100 }' "$table"
+	printf '# a comment\na.b\t-\ta and b,\nc\t+\tnot measured\n' > "$tmp/keys"
+	yes 'of several boots bench has the median and the range' bench
+}
+
 # copy_scripts DIR: to DIR/harness, for a small copy of the project
 copy_scripts() {
 	mkdir -p "$1/harness/lib"
@@ -471,6 +489,7 @@ test_litmus
 test_litmus_table
 test_races
 test_common
+test_bench
 test_config
 test_overlay
 test_qemu

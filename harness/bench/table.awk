@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+# Prints bench.csv as a table for each platform:
+#   awk -F, -v names="PLATFORM=TITLE\n..." -f table.awk bench.csv
+
+function name(platform,   n, i, all) {
+	n = split(names, all, "\n")
+	for (i = 1; i <= n; i++)
+		if (index(all[i], platform "=") == 1)
+			return substr(all[i], length(platform) + 2)
+}
+
+function spread(m, a, b) { return m + 0 ? sprintf("%.1f", (b - a) * 100 / m) : "-" }
+
+NR == 1 { next }
+
+$1 != last {
+	last = $1
+	printf "\n  %-58s %12s %6s %12s %6s %7s\n", name($1), \
+		"base", "+-%", "ours", "+-%", "ratio"
+}
+{
+	printf "%s %-58s %12s %6s %12s %6s %7s\n", $4, $3, $5, \
+		spread($5, $6, $7), $8, spread($8, $9, $10), $11
+}
