@@ -1,67 +1,75 @@
 # SPDX-License-Identifier: GPL-2.0
 # zsmalloc, rebuilt around migration: the commands of this project.
-# Everything is made in build/, what was downloaded is kept in the cache.
+# Each harness/NAME.sh is the command `make NAME`.  Everything is made in build/;
+# downloads and compiled objects are kept in a cache.
 
 SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help tree series run test soak torture shell check model mutants mutate
-.PHONY: bench litmus selftest clean distclean
+COMMANDS := $(patsubst harness/%.sh,%,$(wildcard harness/*.sh))
+.PHONY: help clean $(COMMANDS)
 
-export KSRC ZS_CACHE
+# `make help` prints the comments that have two #, see harness/lib/help.awk.  In
+# them NAME=VALUE is a variable that the target takes; harness/README.md explains
+# each and has its default.
 
-help:
-	@echo 'zsmalloc, rebuilt around migration - a series against Linux 7.3'
-	@echo
-	@echo '  make run             compare huge page allocation with zsmalloc page'
-	@echo '                       migration off and on, on real data, in QEMU'
-	@echo '  make test            KUnit on user-mode Linux (KASAN, lockdep) and on'
-	@echo '                       x86-64 (lockdep), a short make run and make selftest'
-	@echo '  make selftest        the kselftests: zram, huge pages, CMA, memory'
-	@echo '                       offlining, on this kernel and on the base; QUICK=1'
-	@echo '  make soak MINUTES=10 zram and zswap swap and verify under constant'
-	@echo '                       compaction on a debug kernel'
-	@echo '  make torture MINUTES=5'
-	@echo '                       all operations at once, at random, with delays and'
-	@echo '                       failing allocations, on four kernels: KASAN, lockdep,'
-	@echo '                       PREEMPT_RT, KCSAN'
-	@echo '  make bench           side by side with the base kernel: instructions on'
-	@echo '                       x86-64, nanoseconds in user-mode Linux; also'
-	@echo '                       BENCH_PLATFORMS="users users_2": zram and zswap,'
-	@echo '                       "arm64_16k arm64_64k": larger pages'
-	@echo '  make shell           a shell in the guest, with zram swap set up'
-	@echo '  make tree            build/tree: Linux 7.3 plus this project'
-	@echo '  make series          build/series: the project as a patch for git am'
-	@echo '  make check           checkpatch, sparse and shellcheck on our files'
-	@echo '  make model           models of the locking protocol in spin: all states,'
-	@echo '                       and bugs that have to be found'
-	@echo '  make litmus          the memory ordering in the kernel'"'"'s memory model: each'
-	@echo '                       pair of accesses without a lock, and each barrier'
-	@echo '                       left out; herd7 comes from a private root of Debian'
-	@echo '                       sid, HERD7=command names another'
-	@echo '  make mutants         bring known bugs back, one by one: the tests must fail'
-	@echo '  make mutate SAMPLE=100'
-	@echo '                       1,500 small changes of the source by script: which of'
-	@echo '                       them does no test notice?  All: two hours'
-	@echo '  make clean           remove build/;  make distclean: the cache too'
-	@echo
-	@echo 'The first run fetches Linux 7.3 (170 MB) and builds kernels (8 minutes'
-	@echo 'each on two CPUs); later ones reuse them.  Missing tools are installed'
-	@echo 'with apt where possible.  Set on the command line if needed:'
-	@echo '  KSRC=dir     base on this clean Linux tree instead of fetching one'
-	@echo '  JOBS=n       parallel compile jobs (default: all CPUs)'
-	@echo '  ACCEL=tcg    guests without KVM; kvm: an error where KVM cannot run them'
-	@echo '               (default: KVM if a trial boot with it succeeds)'
-	@echo '  ZS_CACHE=dir cache of downloads and compiles (~/.cache/zsmalloc)'
+##@ zsmalloc, rebuilt around migration: a series against Linux 7.3
 
-tree series run test selftest check model litmus mutants mutate shell bench:
+##@ Try it
+run:      ## huge pages obtained with zsmalloc page migration off and on
+##           QUICK=1 RUN_TIMEOUT=240
+shell:    ## a shell in the guest, with zram swap
+##           ZS_CMDLINE='more of the kernel command line'
+
+##@ Test it
+test:     ## all quick tests: the harness's own, KUnit on user-mode Linux
+##           and on x86-64, a short make run and a short make selftest
+##           KUNIT_TIMEOUT=600
+selftest: ## kselftests with zram and zswap, on this and the base kernel
+##           QUICK=1 SELFTESTS='cma.sh cgroup:test_zswap' SIDES='ours base'
+torture:  ## all operations at once, at random, on four debug kernels
+##           MINUTES=5 TORTURE_CONFIGS='uml debug rt kcsan' TORTURE_SEED=0
+##           TORTURE_PARAMS='more parameters of the test'
+soak:     ## zram and zswap swapping during compaction, on a debug kernel
+##           MINUTES=10
+model:    ## model-check the locking protocol with spin
+##           MODEL_TIMEOUT=300
+litmus:   ## check the memory ordering in the kernel's memory model
+##           HERD7=command LITMUS_TIMEOUT=120
+mutants:  ## mutation test: the test suites must fail with each known bug
+##           MUTANTS='glob ...' FRESH=1 AT_ONCE=2
+mutate:   ## small changes by script: find those that no test notices
+##           SAMPLE=100 SEED=1 FUNCTIONS='glob ...' LINES_OF=1-200
+##           OPS='drop ...' AT_ONCE=2
+check:    ## checkpatch, sparse and shellcheck
+
+##@ Measure it
+bench:    ## this kernel side by side with the base kernel
+##           BENCH_PLATFORMS='x86 uml users users_2 profile arm64_16k'
+##           BENCH_ONLY='speed,migrate' ROUNDS=3 BENCH_TREE=dir
+
+##@ Get it
+series:   ## build/series: the project as a patch for git am
+tree:     ## build/tree: Linux 7.3 plus this project
+clean:    ## remove build/
+distclean: clean ## remove build/ and the cache
+help:     ## this text
+	@awk -f harness/lib/help.awk Makefile
+
+##@ For all of them
+## KSRC=dir           base on this clean Linux tree instead of fetching one
+## JOBS=n             parallel compile jobs (default: all CPUs)
+## ACCEL=tcg          guests without KVM; kvm: an error if KVM cannot run them
+##                    (default: KVM if a trial boot with it succeeds)
+## ZS_CACHE=dir       cache of downloads and compiles (~/.cache/zsmalloc)
+## CCACHE_MAXSIZE=5G  the largest size of the cache of compiles
+##
+## The first command fetches Linux 7.3 (170 MB) and builds kernels (8 minutes
+## each on two CPUs); later ones reuse them.  Missing tools are installed with
+## apt if possible.  harness/README.md explains all variables.
+
+$(COMMANDS):
 	@harness/$@.sh
-
-soak torture:
-	@harness/$@.sh $(MINUTES)
 
 clean:
 	rm -rf build
-
-distclean: clean
-	@harness/distclean.sh

@@ -24,12 +24,14 @@
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
 
+knob BENCH_PLATFORMS 'x86 uml'
+knob BENCH_ONLY all
+knob BENCH_TREE
+knob ROUNDS 3
+
 BENCH=$BUILD/bench
-ROUNDS=${ROUNDS:-3}
-PLATFORMS=${BENCH_PLATFORMS:-x86 uml}
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
-ONLY=${BENCH_ONLY:-all}
 PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
 	[x86]='x86-64, 1 CPU: instructions where not said'
@@ -197,7 +199,7 @@ profile_table() {
 boot() { # boot SIDE PLATFORM ROUND
 	local dir=$BENCH/$1 console=$BENCH/$1/$2-$3.log start=$SECONDS status=0
 	local GUEST_CPUS=1 QEMU_CPU
-	step "Round $3 of $rounds: $1 on $2 (a minute or two)"
+	step "Round $3 of $nr_rounds: $1 on $2 (a minute or two)"
 	case $2 in
 	x86)
 		# A repeated string instruction counts as one instruction per
@@ -205,12 +207,12 @@ boot() { # boot SIDE PLATFORM ROUND
 		# them, whichever way it does it.
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
 		guest "$dir/x86/vmlinux" 2G "$LIMIT" "$console" '' \
-			"zs_bench=$ONLY clearcpuid=rep_good,erms,fsrm" || status=$?
+			"zs_bench=$BENCH_ONLY clearcpuid=rep_good,erms,fsrm" || status=$?
 		;;
 	uml)
 		GUEST_CPUS=2
 		uml "$dir/uml/linux" 2G "$LIMIT" "$console" stderr=1 panic=-1 \
-			"zs_bench=$ONLY" || status=$?
+			"zs_bench=$BENCH_ONLY" || status=$?
 		;;
 	users)
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
@@ -234,7 +236,7 @@ boot() { # boot SIDE PLATFORM ROUND
 		local GUEST_CMDLINE='console=ttyAMA0 panic=-1'
 		QEMU_CPU=("${COUNTED[@]}" -cpu cortex-a76)
 		guest "$dir/$2/arch/arm64/boot/Image" 4G "$LIMIT" "$console" '' \
-			"zs_bench=$ONLY" || status=$?
+			"zs_bench=$BENCH_ONLY" || status=$?
 		;;
 	esac
 	info "took $(elapsed $((SECONDS - start)))"
@@ -261,7 +263,7 @@ table() {
 	printf '\n  Medians of %s boots each, speeds the best of 5 in each; +-%%: from the lowest to the highest, in %% of the median.\n' "$ROUNDS"
 	printf '  First column: + more is better, - less is better.  Times include the loop.\n'
 	printf '  All memory: pages, slabs, vmalloc and per-CPU data since before the pool.\n'
-	[[ " $PLATFORMS " != *' uml '* ]] ||
+	[[ " $BENCH_PLATFORMS " != *' uml '* ]] ||
 		cat <<- EOT
 		  In UML with several CPUs, turning interrupts off or on is a system call, in both
 		  kernels: page allocation and whatever else does so costs more than on hardware.
@@ -275,24 +277,24 @@ lock_bench() {
 }
 
 main() {
-	local platform side round rounds parts
+	local platform side round nr_rounds parts
 	[[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS=$ROUNDS is not a number"
-	for platform in $PLATFORMS; do
+	for platform in $BENCH_PLATFORMS; do
 		[[ -n ${NAMES[$platform]:-} ]] ||
 			die "BENCH_PLATFORMS: ${!NAMES[*]}, not '$platform'"
 	done
 	parts=${PARTS// /|}
-	[[ $ONLY =~ ^(all|(($parts)(,|$))+)$ ]] ||
-		die "BENCH_ONLY: ${PARTS// /,}, not '$ONLY'"
+	[[ $BENCH_ONLY =~ ^(all|(($parts)(,|$))+)$ ]] ||
+		die "BENCH_ONLY: ${PARTS// /,}, not '$BENCH_ONLY'"
 	"$LIB/deps.sh" tree build guest
-	[[ $PLATFORMS != *arm64* ]] || "$LIB/deps.sh" arm64
-	[[ $PLATFORMS != *profile* ]] || "$LIB/deps.sh" profile
-	if [[ $PLATFORMS =~ users|profile ]]; then
+	[[ $BENCH_PLATFORMS != *arm64* ]] || "$LIB/deps.sh" arm64
+	[[ $BENCH_PLATFORMS != *profile* ]] || "$LIB/deps.sh" profile
+	if [[ $BENCH_PLATFORMS =~ users|profile ]]; then
 		"$LIB/deps.sh" selftest
 		"$LIB/initramfs.sh"
 	fi
-	[[ -n ${BENCH_TREE:-} ]] || "$HARNESS/tree.sh"
-	[[ ! $PLATFORMS =~ users|profile ]] || "$LIB/data.sh"
+	[[ -n $BENCH_TREE ]] || "$HARNESS/tree.sh"
+	[[ ! $BENCH_PLATFORMS =~ users|profile ]] || "$LIB/data.sh"
 	need_space "$BUILD" 4000 "the benchmark's kernels"
 	lock_bench
 	trap 'rm -f "$BENCH/swap.img"' EXIT
@@ -302,7 +304,7 @@ main() {
 		make_tree base "$(realpath "$BUILD/base")"
 		make_tree ours "$OURS"
 	)
-	for platform in $PLATFORMS; do
+	for platform in $BENCH_PLATFORMS; do
 		for side in base ours; do
 			step "Building $side for $platform (first time up to 8 minutes)"
 			build_side "$side" "$platform"
@@ -311,10 +313,10 @@ main() {
 
 	: > "$BENCH/values"
 	: > "$BENCH/profile"
-	for platform in $PLATFORMS; do
-		rounds=$ROUNDS
-		[[ $platform != profile ]] || rounds=1	# the same every time
-		for ((round = 1; round <= rounds; round++)); do
+	for platform in $BENCH_PLATFORMS; do
+		nr_rounds=$ROUNDS
+		[[ $platform != profile ]] || nr_rounds=1	# the same every time
+		for ((round = 1; round <= nr_rounds; round++)); do
 			boot base "$platform" "$round"
 			boot ours "$platform" "$round"
 		done

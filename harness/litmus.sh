@@ -13,6 +13,7 @@
 . "$LIB/herd7.sh"
 
 LITMUS_DIR=$BUILD/litmus
+knob HERD7
 
 main() {
 	local start=$SECONDS nr
@@ -20,7 +21,7 @@ main() {
 	build_lock
 	"$LIB/fetch.sh"
 	litmus_prepare "$LITMUS_DIR" "$BUILD/base/tools/memory-model" "${1:-.}"
-	if [[ -n ${HERD7:-} ]]; then
+	if [[ -n $HERD7 ]]; then
 		command -v "${HERD7%% *}" > /dev/null ||
 			die "litmus: nothing was checked, HERD7=$HERD7 is no command"
 		in_there() { here "$@"; }

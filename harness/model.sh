@@ -10,7 +10,7 @@
 
 DIR=$BUILD/models
 MEMORY=6000			# MB, for each run
-TIMEOUT=${MODEL_TIMEOUT:-300}	# seconds, for each run
+knob MODEL_TIMEOUT 300	# seconds, for each run
 
 # kind; model; flags; what a bug shows as
 ROWS="
@@ -109,7 +109,7 @@ search() {
 	gcc -O1 -w "$mode" -DCOLLAPSE -DVECTORSZ=2048 "-DMEMLIM=$MEMORY" \
 		-o pan pan.c || return 1
 	# A bug ends it with 0, too.
-	timeout "$TIMEOUT" ./pan "${look[@]}" -m2000000 -w24 > out 2>&1
+	timeout "$MODEL_TIMEOUT" ./pan "${look[@]}" -m2000000 -w24 > out 2>&1
 }
 
 # Every state was seen, and nothing wrong in any.  pan says so if not.

@@ -16,12 +16,15 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/suites.sh"
 
+knob MUTANTS '*'
+knob FRESH
+
 MUTANT_DIR=$HARNESS/mutants
 WORK=$BUILD/mutants
 
 mutants() { # the names asked for
 	local globs glob path name found
-	read -ra globs <<< "${MUTANTS:-*}"
+	read -ra globs <<< "$MUTANTS"
 	for glob in "${globs[@]}"; do
 		found=0
 		for path in "$MUTANT_DIR"/$glob.patch; do
@@ -280,7 +283,7 @@ main() {
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
-	[[ -z ${FRESH:-} ]] || rm -f "$WORK"/results/*
+	[[ -z $FRESH ]] || rm -f "$WORK"/results/*
 	ID=$(suites_id)
 	# As they are now, whatever is edited meanwhile
 	rm -rf "$WORK/source"

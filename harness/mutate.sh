@@ -20,6 +20,12 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/suites.sh"
 
+knob SAMPLE 0
+knob SEED $((EPOCHSECONDS % 100000))
+knob LINES_OF
+knob FUNCTIONS
+knob OPS
+
 WORK=$BUILD/mutate
 EQUIVALENT=$HARNESS/mutants/equivalent
 # What a dropped assignment leaves behind is the same each time, and no good.
@@ -112,14 +118,14 @@ equivalent() { # equivalent LIST: numbers and reasons
 
 # The mutations asked for, by number
 selected() {
-	local range=${LINES_OF:-} file=mm/zsmalloc.c ops
-	read -ra ops <<< "${OPS:-}"
+	local range=$LINES_OF file=mm/zsmalloc.c ops
+	read -ra ops <<< "$OPS"
 	if [[ $range == *:* ]]; then
 		file=mm/${range%%:*}
 		range=${range#*:}
 	fi
 	awk -F '\t' -v range="$range" -v file="$file" -v ops=" ${ops[*]} " \
-		-v functions="${FUNCTIONS:-}" '
+		-v functions="$FUNCTIONS" '
 	function glob(name,	n, i, globs, re) {
 		n = split(functions, globs, " ")
 		for (i = 1; i <= n; i++) {
@@ -134,11 +140,11 @@ selected() {
 	range != "" && ($2 != file || $3 < ends[1] + 0 || $3 > (ends[2] ? ends[2] : ends[1]) + 0) { next }
 	ops == "  " ? $5 == "order" : !index(ops, " " $5 " ") { next }
 	glob($4) { print $1 }' "$WORK/new/list" |
-		awk -v sample="${SAMPLE:-0}" -v seed="$SEED" '
+		awk -v sample="$SAMPLE" -v seed="$SEED" '
 		BEGIN { srand(seed) }
 		{ printf "%s\t%s\n", sample ? rand() : 0, $0 }' |
 		sort -t $'\t' -k 1,1g -k 2,2n | cut -f 2 |
-		if ((${SAMPLE:-0})); then head -n "$SAMPLE"; else cat; fi
+		if ((SAMPLE)); then head -n "$SAMPLE"; else cat; fi
 }
 
 describe() { # describe NUMBER: file:line, function, text
@@ -198,7 +204,6 @@ reach() { # reach GLOB [ARGS...]
 main() {
 	local began
 	[[ $# == 0 || $* == list ]] || die "usage: mutate.sh [list]"
-	SEED=${SEED:-$((EPOCHSECONDS % 100000))}
 	mkdir -p "$WORK/logs" "$WORK/results"
 	"$LIB/deps.sh" tree build
 	"$HARNESS/tree.sh"

@@ -3,19 +3,22 @@
 # make run: the main job on real data, with zsmalloc page migration off and on.
 # Ends with a table of both and fails when data was damaged, the kernel
 # complained, or migration made no difference.
-#   QUICK=1   a smaller guest, for make test
+#   QUICK=1       a smaller guest, for make test
+#   RUN_TIMEOUT   seconds that a guest may take
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
 
+knob QUICK
+knob RUN_TIMEOUT 240
+
 # MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
 # of this, one run of 64 pages in 8 stays (all in MB)
-if [[ -n ${QUICK:-} ]]; then
+if [[ -n $QUICK ]]; then
 	MEMORY=320 DATA=500 POOL=215
 else
 	MEMORY=512 DATA=768 POOL=370
 fi
 KEEP=8 RUN=64
-LIMIT=${RUN_TIMEOUT:-240}
 
 
 boot() { # boot off|on
@@ -23,7 +26,7 @@ boot() { # boot off|on
 	local console=$LOGS/run-$name.log results=$BUILD/run-$name.results status=0
 	[[ $name == on ]] || migration=0
 	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
-	guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$LIMIT" "$console" "$results" \
+	guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$RUN_TIMEOUT" "$console" "$results" \
 		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$POOL,$KEEP,$RUN" \
 		-initrd "$BUILD/initramfs.gz" \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || status=$?

@@ -16,7 +16,9 @@
 WORK=$BUILD/kselftest
 COUNT=$BUILD/kselftest.count
 SUITE=tools/testing/selftests
-SIDES=${SIDES:-ours base}
+knob QUICK
+knob SELFTESTS
+knob SIDES 'ours base'
 DISK_MB=1024
 
 MEMORY=1536M
@@ -30,11 +32,11 @@ TESTS=(zsmalloc)
 OTHERS=(zram:zram.sh cgroup:test_zswap cgroup:test_memcontrol)
 OTHERS+=(mm:ksft_{compaction,migration,memory_failure,thp}.sh)
 
-if [[ -n ${QUICK:-} ]]; then
+if [[ -n $QUICK ]]; then
 	SIDES=ours WORK_SECONDS=2 OTHERS=()
 	TESTS=(zsmalloc:{zram_swap,memory_failure}.sh)
 fi
-if [[ -n ${SELFTESTS:-} ]]; then
+if [[ -n $SELFTESTS ]]; then
 	TESTS=() OTHERS=()
 	for test in $SELFTESTS; do
 		if [[ $test == *:* ]]; then

@@ -4,6 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
 
+knob ZS_CMDLINE	# more of the kernel command line
+
 [[ -t 0 ]] || die "make shell needs a terminal"
 prepare_guest x86
 "$LIB/data.sh"
@@ -15,7 +17,7 @@ step "Guest with 640 MB; leave it with 'exit' (or Ctrl-A X)"
 	-chardev stdio,id=tty,mux=on,signal=off -serial chardev:tty \
 	-mon chardev=tty -serial null \
 	-kernel "$BUILD/x86/vmlinux" -initrd "$BUILD/initramfs.gz" \
-	-append "$GUEST_CMDLINE quiet zs.job=shell ${ZS_CMDLINE:-}" \
+	-append "$GUEST_CMDLINE quiet zs.job=shell $ZS_CMDLINE" \
 	-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || {
 	status=$?
 	rm -f "$BUILD/x86/vmlinux.kvm"	# if KVM was to run it, it is tried again

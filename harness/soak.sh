@@ -5,7 +5,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
 
-MINUTES=${1:-10}
+knob MINUTES 10
+MINUTES=${1:-$MINUTES}
 MEMORY=768	# MB
 
 [[ $MINUTES =~ ^[1-9][0-9]*$ ]] ||

@@ -15,9 +15,13 @@
 MEMORY=1G
 REPORT_RE='zsmalloc-torture: '
 
-minutes=${1:-5}
-seed=${TORTURE_SEED:-0}
-read -r -a configs <<< "${TORTURE_CONFIGS:-uml debug rt kcsan}"
+knob MINUTES 5
+knob TORTURE_CONFIGS 'uml debug rt kcsan'
+knob TORTURE_SEED 0
+knob TORTURE_PARAMS
+
+minutes=${1:-$MINUTES}
+read -r -a configs <<< "$TORTURE_CONFIGS"
 
 # What each of them adds to the command line.  KCSAN sees a race only if someone
 # comes to the very word that it is watching: few objects, used all the time.
@@ -31,8 +35,8 @@ declare -A cmdline=(
 boot() { # boot CONFIG CONSOLE
 	local config=$1 console=$2 limit=$((minutes * 60 + 300))
 	local line="oops=panic zs.job=torture zs.args=$((minutes * 60))"
-	line+=" zsmalloc_torture.seed=$seed zsmalloc_torture.interval=30"
-	line+=" ${cmdline[$config]} ${TORTURE_PARAMS:-}"
+	line+=" zsmalloc_torture.seed=$TORTURE_SEED zsmalloc_torture.interval=30"
+	line+=" ${cmdline[$config]} $TORTURE_PARAMS"
 	if [[ $config == uml ]]; then
 		# shellcheck disable=SC2086 # several arguments
 		uml "$BUILD/torture-uml/linux" "$MEMORY" "$limit" "$console" \
@@ -118,7 +122,7 @@ main() {
 	local config console status start
 	[[ $minutes =~ ^[1-9][0-9]*$ ]] ||
 		die "MINUTES must be a positive number, not '$minutes'"
-	[[ $seed =~ ^[0-9]+$ ]] || die "TORTURE_SEED must be a number, not '$seed'"
+	[[ $TORTURE_SEED =~ ^[0-9]+$ ]] || die "TORTURE_SEED must be a number, not '$TORTURE_SEED'"
 	((${#configs[@]})) || die "TORTURE_CONFIGS is empty"
 	for config in "${configs[@]}"; do
 		[[ -v cmdline[$config] ]] ||

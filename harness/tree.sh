@@ -110,7 +110,7 @@ replace_in_tree() { # replace_in_tree FILE PATH
 copy_base() {
 	local link=(cp -a --link) entry
 	# A tree of the caller's is copied: links would tie the two together.
-	[[ -z ${KSRC:-} ]] || link=(cp -a --reflink=auto)
+	[[ -z $KSRC ]] || link=(cp -a --reflink=auto)
 	rm -rf "$TREE" "$TREE.new" "$MANIFEST"
 	mkdir -p "$TREE.new"
 	copy_entries() {

@@ -10,16 +10,23 @@ set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cd "$TOP"
 
+# knob NAME [DEFAULT]: a variable that may be set on the command line of make.  Each
+# has a row in README.md and is named by `make help`.
+knob() { [[ -n ${!1:-} ]] || printf -v "$1" '%s' "${2:-}"; }
+
+knob KSRC
+knob JOBS "$(nproc)"
+knob ZS_CACHE "${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/zsmalloc"
+
 # The kernel series this project is written against.
 BASE_VERSION=7
 BASE_PATCHLEVEL=3
 
 BUILD=$TOP/build
-CACHE=${ZS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/zsmalloc}
+CACHE=$ZS_CACHE
 LOGS=$BUILD/logs
 HARNESS=$TOP/harness
 LIB=$HARNESS/lib
-JOBS=${JOBS:-$(nproc)}
 
 # Messages.  A step line says what is done and how long it usually takes.
 step() { printf '==> %s\n' "$*"; }

@@ -175,7 +175,7 @@ finish_fetch() { # finish_fetch UNPACKED DESCRIPTION
 }
 
 mkdir -p "$LOGS" "$CACHE" || die "cannot write to $BUILD and $CACHE"
-if [[ -n ${KSRC:-} ]]; then
+if [[ -n $KSRC ]]; then
 	from_ksrc
 	exit 0
 fi

@@ -9,8 +9,8 @@ GUEST_MACHINE=(qemu-system-x86_64 -machine q35)
 GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
-# ACCEL=kvm or tcg; not set: KVM if it can run the kernel, else TCG
-ACCEL=${ACCEL:-}
+# kvm or tcg; not set: KVM if it can run the kernel, else TCG
+knob ACCEL
 [[ $ACCEL =~ ^(kvm|tcg|)$ ]] || die "ACCEL: kvm or tcg, not '$ACCEL'"
 
 # TCG, QEMU's own translation, with one thread per CPU.

@@ -20,9 +20,17 @@ ok() { # ok NAME STATUS
 		echo "    FAILED: self-test: $1"
 	fi
 }
-# yes/no NAME COMMAND...: the command has to succeed / to fail
-yes() { local name=$1 s=0; shift; ("$@") > "$tmp/out" 2>&1 || s=1; ok "$name" $s; }
-no()  { local name=$1 s=1; shift; ("$@") > "$tmp/out" 2>&1 || s=0; ok "$name" $s; }
+# yes/no NAME COMMAND...: the command must succeed / fail
+yes() { judge 0 "$@"; }
+no()  { judge 1 "$@"; }
+
+judge() { # judge 0|1 NAME COMMAND...
+	local want=$1 name=$2 status=0
+	shift 2
+	("$@") > "$tmp/out" 2>&1 || status=1
+	ok "$name" $((status != want))
+	((status == want)) || head -n 20 "$tmp/out" | sed 's/^/        /'
+}
 
 healthy='[    0.000000] Linux version 7.3
 [    0.010000] KernelAddressSanitizer initialized (generic)
@@ -95,7 +103,7 @@ litmus_case() {
 litmus_verdict() { # with what litmus_case left: litmus_verdict [PATTERN]
 	# shellcheck disable=SC2317 # called by litmus_herd()
 	in_there() { here "$@"; }
-	LITMUS_TESTS=$tmp/litmus/tests LIMIT=1
+	LITMUS_TESTS=$tmp/litmus/tests LITMUS_TIMEOUT=1
 	litmus_prepare "$tmp/litmus/run" "$tmp/litmus/model" "${1:-.}"
 	litmus_all "$tmp/litmus/run" "$tmp/litmus/herd7"
 }
@@ -233,6 +241,48 @@ test_bench() {
 		END { exit bad || length(seen) < 100 }' "$table"
 	printf '# a comment\na.b\t-\ta and b,\nc\t+\tnot measured\n' > "$tmp/keys"
 	yes 'of several boots bench has the median and the range' bench
+}
+
+# Every variable that the scripts take, with its default, is in README.md, and its name
+# in the help; and the reverse.  "computed" stands for a default that is no constant.
+test_knobs() {
+	local scripts=("$HARNESS"/*.sh "$LIB"/*.sh) command
+	sed -n -E '/^knob [A-Z]/ { s/^knob +//; s/[\t].*//; s/ .*\$.*/ computed/; p }' \
+		"${scripts[@]}" | tr -d "'" | sort -u > "$tmp/knobs"
+	awk -F ' *[|] *' '
+		$2 !~ /^`[A-Z_0-9]+`$/ { next }
+		{ gsub(/`/, "", $2) }
+		$4 ~ /^`[^`]*`$/ { gsub(/`/, "", $4); print $2, $4; next }
+		$4 == "not set" { print $2; next }
+		{ print $2, "computed" }' "$HARNESS/README.md" | sort -u > "$tmp/explained"
+	yes 'there are variables to set' test -s "$tmp/knobs"
+	yes 'the README of the harness has each, with its default' \
+		diff "$tmp/knobs" "$tmp/explained"
+	awk '{ print $1 }' "$tmp/knobs" | sort -u > "$tmp/names"
+	sed -n 's/^##//p; s/^[a-z]*:.* ##//p' Makefile | grep -o -E '\b[A-Z][A-Z0-9_]*=' |
+		tr -d = | sort -u > "$tmp/helped"
+	yes 'the help names each' diff "$tmp/names" "$tmp/helped"
+	# shellcheck disable=SC2016 # as they are written
+	grep -v -h "^knob \|^[[:space:]]*#" "$HARNESS"/*.sh "$LIB"/{[!h],herd}*.sh |
+		grep -o -E '\$\{[A-Z][A-Z0-9_]*:?[-=+]' | tr -d '${:=+-' | sort -u > "$tmp/read"
+	yes 'nothing else is taken from the environment' diff /dev/null <(
+		comm -23 "$tmp/read" <(sort "$tmp/names" - <<< $'HOME\nTMPDIR\nXDG_CACHE_HOME'))
+
+	awk -f "$LIB/help.awk" Makefile | sed -n 's/^  make \([a-z]*\) .*/\1/p' | sort > "$tmp/helped"
+	for command in "$HARNESS"/*.sh clean help; do
+		basename "$command" .sh
+	done | sort > "$tmp/commands"
+	yes 'the help has each command' diff "$tmp/commands" "$tmp/helped"
+	for command in "$HARNESS"/*.sh; do
+		command=$(basename "$command" .sh)
+		make -n "$command" 2>&1 | grep -q "harness/$command\.sh" ||
+			echo "$command"
+	done > "$tmp/unmade"
+	yes 'and make runs each' diff /dev/null "$tmp/unmade"
+	for command in "$HARNESS"/*.sh "$LIB"/*.{sh,py,awk}; do
+		grep -q "\`$(basename "$command")\`" "$HARNESS/README.md" || echo "$command"
+	done > "$tmp/unnamed"
+	yes 'the README of the harness names each script' diff /dev/null "$tmp/unnamed"
 }
 
 # copy_scripts DIR: to DIR/harness, for a small copy of the project
@@ -490,6 +540,7 @@ test_litmus_table
 test_races
 test_common
 test_bench
+test_knobs
 test_config
 test_overlay
 test_qemu

@@ -5,7 +5,7 @@
 . "$LIB/sid.sh"
 
 LITMUS_TESTS=$TOP/Documentation/litmus-tests/zsmalloc
-LIMIT=${LITMUS_TIMEOUT:-120}	# seconds, for each test
+knob LITMUS_TIMEOUT 120	# seconds, for each test
 
 # The result that TEST says, or nothing: litmus_expected TEST
 litmus_expected() {
@@ -18,7 +18,7 @@ litmus_judge() {
 	name=${name%.litmus}
 	expected=$(litmus_expected "$test")
 	if ((status == 124)); then
-		echo "herd7 took more than $LIMIT seconds"
+		echo "herd7 took more than $LITMUS_TIMEOUT seconds"
 		return 1
 	elif ((status)); then
 		echo "herd7 failed with status $status: $(tail -n 1 "$output")"
@@ -70,7 +70,7 @@ litmus_herd() { # litmus_herd DIR HERD7
 		timeout --foreground -k 5 "$1" $2 -conf linux-kernel.cfg "tests/$3.litmus" \
 			> "out/$3" 2>&1
 		echo $? > "out/$3.status"
-		echo "$3"' sh "$LIMIT" "$2"
+		echo "$3"' sh "$LITMUS_TIMEOUT" "$2"
 }
 
 # Where herd7 is run

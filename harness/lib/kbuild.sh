@@ -6,13 +6,16 @@
 CONFIGS=$HARNESS/configs
 SUITE_CONFIG=$BUILD/tree/mm/tests/zsmalloc.kunitconfig
 
+knob CCACHE_MAXSIZE 5G
+CROSS=	# how the names of the compiler and its tools begin
+
 # Environment of every kernel build: ccache, and nothing that changes from
 # one build to the next, so that the cache hits.
 kernel_env() {
 	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
 	export KBUILD_BUILD_USER=zsmalloc KBUILD_BUILD_HOST=localhost
 	export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$BUILD
-	export CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
+	export CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE
 	# Trust the compiler's own list of headers: no extra preprocessor run.
 	export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=time_macros
 	unset ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT MAKEFLAGS MFLAGS
@@ -27,8 +30,8 @@ kernel_env() {
 kmake() {
 	local dir=$1 arch=$2
 	shift 2
-	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CROSS_COMPILE="${CROSS:-}" \
-		CC="${KCC%gcc}${CROSS:-}gcc" HOSTCC="$KCC" \
+	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CROSS_COMPILE="$CROSS" \
+		CC="${KCC%gcc}${CROSS}gcc" HOSTCC="$KCC" \
 		--no-print-directory "$@"
 }
 

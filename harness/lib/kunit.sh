@@ -6,19 +6,19 @@
 . "$LIB/guest.sh"
 
 KUNIT=$BUILD/tree/tools/testing/kunit/kunit.py
-TIMEOUT=${KUNIT_TIMEOUT:-600}
+knob KUNIT_TIMEOUT 600	# seconds, for each platform
 
 run_uml() { # run_uml GLOB
 	# kunit.py gives the kernel mem=1G itself.
-	(cd "$BUILD/tree" && TMPDIR=$(uml_tmp) timeout --foreground -k 5 $((TIMEOUT + 30)) \
+	(cd "$BUILD/tree" && TMPDIR=$(uml_tmp) timeout --foreground -k 5 $((KUNIT_TIMEOUT + 30)) \
 		python3 "$KUNIT" exec --build_dir "$BUILD/uml" \
-		--timeout "$TIMEOUT" --kernel_args seccomp=on \
+		--timeout "$KUNIT_TIMEOUT" --kernel_args seccomp=on \
 		--kernel_args "ncpus=$GUEST_CPUS" "$1") < /dev/null
 }
 
 run_x86() { # run_x86 GLOB CONSOLE REPORT
 	: > "$3"
-	guest "$BUILD/x86-debug/vmlinux" 1024M "$TIMEOUT" "$2" "$2.results" \
+	guest "$BUILD/x86-debug/vmlinux" 1024M "$KUNIT_TIMEOUT" "$2" "$2.results" \
 		"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=$1 kunit_shutdown=reboot" ||
 		return
 	python3 "$KUNIT" parse "$2" > "$3" 2>&1

@@ -9,7 +9,7 @@
 
 TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
 STALLED=60	# seconds without a word from the quick tests: they hang
-AT_ONCE=${AT_ONCE:-2}	# suites; each kernel has two CPUs and idles half of the time
+knob AT_ONCE 2	# suites; each kernel has two CPUs and idles half of the time
 FILES=(mm/zsmalloc.c mm/zsmalloc.h)
 
 # A kernel build takes 17 s of CPU time if nothing changed, and three links if
