@@ -4,22 +4,22 @@
 # the same benchmark (bench/zs_bench.c) built into the same kernel.
 #   BENCH_PLATFORMS  "x86 uml" (default), or others:
 #                    x86: instructions, counted by QEMU on one CPU, exact
-#                    uml: nanoseconds at native speed on two CPUs; wants an
+#                    uml: nanoseconds at native speed on two CPUs; needs an
 #                         idle machine
 #                    arm64_16k, arm64_64k: as x86, with larger pages
 #                    users: zram and zswap, instructions of whole system calls
-#                    users_2: the same and fio and sort on two CPUs, by KVM where
-#                         it works; time; wants an idle machine, too
-#                    profile: what functions the instructions of zs_malloc(),
-#                         zs_free(), a read and munmap() are spent in, exact
-#   BENCH_ONLY       what to measure, of "density survivor shrinker speed pools
+#                    users_2: the same, and fio and sort, on two CPUs, with KVM if
+#                         it works; nanoseconds; needs an idle machine, too
+#                    profile: the functions in which the instructions of
+#                         zs_malloc(), zs_free(), a read and munmap() are spent
+#   BENCH_ONLY       only these parts of "density survivor shrinker speed pools
 #                    curve migrate latency wakeup pressure", separated by commas
 #                    (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
-# bench.svg; the profile is in profile.csv.  Fails when an object had wrong contents
-# or the kernel complained.
+# bench.svg; the profile is in profile.csv.  Fails if an object had wrong contents
+# or the kernel printed a warning.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
@@ -34,22 +34,22 @@ OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
 PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
-	[x86]='x86-64, 1 CPU: instructions where not said'
-	[uml]='UML, native, 2 CPUs: ns where not said'
+	[x86]='x86-64, 1 CPU: instructions if not said otherwise'
+	[uml]='UML, native, 2 CPUs: ns if not said otherwise'
 	[users]='x86-64, 1 CPU: instructions per page'
-	[users_2]='x86-64, 2 CPUs of a guest: ns per page where not said'
+	[users_2]='x86-64, 2 CPUs of a guest: ns per page if not said otherwise'
 	[profile]='x86-64, 1 CPU: instructions per operation'
-	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions where not said'
-	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions where not said'
+	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions if not said otherwise'
+	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions if not said otherwise'
 )
 
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
 
 # Makes build/bench/SIDE/tree: the tree FROM plus the benchmark.  The files are
-# hard links, so none may be written to; the one that changes is unlinked.
+# hard links and must not be written to; the one that changes is unlinked.
 make_tree() { # make_tree SIDE FROM
 	local dir=$BENCH/$1 from=$2
-	# Time stamps tell make what changed, within one origin only.
+	# make compares time stamps, which mean nothing between two origins.
 	[[ $(cat "$dir/origin" 2> /dev/null) == "$from" ]] || rm -rf "$dir"
 	link_tree "$from" "$dir/tree"
 	echo "$from" > "$dir/origin"
@@ -58,7 +58,7 @@ make_tree() { # make_tree SIDE FROM
 	cat >> "$dir/tree/mm/Makefile" <<- 'EOT'
 	obj-y += zs_bench.o
 	# UML does not say how wide its physical addresses are, and without that the
-	# base's zsmalloc has no room for the class in its handles and locks more.
+	# base's zsmalloc has no bits for the class in its handles and locks more.
 	ifdef CONFIG_UML
 	CFLAGS_zsmalloc.o := -DMAX_POSSIBLE_PHYSMEM_BITS=36
 	endif
@@ -102,8 +102,8 @@ users() { # users SIDE COUNTED CONSOLE CMDLINE [QEMU-ARGS...]
 	return "$status"
 }
 
-# gdb's commands to log what is executed from FUNCTION's first instruction to its
-# return.  Only the first run in which CONDITION holds.
+# gdb's commands that log each instruction from the first one of FUNCTION to its
+# return, once: for the first call for which CONDITION holds.
 window() { # window FUNCTION [CONDITION]
 	cat <<- EOT
 	hbreak $1 ${2:+if $2}
@@ -118,15 +118,15 @@ window() { # window FUNCTION [CONDITION]
 	EOT
 }
 
-# observe SIDE NAME PHASES COMMAND...: runs a guest with gdb attached, which takes
-# its commands from stdin.  PHASES: see profile.awk.
+# observe SIDE NAME PHASES COMMAND...: runs a guest with gdb attached; stdin has the
+# commands for gdb.  PHASES: see profile.awk.
 observe() {
 	local at=$BENCH/$1/profile-$2 vmlinux=$BENCH/$1/x86/vmlinux phases=$3 gdb status=0
 	shift 3
 	rm -f "$at".{log,gdb}
 	mkfifo "$at.log"
 	cat > "$at.commands"
-	# Held open here, so that nobody waits for QEMU if that does not start.
+	# Held open here, so that awk ends even if QEMU does not start.
 	exec 7<> "$at.log"
 	awk -v phases="$phases" -f "$HARNESS/bench/profile.awk" "$at.log" \
 		> "$at.functions" 7>&- &
@@ -153,7 +153,8 @@ profile() { # profile SIDE CONSOLE
 	local all='nokaslr clearcpuid=rep_good,erms,fsrm' size=$((256 << 20))
 	local functions what
 	local -A expected=([calls]=3 [users]=1)
-	# Not the first times: boot still has something to do.  regs->si is munmap()'s length.
+	# Not the first calls, which still share the CPU with boot.  regs->si is the
+	# length for munmap().
 	observe "$1" calls "do_malloc=zs_malloc=zs_malloc() \
 			do_read_hot=zs_obj_read_begin=read do_free=zs_free=zs_free()" \
 		guest "$BENCH/$1/x86/vmlinux" 2G "$LIMIT" "$2" '' \
@@ -168,7 +169,7 @@ profile() { # profile SIDE CONSOLE
 		< <(window __x64_sys_munmap "*(long *)(\$rdi + 13 * 8) == $size") || return
 	for what in calls users; do
 		functions=$BENCH/$1/profile-$what.functions
-		# Each of them, or gdb has lost its way.
+		# A phase is missing if gdb missed a breakpoint.
 		if [[ $(cut -d' ' -f1 "$functions" | sort -u | wc -l) != "${expected[$what]}" ]]; then
 			cat "${functions%.functions}.gdb.log" >&2
 			return 1
@@ -203,8 +204,8 @@ boot() { # boot SIDE PLATFORM ROUND
 	case $2 in
 	x86)
 		# A repeated string instruction counts as one instruction per
-		# repetition, of one byte or of eight: have the kernel copy without
-		# them, whichever way it does it.
+		# repetition, of one byte or of eight.  Therefore the kernel copies
+		# without them.
 		QEMU_CPU=("${COUNTED[@]}" -cpu 'max,la57=off')
 		guest "$dir/x86/vmlinux" 2G "$LIMIT" "$console" '' \
 			"zs_bench=$BENCH_ONLY clearcpuid=rep_good,erms,fsrm" || status=$?
@@ -228,7 +229,7 @@ boot() { # boot SIDE PLATFORM ROUND
 		;;
 	users_2)
 		GUEST_CPUS=2
-		choose_cpu "$BENCH/base/x86/vmlinux"	# the same for both
+		choose_cpu "$BENCH/base/x86/vmlinux"	# the same for both kernels
 		users "$1" 0 "$console" '' || status=$?
 		;;
 	arm64_*)
@@ -251,7 +252,7 @@ summary() { # of build/bench/values, to bench.csv
 		"$BENCH/values" > "$BENCH/bench.csv"
 }
 
-names() { # as awk takes them
+names() { # PLATFORM=TITLE lines, for awk
 	local platform
 	for platform in "${!NAMES[@]}"; do
 		echo "$platform=${NAMES[$platform]}"
@@ -266,7 +267,7 @@ table() {
 	[[ " $BENCH_PLATFORMS " != *' uml '* ]] ||
 		cat <<- EOT
 		  In UML with several CPUs, turning interrupts off or on is a system call, in both
-		  kernels: page allocation and whatever else does so costs more than on hardware.
+		  kernels: page allocation and all other code that does so is slower than on hardware.
 		EOT
 }
 

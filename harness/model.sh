@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make model: the models of the protocol in harness/models/, with spin.
-#   model.sh [PATTERN]      only rows whose line matches
-# "all" looks at every state: no assertion fails, no task is stuck.  "waits" looks
-# for a cycle: a task that tries again and again and never gets on.  "bug" brings in
-# a bug, or leaves out what a promise rests on: that has to be found as the text
-# given (a cycle: look as "waits").
+#   model.sh [PATTERN]   only rows that match
+#   MODEL_TIMEOUT        seconds that a search may take (default 300)
+# Rows of kind "all" search all states: no assertion may fail, and no task may be
+# stuck.  "waits" rows search for a cycle in which a task retries forever.  "bug" rows
+# have a bug, or lack something that the protocol relies on; the search must find the
+# text given ("cycle": the search is that of "waits").
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
 DIR=$BUILD/models
-MEMORY=6000			# MB, for each run
-knob MODEL_TIMEOUT 300	# seconds, for each run
+MEMORY=6000	# MB, for each search
+knob MODEL_TIMEOUT 300
 
-# kind; model; flags; what a bug shows as
+# kind; model; flags; text that shows that the bug was found
 ROWS="
 all;   write;   MOVERS=3
 waits; write;
@@ -95,7 +96,7 @@ bug;   compact; NO_UNDO OWNERS=7 PAIR EVACUATIONS=1; .
 bug;   compact; LATE_PAGES;                       freed
 "
 
-# search MODEL WANT FLAGS...: leaves what was found in the file out
+# search MODEL WANT FLAGS...: writes the report of pan to the file out
 search() {
 	local model=$1 want=$2 mode=-DSAFETY look=() flags=()
 	shift 2
@@ -108,17 +109,17 @@ search() {
 		{ cat spin.log >&2; return 1; }
 	gcc -O1 -w "$mode" -DCOLLAPSE -DVECTORSZ=2048 "-DMEMLIM=$MEMORY" \
 		-o pan pan.c || return 1
-	# A bug ends it with 0, too.
+	# Its status is 0 even if it has found a bug.
 	timeout "$MODEL_TIMEOUT" ./pan "${look[@]}" -m2000000 -w24 > out 2>&1
 }
 
-# Every state was seen, and nothing wrong in any.  pan says so if not.
+# The report says that every state was seen, without an error.
 complete() {
 	grep -q 'errors: 0$' out && grep -q 'states, stored' out &&
 		! grep -q -E 'Search not completed|max search depth|memory limit|out of memory|hash-compact|bitstate' out
 }
 
-found() { # the first thing that pan found wrong
+found() { # the first error in the report
 	sed -n 's/^pan:1: \(assertion violated \)\?\(.*\) (at depth .*/\2/p' out
 }
 
@@ -139,29 +140,32 @@ row() { # row KIND MODEL FLAGS EXPECTED; sets result
 	fi
 }
 
-build_lock
-rm -rf "$DIR"
-mkdir -p "$DIR" "$LOGS"
-"$LIB/deps.sh" model
-cd "$DIR"
+main() {
+	local pattern=${1:-.} rows=0 start=$SECONDS from kind model flags expected states depth
+	build_lock
+	rm -rf "$DIR"
+	mkdir -p "$DIR" "$LOGS"
+	"$LIB/deps.sh" model
+	cd "$DIR"
+	step "Models of the protocol, every state (about 4 minutes)"
+	printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' kind model flags states depth s result
+	while IFS=';' read -r kind model flags expected; do
+		[[ -n $kind && "$kind;$model;$flags" =~ $pattern ]] || continue
+		model=${model// /}
+		flags=$(xargs <<< "$flags")
+		from=$SECONDS
+		row "$kind" "$model" "$flags" "${expected// /}"
+		[[ $result == ok* ]] || problem "$kind $model $flags: $result"
+		rows=$((rows + 1))
+		read -r states < <(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' out 2> /dev/null) || states=-
+		read -r depth < <(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' out 2> /dev/null) || depth=-
+		printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' "$kind" "$model" "$flags" \
+			"$states" "$depth" $((SECONDS - from)) "$result"
+	done <<< "$ROWS"
+	info "took $(elapsed $((SECONDS - start)))"
+	((rows)) || die "no model matches '$pattern'"
+	finish model "$rows rows: every state seen, every bug found" \
+		"${#problems[@]} of $rows rows"
+}
 
-rows=0 start=$SECONDS
-step "Models of the protocol, every state (about 4 minutes)"
-printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' kind model flags states depth s result
-while IFS=';' read -r kind model flags expected; do
-	[[ -n $kind && "$kind;$model;$flags" =~ ${1:-.} ]] || continue
-	expected=${expected// /}
-	from=$SECONDS
-	row "$kind" "${model// /}" "$flags" "$expected"
-	[[ $result == ok* ]] || problem "$kind ${model// /} $(xargs <<< "$flags"): $result"
-	rows=$((rows + 1))
-	read -r states < <(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' out 2> /dev/null) || states=-
-	read -r depth < <(sed -n 's/.*depth reached \([0-9]*\),.*/\1/p' out 2> /dev/null) || depth=-
-	printf '%-6s %-8s %-50s %9s %6s %4s  %s\n' "$kind" "${model// /}" \
-		"$(xargs <<< "$flags")" "$states" "$depth" $((SECONDS - from)) "$result"
-done <<< "$ROWS"
-
-info "took $(elapsed $((SECONDS - start)))"
-((rows)) || die "no model matches '${1:-}'"
-finish model "$rows rows: every state seen, every bug found" \
-	"${#problems[@]} of $rows rows"
+main "$@"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make run: the main job on real data, with zsmalloc page migration off and on.
-# Ends with a table of both and fails when data was damaged, the kernel
-# complained, or migration made no difference.
+# Ends with a table of both.  Fails if data was damaged, if the kernel printed a
+# warning, or if migration made no difference.
 #   QUICK=1       a smaller guest, for make test
 #   RUN_TIMEOUT   seconds that a guest may take
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -11,8 +11,8 @@
 knob QUICK
 knob RUN_TIMEOUT 240
 
-# MEMORY of the guest; at most DATA is swapped out in it, until zram takes POOL;
-# of this, one run of 64 pages in 8 stays (all in MB)
+# MEMORY of the guest.  At most DATA is swapped out in it, until zram takes POOL (all
+# in MB).  Of each KEEP runs of RUN pages one stays.
 if [[ -n $QUICK ]]; then
 	MEMORY=320 DATA=500 POOL=215
 else

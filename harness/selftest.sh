@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# make selftest: zsmalloc's kselftests with its real users, on this project's
-# kernel and on the base kernel; then those of the kernel's own kselftests that
-# have to do with it, on both.  Ends with a table of what was measured on both.
+# make selftest: the kselftests of zsmalloc with zram and zswap, on this project's
+# kernel and on the base kernel; then those of the kernel's own kselftests that use
+# zsmalloc, on both.  Ends with a table of the results and figures of both.
 #   QUICK=1     a short version, on this project's kernel only
 #   SELFTESTS   only these, "cma.sh zswap.sh cgroup:test_zswap"
 #   SIDES       "ours base" (default), or one of them
-# Fails when a check fails on ours, when a test that the base kernel passes does
-# not pass on ours, or when the kernel complained.  Writes "passed failed" to
+# Fails if a check fails on ours, if a test that the base kernel passes does not pass
+# on ours, or if the kernel printed a warning.  Writes "passed failed" to
 # build/kselftest.count.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
@@ -23,7 +23,8 @@ DISK_MB=1024
 
 MEMORY=1536M
 DIMM=256M		# that can be unplugged
-# For ours two nodes with CMA and movable memory; the kernel's own want none of it
+# The tests of zsmalloc need two nodes, CMA and movable memory; the kernel's own must
+# have none of these.
 declare -A CMDLINE=([zsmalloc]='numa=fake=2 cma=64M movablecore=1G' [others]='')
 LIMIT=2700		# seconds a guest may take
 WORK_SECONDS=6		# see zsmalloc_lib.sh
@@ -50,8 +51,9 @@ fi
 
 passed=0 failed=0
 
-# build/kselftest/SIDE/tree: that kernel with the selftests.  Files are hard
-# links, and modules are built next to their source: new files only.
+# Makes build/kselftest/SIDE/tree: that kernel with the selftests.  The files are hard
+# links and must not be written to.  Modules are built next to their source, as new
+# files.
 make_tree() { # make_tree SIDE FROM
 	local tree=$WORK/$1/tree
 	link_tree "$2" "$tree"
@@ -120,12 +122,12 @@ boot() {
 	unexpected "$console" > "$console.checked"
 	check_guest "$name on $side" "$status" "$console.checked" "$GUEST_END 0"
 	[[ $(guest_result "$results" kselftest-end none) != none ]] ||
-		problem "$name on $side did not get to the end, see ${results#"$TOP"/}"
+		problem "$name on $side did not finish, see ${results#"$TOP"/}"
 	[[ $(guest_result "$results" left-over nothing) == nothing ]] ||
 		problem "$name on $side did not clean up: $(guest_result "$results" left-over)"
 }
 
-# What tests provoke, in the part of the console that is theirs
+# The console without the messages that a test provokes while it runs
 unexpected() {
 	tr -d '\r' < "$1" | awk '
 		/kselftest: Running tests in / { test = $NF }
@@ -173,7 +175,7 @@ figures() { # figures TAP-FILE: "KEY VALUE" lines
 	tr -d '\r' < "$1" | sed -n -E 's/^# # figure ([^ ]+) (.*)/\1 \2/p'
 }
 
-# both NAME: what was checked and measured on both kernels
+# both NAME: the table of checks and figures on both kernels
 both() {
 	local side
 	printf '\n  %-62s %9s %9s\n' "$1" base ours
@@ -205,10 +207,10 @@ count() { # count NAME: the checks on ours
 	((p + f)) || problem "$1: nothing was checked"
 }
 
-count_others() { # The kernel's own may fail for reasons of their own: on both.
+count_others() { # The kernel's own tests may fail, but then on both kernels
 	passed=$((passed + $(checks "$WORK/ours/others.tap" | grep -c -P '\tok\t' || true)))
 	! grep '^!' "$WORK/others.table" > /dev/null ||
-		problem "a test that passes on the base kernel does not on ours"
+		problem "a test that passes on the base kernel does not pass on ours"
 }
 
 main() {

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# make torture MINUTES=n: mm/tests/zsmalloc_torture.c for n minutes (default 5)
-# on each of four kernels, two CPUs each:
+# make torture: mm/tests/zsmalloc_torture.c on each of four kernels, two CPUs each:
 #   uml    user-mode Linux at native speed: KASAN, lockdep, failing allocations
 #   debug  x86-64: lockdep, poisoned memory, failing allocations, leaks
 #   rt     x86-64: PREEMPT_RT, lockdep
 #   kcsan  x86-64: data races and missing barriers
-# TORTURE_CONFIGS="uml rt" chooses among them, TORTURE_SEED=n repeats a run's
-# random numbers, TORTURE_PARAMS has more of the test's parameters for the
-# kernel command line.  Ends with one table, and one verdict.
+#   torture.sh [MINUTES]
+#   MINUTES           for each kernel (default 5)
+#   TORTURE_CONFIGS   only these kernels, "uml rt"
+#   TORTURE_SEED      repeats the random numbers of an earlier run
+#   TORTURE_PARAMS    more parameters of the test, for the kernel command line
+# Ends with a table and a verdict.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/guest.sh"
 
@@ -23,8 +25,8 @@ knob TORTURE_PARAMS
 minutes=${1:-$MINUTES}
 read -r -a configs <<< "$TORTURE_CONFIGS"
 
-# What each of them adds to the command line.  KCSAN sees a race only if someone
-# comes to the very word that it is watching: few objects, used all the time.
+# Additions to the command line, by kernel.  KCSAN sees a race only if the other CPU
+# accesses the word that it watches at that moment: few objects, used all the time.
 declare -A cmdline=(
 	[uml]='zsmalloc_torture.faults=8'
 	[debug]='numa=fake=2 zsmalloc_torture.faults=8 slab_debug=FZP page_poison=1'
@@ -32,28 +34,31 @@ declare -A cmdline=(
 	[kcsan]='zsmalloc_torture.objects=32'
 )
 
+declare -A took others	# by kernel: seconds; reports of races not in zsmalloc
+
 boot() { # boot CONFIG CONSOLE
-	local config=$1 console=$2 limit=$((minutes * 60 + 300))
+	local config=$1 console=$2 limit=$((minutes * 60 + 300)) start=$SECONDS status=0
 	local line="oops=panic zs.job=torture zs.args=$((minutes * 60))"
 	line+=" zsmalloc_torture.seed=$TORTURE_SEED zsmalloc_torture.interval=30"
 	line+=" ${cmdline[$config]} $TORTURE_PARAMS"
 	if [[ $config == uml ]]; then
 		# shellcheck disable=SC2086 # several arguments
 		uml "$BUILD/torture-uml/linux" "$MEMORY" "$limit" "$console" \
-			"initrd=$BUILD/initramfs.gz" stderr=1 panic=-1 $line
+			"initrd=$BUILD/initramfs.gz" stderr=1 panic=-1 $line || status=$?
 	else
 		guest "$BUILD/torture-$config/vmlinux" "$MEMORY" "$limit" "$console" \
-			/dev/null "$line" -initrd "$BUILD/initramfs.gz"
+			/dev/null "$line" -initrd "$BUILD/initramfs.gz" || status=$?
 	fi
+	took[$config]=$((SECONDS - start))
+	return "$status"
 }
 
-# The last report as "KEY=VALUE" lines; nothing if there is none
+# The last report, if any, as "KEY=VALUE" lines
 figures() { # figures CONSOLE
 	tr -d '\r' < "$1" | sed -n "/${REPORT_RE}end:/p" | tail -n 1 |
 		sed -E 's/ ([a-z ]+)=([0-9]+)/\n\1=\2/g'
 }
 
-declare -A took others
 
 check() { # check CONFIG CONSOLE STATUS
 	local config=$1 console=$2 status=$3 figure value log=$2
@@ -119,7 +124,7 @@ table() {
 }
 
 main() {
-	local config console status start
+	local config console status
 	[[ $minutes =~ ^[1-9][0-9]*$ ]] ||
 		die "MINUTES must be a positive number, not '$minutes'"
 	[[ $TORTURE_SEED =~ ^[0-9]+$ ]] || die "TORTURE_SEED must be a number, not '$TORTURE_SEED'"
@@ -134,12 +139,9 @@ main() {
 		step "Torture, $config: $minutes minutes, $GUEST_CPUS CPUs"
 		console=$LOGS/torture-$config.log
 		status=0
-		start=$SECONDS
-		# The test's reports
 		follow "$console" \
 			"s/^.*$REPORT_RE/    /; T; s/ writes=.* errors/ ... errors/; p" \
 			boot "$config" "$console" || status=$?
-		took[$config]=$((SECONDS - start))
 		check "$config" "$console" "$status"
 	done
 

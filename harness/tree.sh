@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Makes build/tree: the base plus this project.  Only files whose content
-# differs are touched, so kernel builds stay incremental.
+# differs are touched, so that kernel builds stay incremental.
 #
 # The project is laid over the base in three ways:
 #   mm/ include/ Documentation/ tools/   whole files, at the same path
@@ -109,7 +109,7 @@ replace_in_tree() { # replace_in_tree FILE PATH
 
 copy_base() {
 	local link=(cp -a --link) entry
-	# A tree of the caller's is copied: links would tie the two together.
+	# KSRC is copied: with links, a change of one tree would change the other.
 	[[ -z $KSRC ]] || link=(cp -a --reflink=auto)
 	rm -rf "$TREE" "$TREE.new" "$MANIFEST"
 	mkdir -p "$TREE.new"
@@ -139,8 +139,7 @@ apply_stage() {
 	local path changed=0 now=$STAGE.list
 	(cd "$STAGE" && find . -type f -printf '%P\n' | LC_ALL=C sort) > "$now"
 
-	# If this is interrupted, the next run has to know the old files and the
-	# new ones.
+	# If this is interrupted, the next run must know the old and the new files.
 	touch "$MANIFEST"
 	LC_ALL=C sort -u "$MANIFEST" "$now" "$STAGE.removed" > "$MANIFEST.new"
 	mv "$MANIFEST.new" "$MANIFEST"
@@ -159,7 +158,7 @@ apply_stage() {
 		changed=$((changed + 1))
 	done < "$STAGE.removed"
 
-	# What an earlier state of the project had put there and this one does not
+	# Files that an earlier state of the project has put there, and this one does not
 	while IFS= read -r path; do
 		if [[ -f $BASE/$path ]]; then
 			replace_in_tree "$BASE/$path" "$path"
@@ -189,5 +188,4 @@ main() {
 	apply_stage
 }
 
-# Sourced by the self-test for its functions only.
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main
+main

@@ -7,12 +7,12 @@
 LITMUS_TESTS=$TOP/Documentation/litmus-tests/zsmalloc
 knob LITMUS_TIMEOUT 120	# seconds, for each test
 
-# The result that TEST says, or nothing: litmus_expected TEST
+# The result that TEST states, or nothing: litmus_expected TEST
 litmus_expected() {
 	sed -n -E 's/^[( ]\* Result: +((Never|Sometimes|Always)( DATARACE)?) *$/\1/p' "$1"
 }
 
-# litmus_judge TEST OUTPUT STATUS: says what herd7 has found, or what is wrong
+# litmus_judge TEST OUTPUT STATUS: prints the result of herd7, or the error
 litmus_judge() {
 	local test=$1 output=$2 status=$3 name=${1##*/} expected found states
 	name=${name%.litmus}
@@ -73,7 +73,7 @@ litmus_herd() { # litmus_herd DIR HERD7
 		echo "$3"' sh "$LITMUS_TIMEOUT" "$2"
 }
 
-# Where herd7 is run
+# herd7 runs in the root of Debian sid; here() is for HERD7=command.
 here() { (cd "$1" && "${@:2}"); }
 in_there() { sid_run "$@"; }
 
