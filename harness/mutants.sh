@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# make mutants: do the tests notice?  Each patch of harness/mutants/ brings one
-# bug back, into a copy of build/tree; the KUnit suites have to fail on it.
-#   mutants.sh           all of them, two at a time, about 6 s each
-#   mutants.sh check     only that every patch applies, a few seconds
-#   mutants.sh refresh   makes the patches anew from where they apply, with any
-#                        fuzz, and says what to look at; needs no kernel
+# make mutants: mutation test.  Each patch of harness/mutants/ reintroduces one bug,
+# in a copy of build/tree; the KUnit suites must fail on it.
+#   mutants.sh           all of them, about 6 s each
+#   mutants.sh check     only checks that every patch applies; a few seconds
+#   mutants.sh refresh   writes the patches anew, if needed from a place where they
+#                        apply with fuzz, and lists those to review; no kernel
 #   MUTANTS='glob ...'   only these, by name
-# First of all the suites have to pass without a mutant.  A patch begins with
-# what it breaks; "Upstream" says that zsmalloc once had that very bug.  A line
-# "Needs: two nodes", "two zones" or "memory failure" has it tested on x86-64, in
-# QEMU, as user-mode Linux has none of these; about 2 minutes each.
-# A result is kept as long as the patch, the sources and the tests stay the same:
-# a run can be stopped and taken up again.  FRESH=1 forgets them.
+#   FRESH=1              forget all results
+#   AT_ONCE              mutants at the same time (default 2)
+# First the suites must pass without a mutant.  A patch begins with a sentence on
+# the bug; "Upstream" in it means that zsmalloc once had this bug.  A line "Needs: two
+# nodes", "two zones" or "memory failure" means that the mutant is tested on x86-64 in
+# QEMU, because user-mode Linux has none of these; about 2 minutes each.
+# A result is kept as long as the patch, the sources and the tests stay the same, so
+# that a run can be stopped and continued.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/suites.sh"
 
@@ -37,7 +39,7 @@ mutants() { # the names asked for
 	done
 }
 
-# What comes before the patch proper: what it breaks, and what it needs
+# The lines before the patch proper: the bug, and the needs of the mutant
 header() { # header PATCH
 	sed '/^--- /,$d' "$1"
 }
@@ -77,20 +79,20 @@ check() {
 		n=$((n + 1))
 		patch=$MUTANT_DIR/$name.patch
 		if [[ $(head -c 4 "$patch") == '--- ' ]]; then
-			echo "    $name does not say what it breaks"
+			echo "    $name does not begin with its bug"
 		elif [[ ! $(needs "$name") =~ ^(|two nodes|two zones|memory failure)$ ]]; then
-			echo "    $name needs what there is not: $(needs "$name")"
+			echo "    $name has unknown needs: $(needs "$name")"
 		elif ! apply "$patch" "$TOP" "$new" 0; then
-			echo "    $name does not apply, unless with fuzz; see mutants.sh refresh:"
+			echo "    $name does not apply without fuzz, see mutants.sh refresh:"
 			sed 's/^/        /' "$new.log"
 		else
-			# Patches of old do not name functions.
+			# Old patches do not name functions.
 			where=$(hunk_functions < "$patch")
 			if [[ -z ${where//[$'\n ']/} ]] ||
 				[[ $where == "$(difference "$TOP" "$new" | hunk_functions)" ]]; then
 				continue
 			fi
-			echo "    $name applies to another function than it was made for:"
+			echo "    $name applies to a function other than this one:"
 			printf '        %s\n' "${where//$'\n'/$'\n        '}"
 		fi
 		bad=$((bad + 1))
@@ -99,15 +101,15 @@ check() {
 	((n && !bad))
 }
 
-# Lists what has to be looked at: applied with fuzz, a patch may have come to
-# break something else than its first line says.
+# Lists the patches to review: after fuzz, a patch may have another bug than its first
+# line says.
 refresh() {
 	local name patch new=$WORK/refresh fuzzy=0 failed=0 changed=0
 	while IFS= read -r name; do
 		patch=$MUTANT_DIR/$name.patch
 		if ! apply "$patch" "$TOP" "$new" 3; then
 			failed=$((failed + 1))
-			echo "=== $name does not apply, make it anew by hand: $(head -n 1 "$patch")"
+			echo "=== $name does not apply, write it anew by hand: $(head -n 1 "$patch")"
 			sed 's/^/    /' "$new.log"
 			sed '1,/^+++ /d; s/^/    was  /' "$patch"
 			continue
@@ -115,7 +117,7 @@ refresh() {
 		{ header "$patch"; difference "$TOP" "$new"; } > "$new.patch"
 		if grep -q ' with fuzz ' "$new.log"; then
 			fuzzy=$((fuzzy + 1))
-			echo "=== $name applied with fuzz, is this still it?  $(head -n 1 "$patch")"
+			echo "=== $name applied with fuzz, is this still the bug?  $(head -n 1 "$patch")"
 			sed '1,/^+++ /d; s/^/    was  /' "$patch"
 			sed '1,/^+++ /d; s/^/    now  /' "$new.patch"
 		elif grep -q '^Hunk ' "$new.log"; then
@@ -124,17 +126,17 @@ refresh() {
 		cmp -s "$new.patch" "$patch" || changed=$((changed + 1))
 		cp "$new.patch" "$patch"
 	done < <(mutants)
-	info "$changed patches made anew, $fuzzy to be looked at, $failed do not apply"
+	info "$changed patches written anew, $fuzzy to review, $failed do not apply"
 	((!failed))
 }
 
-# To the tree, what differs, for make; prints the lines of WORK/compile that have
-# to be run.
-put_into_tree() { # put_into_tree FROM
+# put_into_tree FROM: copies the files that differ to the tree, with new time stamps,
+# and prints the lines of WORK/compile that must be run.
+put_into_tree() {
 	local file lines=
 	for file in "${FILES[@]}"; do
 		cmp -s "$1/$file" "$WORK/tree/$file" && continue
-		# By a new file each, as hard links must not be written to
+		# As new files, because hard links must not be written to
 		cp "$1/$file" "$WORK/tree/$file.new"
 		mv -f "$WORK/tree/$file.new" "$WORK/tree/$file"
 		[[ $file == *.h ]] || lines=1
@@ -143,12 +145,12 @@ put_into_tree() { # put_into_tree FROM
 	[[ -e $WORK/all ]] || echo "$lines"
 }
 
-# Makes SLOT's kernel of the sources in FROM.  One at a time.
-build_mutant() { # build_mutant SLOT FROM
+# build_mutant SLOT FROM: builds SLOT's kernel of the sources in FROM, one at a time
+build_mutant() {
 	local lines
 	exec 8> "$WORK/lock"
 	flock 8
-	# The tests include the header: all is compiled with it, and once more after.
+	# The tests include the header: a change of it, and its end, compile everything.
 	lines=$(put_into_tree "$2")
 	if ! compile "$WORK" '' "$lines"; then
 		touch "$WORK/all"
@@ -165,7 +167,7 @@ result_of() { # result_of NAME: the file of its result
 		sha256sum | cut -c 1-16)"
 }
 
-# say NAME SECONDS VERDICT [WHAT]: writes it down and prints it
+# say NAME SECONDS VERDICT [WHAT]: records a result and prints it
 say() {
 	local file
 	file=$(result_of "$1")
@@ -173,25 +175,25 @@ say() {
 	printf '    %-40s %4d s  %s\n' "$1" "$2" "${4:-$3}"
 }
 
-# Runs in a process of its own.
-on_uml() { # on_uml SLOT NAME
+# on_uml SLOT NAME: tests a mutant, in a process of its own
+on_uml() {
 	local began=$SECONDS new=$WORK/new.$1
 	if ! apply "$MUTANT_DIR/$2.patch" "$WORK/source" "$new" 0; then
 		say "$2" 0 ERROR 'ERROR: does not apply'
 	elif ! build_mutant "$1" "$new"; then
 		say "$2" $((SECONDS - began)) ERROR \
 			'ERROR: does not build, see build/mutants/logs/build.log'
-	# In this process, or it could not end the kernel.
-	elif noticed "$WORK/kernel.$1" "$WORK/console.$1" > "$WORK/what.$1"; then
+	# Not in a subshell, which could not end the kernel
+	elif suites_pass "$WORK/kernel.$1" "$WORK/console.$1" > "$WORK/what.$1"; then
 		say "$2" $((SECONDS - began)) SURVIVED
 	else
 		say "$2" $((SECONDS - began)) caught "$(< "$WORK/what.$1")"
 	fi
 }
 
-# What noticed, on stdout; fails with 1 if somebody did, with 2 if the guest did not
-# start.  To the end, as QEMU is not ours to stop.
-noticed_on_x86() {
+# As suites_pass(), in QEMU; status 2 means that the guest did not start.  The suites run
+# to their end, because guest() does not return earlier.
+suites_pass_on_x86() {
 	local log=$WORK/console.x86 seconds=$((TIMEOUT > 400 ? TIMEOUT : 400))
 	GUEST_CPUS=2 guest "$WORK/x86-debug/vmlinux" 1024M "$seconds" "$log" '' \
 		"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit.filter=speed>slow kunit_shutdown=reboot" \
@@ -210,9 +212,7 @@ build_x86() { # build_x86 WORK
 
 build_first_x86() { # build_first_x86 WORK
 	local BUILD=$1 LOGS=$1/logs
-	suite_options > "$BUILD/suite.config"
-	configure "$BUILD/x86-debug" x86_64 "$CONFIGS/x86.config" \
-		"$CONFIGS/x86-debug.config" "$BUILD/suite.config"
+	configure_x86_debug "$BUILD/x86-debug"
 	build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
 }
 
@@ -227,7 +227,7 @@ on_x86() { # on_x86 NAME
 				'ERROR: does not build, see build/mutants/logs/x86-debug.log'
 			return
 		fi
-		what=$(noticed_on_x86) || status=$?
+		what=$(suites_pass_on_x86) || status=$?
 		case $status in
 		0) say "$1" $((SECONDS - began)) SURVIVED ;;
 		1) say "$1" $((SECONDS - began)) caught "x86: $what" ;;
@@ -236,7 +236,7 @@ on_x86() { # on_x86 NAME
 	fi
 }
 
-# Without a mutant all is well, or no result is worth anything.
+# The suites must pass without a mutant, or the results mean nothing.
 test_uml() {
 	local began
 	step "Building user-mode Linux, and testing without a mutant (first time about 9 minutes)"
@@ -245,9 +245,9 @@ test_uml() {
 	compile "$WORK" || die "compiling failed, see build/mutants/logs/build.log"
 	mv "$WORK/uml/mutant" "$WORK/kernel"
 	began=$SECONDS
-	noticed "$WORK/kernel" "$WORK/console" > "$WORK/what" ||
+	suites_pass "$WORK/kernel" "$WORK/console" > "$WORK/what" ||
 		die "the tests fail without any mutant: $(< "$WORK/what")"
-	# Two at a time, and others may be at work, too
+	# Two at a time, and the machine may have other work, too
 	TIMEOUT=$((60 + 4 * (SECONDS - began)))
 }
 
@@ -255,7 +255,7 @@ test_x86() {
 	local what
 	step "Building the debug guest kernel, and testing without a mutant (first time about 9 minutes)"
 	build_first_x86 "$WORK"
-	what=$(noticed_on_x86) ||
+	what=$(suites_pass_on_x86) ||
 		die "the tests fail without any mutant, on x86: ${what:-the guest did not start, see build/mutants/logs/guest.log}"
 	grep -a -q 'Brought up 3 nodes' "$WORK/console.x86" ||
 		die "the guest does not have three nodes"
@@ -278,14 +278,14 @@ main() {
 		return
 	fi
 	[[ $# == 0 ]] || die "usage: mutants.sh [check|refresh]"
-	check || die "mutants that do not apply: bring them up to date, see mutants.sh refresh"
+	check || die "some mutants do not apply: update them, see mutants.sh refresh"
 	"$LIB/deps.sh" tree build
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
 	[[ -z $FRESH ]] || rm -f "$WORK"/results/*
 	ID=$(suites_id)
-	# As they are now, whatever is edited meanwhile
+	# A copy, so that the sources can be edited during the run
 	rm -rf "$WORK/source"
 	mkdir -p "$WORK/source/mm"
 	for name in "${FILES[@]}"; do
@@ -297,7 +297,7 @@ main() {
 	trap end_all EXIT
 	if [[ -s $WORK/todo.uml || -s $WORK/todo.x86 ]]; then
 		need_space "$BUILD" 1500 "the mutants' kernel"
-		step "Making a tree for them (20 seconds)"
+		step "Making a tree for the mutants (20 seconds)"
 		link_tree "$BUILD/tree" "$WORK/tree"
 	fi
 	if [[ -s $WORK/todo.uml ]]; then
@@ -336,4 +336,4 @@ main() {
 	((caught && !${#survived[@]} && !${#errors[@]}))
 }
 
-[[ ${BASH_SOURCE[0]} != "$0" ]] || main "$@"
+main "$@"

@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# For every line of mm/zsmalloc.c and .h: which test fails without it?
-# harness/mutate.py puts some 1,500 small mutations (a statement dropped, a
-# condition always true, + for -, ...) into one kernel, which is told by number
-# which of them is on.  So a mutant costs a run of the suites, no build.
-#   mutate.sh                all that are not known yet, about 4 s each
+# make mutate: for every line of mm/zsmalloc.c and .h, does a test fail without it?
+# lib/mutate.py puts some 1,500 small mutations (a statement dropped, a condition
+# always true, + for -, ...) into one kernel; its command line has the number of the
+# one to use.  Therefore a mutation costs a run of the suites, but no build.
+#   mutate.sh                all that have no result yet, about 4 s each
 #   mutate.sh list           only lists the mutations, and those left out
-#   SAMPLE=n SEED=s          n of them at random; the same for the same seed
+#   SAMPLE=n SEED=s          n of them at random, the same ones for the same seed
 #   LINES_OF=a-b             only those in these lines of zsmalloc.c, or
 #                            zsmalloc.h:a-b
 #   FUNCTIONS='glob ...'     only those in these functions
-#   OPS='drop ...'           only these operators; "order" (a plain access for
-#                            READ_ONCE() and the like) is not in use otherwise:
-#                            x86 does not show it, see the litmus tests
-#   AT_ONCE=n                suites at a time (default: 2)
-# Results are kept in build/mutate/ as long as neither the sources nor the tests
-# change, so that a run can be stopped and taken up again.  mutants/equivalent
-# lists mutations that change nothing a test could see, with the reasons.
+#   OPS='drop ...'           only these operators; "order" (a plain access instead of
+#                            READ_ONCE() and the like) is only used if it is named,
+#                            because x86 does not show it, see the litmus tests
+#   AT_ONCE=n                mutations at the same time (default 2)
+# Results are kept in build/mutate/ as long as the sources and the tests stay the same,
+# so that a run can be stopped and continued.  mutants/equivalent lists mutations that
+# no test could notice, with the reasons.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/suites.sh"
 
@@ -28,7 +28,7 @@ knob OPS
 
 WORK=$BUILD/mutate
 EQUIVALENT=$HARNESS/mutants/equivalent
-# What a dropped assignment leaves behind is the same each time, and no good.
+# A variable whose assignment is dropped has the same bad value each time.
 FLAGS='-ftrivial-auto-var-init=pattern'
 
 generate() { # generate [NUMBERS-TO-LEAVE-OUT]: to WORK/new
@@ -39,13 +39,13 @@ generate() { # generate [NUMBERS-TO-LEAVE-OUT]: to WORK/new
 install_new() {
 	local path
 	for path in "$WORK"/new/mm/*; do
-		# By a new file, as hard links must not be written to
+		# As new files, because hard links must not be written to
 		rm -f "$WORK/tree/mm/${path##*/}"
 		cp "$path" "$WORK/tree/mm/"
 	done
 }
 
-# The mutations that the compiler's errors are about, by number
+# The numbers of the mutations in the lines that the compiler rejects
 refused() {
 	# An error in a header is about where its macro is expanded.
 	sed -n -E '
@@ -65,7 +65,7 @@ refused() {
 		done | sort -n -u
 }
 
-# Not every mutation makes sense to a compiler: those are left out.
+# Mutations that do not compile are left out, in a few rounds.
 compile_all() {
 	local rounds=6
 	: > "$WORK/left_out"
@@ -87,9 +87,9 @@ compile_all() {
 	die "compiling failed, see build/mutate/logs/build.log"
 }
 
-# Those listed as equivalent.  It is an error if one of them has no reason; what is
-# no mutation any more is said.
-equivalent() { # equivalent LIST: numbers and reasons
+# equivalent LIST: the numbers of the mutations listed as equivalent, and the reasons.
+# An entry without a reason is an error, one without a mutation a warning.
+equivalent() {
 	[[ -f $EQUIVALENT ]] || return 0
 	awk -F '\t' '
 	FILENAME == ARGV[1] && /^#/ { next }
@@ -106,9 +106,9 @@ equivalent() { # equivalent LIST: numbers and reasons
 	END {
 		for (name in reason) {
 			if (!(name in seen))
-				print "warning: no such mutation any more, take it off mutants/equivalent: " name > "/dev/stderr"
+				print "warning: no such mutation any more, remove it from mutants/equivalent: " name > "/dev/stderr"
 			if (reason[name] == "") {
-				print "error: equivalent for no reason: " name > "/dev/stderr"
+				print "error: no reason in mutants/equivalent: " name > "/dev/stderr"
 				bad = 1
 			}
 		}
@@ -116,7 +116,7 @@ equivalent() { # equivalent LIST: numbers and reasons
 	}' "$EQUIVALENT" "$1"
 }
 
-# The mutations asked for, by number
+# The numbers of the selected mutations
 selected() {
 	local range=$LINES_OF file=mm/zsmalloc.c ops
 	read -ra ops <<< "$OPS"
@@ -151,11 +151,11 @@ describe() { # describe NUMBER: file:line, function, text
 	awk -F '\t' -v n="$1" '$1 == n { print $2 ":" $3 ": " $4 ": " $6 }' "$WORK/new/list"
 }
 
-# Runs in a process of its own.
-one() { # one SLOT NUMBER
+# one SLOT NUMBER: tests a mutation, in a process of its own
+one() {
 	local n=$2 log=$WORK/console.$1 what verdict=SURVIVED ran left
-	# In this process, or it could not end the kernel.
-	noticed "$WORK/mutants" "$log" "zs_mutant=$n" > "$log.what" || verdict=caught
+	# Not in a subshell, which could not end the kernel
+	suites_pass "$WORK/mutants" "$log" "zs_mutant=$n" > "$log.what" || verdict=caught
 	what=$(< "$log.what")
 	if ! grep -a -q "zs_mutant is $n of" "$log"; then
 		verdict=ERROR
@@ -170,8 +170,7 @@ one() { # one SLOT NUMBER
 	[[ $verdict != caught ]] || printf '%32s by %s\n' '' "$what"
 }
 
-# From the results of those asked for
-report() {
+report() { # on the selected mutations
 	local caught survived unreached errors text
 	awk -F '\t' 'NR == FNR { asked[$1] = 1; next } $1 in asked' \
 		"$WORK/asked" "$RESULTS" > "$WORK/results.asked"
@@ -192,8 +191,8 @@ report() {
 	((caught && !survived && !unreached && !errors))
 }
 
-# Adds the mutations that the suites get to.
-reach() { # reach GLOB [ARGS...]
+# reach GLOB [ARGS...]: adds the mutations that these suites reach to WORK/reached
+reach() {
 	local log=$WORK/console.none glob=$1
 	shift
 	run_suites "$WORK/reacher" "$log" "$glob" "$TIMEOUT" "$@" > "$WORK/what" ||
@@ -221,7 +220,7 @@ main() {
 	info "$(cat "$WORK/generated"), see build/mutate/new/unmutated"
 	info "$(wc -l < "$WORK/left_out") do not compile and are left out"
 	equivalent "$WORK/new/list" > "$WORK/equivalent" ||
-		die "bring harness/mutants/equivalent up to date"
+		die "update harness/mutants/equivalent"
 	selected | grep -v -x -F -f <(cut -f 1 "$WORK/equivalent"; cat "$WORK/left_out"; echo none) \
 		> "$WORK/asked" || die "no mutation is left to run"
 	if [[ ${1:-} == list ]]; then
@@ -234,7 +233,7 @@ main() {
 	step "Testing without a mutation"
 	trap end_all EXIT
 	began=$SECONDS
-	noticed "$WORK/mutants" "$WORK/console.none" zs_mutant=0 > "$WORK/what" ||
+	suites_pass "$WORK/mutants" "$WORK/console.none" zs_mutant=0 > "$WORK/what" ||
 		die "the tests fail without any mutation: $(cat "$WORK/what")"
 	TIMEOUT=$((60 + 3 * (SECONDS - began)))
 	: > "$WORK/reached"
@@ -242,7 +241,7 @@ main() {
 	reach 'zsmalloc.users_*'
 	[[ -s $WORK/reached ]] || die "no line is reached by any test"
 	sort -n -u -o "$WORK/reached" "$WORK/reached"
-	# What no test runs need not be run.
+	# A mutation in code that no test runs is not tested.
 	cut -f 1 "$RESULTS" > "$WORK/known"
 	grep -v -x -F -f "$WORK/known" "$WORK/asked" | grep -v -x -F -f "$WORK/reached" |
 		while read -r n; do

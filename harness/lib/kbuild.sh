@@ -9,14 +9,14 @@ SUITE_CONFIG=$BUILD/tree/mm/tests/zsmalloc.kunitconfig
 knob CCACHE_MAXSIZE 5G
 CROSS=	# how the names of the compiler and its tools begin
 
-# Environment of every kernel build: ccache, and nothing that changes from
-# one build to the next, so that the cache hits.
+# The environment of every kernel build: ccache, and nothing that changes between
+# builds, so that objects are found in the cache.
 kernel_env() {
 	export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 2026'
 	export KBUILD_BUILD_USER=zsmalloc KBUILD_BUILD_HOST=localhost
 	export CCACHE_DIR=$CACHE/ccache CCACHE_BASEDIR=$BUILD
 	export CCACHE_NOHASHDIR=1 CCACHE_MAXSIZE
-	# Trust the compiler's own list of headers: no extra preprocessor run.
+	# The compiler's own list of headers saves a run of the preprocessor.
 	export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=time_macros
 	unset ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT MAKEFLAGS MFLAGS
 	if command -v ccache > /dev/null; then
@@ -26,7 +26,7 @@ kernel_env() {
 	fi
 }
 
-# kmake BUILD-DIR ARCH ARGS...: with the compiler whose names begin with $CROSS
+# kmake BUILD-DIR ARCH ARGS...: runs make in build/tree
 kmake() {
 	local dir=$1 arch=$2
 	shift 2
@@ -35,7 +35,7 @@ kmake() {
 		--no-print-directory "$@"
 }
 
-# check_config FRAGMENT CONFIG: every option must be set as it was asked for.
+# check_config FRAGMENT CONFIG: each option of FRAGMENT must have its value in CONFIG.
 check_config() {
 	local fragment=$1 config=$2 line name bad=0
 	while IFS= read -r line; do
@@ -57,7 +57,7 @@ check_config() {
 	return "$bad"
 }
 
-line_lost() { # adds to the caller's $bad
+line_lost() { # line_lost LINE CONFIG: sets bad, of check_config()
 	printf 'error: asked for "%s", Kconfig made it "%s"\n' "$1" \
 		"$(grep -E "^(# )?${name}[ =]" "$2" || echo "no such option")" >&2
 	bad=1
@@ -67,7 +67,7 @@ configure() { # configure DIR ARCH FRAGMENT...
 	local dir=$1 arch=$2
 	shift 2
 	mkdir -p "$dir"
-	# The last word on an option wins.
+	# If fragments differ on an option, the last one wins.
 	cat "$@" | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac > "$dir/zs.fragment"
 	KCONFIG_ALLCONFIG=$dir/zs.fragment kmake "$dir" "$arch" allnoconfig \
 		> "$LOGS/config.log" 2>&1 < /dev/null ||
@@ -80,7 +80,7 @@ configure_uml() { # configure_uml DIR
 	local dir=$1 suite=$SUITE_CONFIG
 	mkdir -p "$dir"
 	[[ -f $suite ]] || die "$suite is missing"
-	# kunit.py itself refuses options that did not get their value.
+	# kunit.py itself rejects options that did not get their value.
 	(cd "$BUILD/tree" && python3 tools/testing/kunit/kunit.py config \
 		--build_dir "$dir" --make_options "CC=$KCC" \
 		--make_options "HOSTCC=$KCC" --kunitconfig "$suite" \
@@ -93,9 +93,11 @@ configure_uml() { # configure_uml DIR
 		die "these options have unmet dependencies or do not exist in this tree"
 }
 
-# The options of the KUnit suite that make sense beyond UML
-suite_options() {
-	grep -E '^CONFIG_(KUNIT|ZSMALLOC)' "$SUITE_CONFIG"
+configure_x86_debug() { # configure_x86_debug DIR
+	local suite=$BUILD/suite.config
+	# The options of the KUnit suites that are not about user-mode Linux
+	grep -E '^CONFIG_(KUNIT|ZSMALLOC)' "$SUITE_CONFIG" > "$suite"
+	configure "$1" x86_64 "$CONFIGS/x86.config" "$CONFIGS/x86-debug.config" "$suite"
 }
 
 build() { # build DIR ARCH TARGET LABEL EXPECTED

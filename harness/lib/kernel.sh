@@ -28,10 +28,7 @@ main() {
 		;;
 	x86-debug)
 		step "Building the debug guest kernel (first time about 9 minutes)"
-		mkdir -p "$BUILD"
-		suite_options > "$BUILD/suite.config"
-		configure "$BUILD/x86-debug" x86_64 "$CONFIGS/x86.config" \
-			"$CONFIGS/x86-debug.config" "$BUILD/suite.config"
+		configure_x86_debug "$BUILD/x86-debug"
 		build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
 		;;
 	torture-uml)

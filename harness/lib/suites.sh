@@ -1,28 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034 # used by the scripts that source it
-# Builds a kernel for KUnit again and again with other sources of zsmalloc, and
-# runs the suites until the first thing goes wrong.  Only sourced, by
-# mutants.sh and mutate.sh.
+# Builds a kernel for KUnit repeatedly, with different sources of zsmalloc, and runs the
+# suites up to the first failure.  Only sourced, by mutants.sh and mutate.sh.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
 
-TIMEOUT=600	# seconds; less once it is known how long it takes without a mutant
-STALLED=60	# seconds without a word from the quick tests: they hang
-knob AT_ONCE 2	# suites; each kernel has two CPUs and idles half of the time
+TIMEOUT=600	# seconds; less as soon as the time without a mutant is known
+STALLED=60	# seconds without output after which the quick tests hang
+knob AT_ONCE 2	# kernels; each has two CPUs and idles half of the time
 FILES=(mm/zsmalloc.c mm/zsmalloc.h)
 
-# A kernel build takes 17 s of CPU time if nothing changed, and three links if
-# anything did.  So a mutant's objects are compiled by the commands that the first
-# build has left, and linked once, by the last command of its link.  The table of
-# symbols stays that of the first build: names in a trace may be a bit off.
+# A kernel build takes 17 s of CPU time if nothing changed, and three links if a file
+# did.  Therefore the objects of a mutant are compiled by the commands that the first
+# build has saved, and linked once, by the last command of its link.  The table of
+# symbols is that of the first build, so names in a trace may be slightly wrong.
 OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit.o mm/tests/zsmalloc_race_kunit.o)
 
 build_first() { # build_first WORK
 	local BUILD=$1 LOGS=$1/logs SUITE_CONFIG=$1/tree/mm/tests/zsmalloc.kunitconfig
 	local object dir
 	configure_uml "$BUILD/uml"
-	# Those of the last mutant would pass for up to date.
+	# make would take those of the last mutant for up to date.
 	for object in "${OBJECTS[@]}"; do
 		rm -f "$BUILD/uml/$object"
 	done
@@ -39,11 +38,11 @@ build_first() { # build_first WORK
 		> "$BUILD/link"
 	(($(wc -l < "$BUILD/compile") == ${#OBJECTS[@]} &&
 		$(wc -l < "$BUILD/link") == 1)) ||
-		die "not found: how this kernel compiles and links"
+		die "the commands that compile and link this kernel were not found"
 }
 
-# compile WORK [FLAGS [LINES]]: makes WORK/uml/mutant of the objects in LINES of
-# WORK/compile, all if it is not said
+# compile WORK [FLAGS [LINES]]: makes WORK/uml/mutant, by the commands in LINES of
+# WORK/compile (default: all)
 compile() {
 	{
 		echo 'set -e'
@@ -55,9 +54,9 @@ compile() {
 
 STAMP='(\[ *[0-9.]+\] )?'	# before each line of a console
 
-# What CONSOLE says first that is wrong: the splat, if there is one, and the
-# test.  Its result comes after the splat, or not at all: then the test before.
-first_words() { # first_words CONSOLE SPLAT
+# first_words CONSOLE SPLAT: the first failure: the splat, if there is one, and the name
+# of the test.  If the test with the splat has no result, the last one that has.
+first_words() {
 	awk -v stamp="^$STAMP" -v splat="$(sed -n -E '/^[0-9]+:/ { s/:.*//p; q }' "$2")" '
 	{ sub(/\r$/, ""); sub(stamp, "") }
 	NR == splat { text = ": " substr($0, 1, 70) }
@@ -76,14 +75,14 @@ first_words() { # first_words CONSOLE SPLAT
 	}' "$1"
 }
 
-wrong() { # wrong CONSOLE SPLAT: a splat or a failed test so far
+wrong() { # wrong CONSOLE SPLAT: there is a splat or a failed test so far
 	: > "$2"
 	[[ -s $1 ]] || return 1
 	! splat_check "$1" > "$2" 2>&1 ||
 		grep -a -q -E "^$STAMP +not ok " "$1"
 }
 
-# passed CONSOLE SPLAT: nothing is wrong, and every suite came to its end
+# passed CONSOLE SPLAT: nothing is wrong, and every suite has ended
 passed() {
 	local planned passed
 	planned=$(sed -n -E "s/^${STAMP}1\.\.([0-9]+)\r?$/\2/p" "$1")
@@ -91,10 +90,10 @@ passed() {
 	! wrong "$1" "$2" && [[ -n $planned && $passed == "$planned" ]]
 }
 
-kernel=		# the pid of the one that runs
+kernel=		# pid of the kernel that runs
 end_kernel() {
-	# UML makes a session of its own, so nothing but its pid will do; and
-	# of a softer signal it makes a warning.
+	# UML makes a session of its own, so a signal to the process group would miss
+	# it; and it turns a signal other than KILL into a warning.
 	[[ -z $kernel ]] || kill -KILL "$kernel" 2> /dev/null || true
 }
 
@@ -104,16 +103,15 @@ end_all() {
 	((!${#workers[@]})) || kill "${workers[@]}" 2> /dev/null || true
 }
 
-# run_suites KERNEL CONSOLE GLOB STALLED [ARGS...]: what noticed, on stdout; fails
-# if somebody did.  kunit.py runs everything to its end; here the first thing wrong
-# is enough.
+# run_suites KERNEL CONSOLE GLOB STALLED [ARGS...]: fails, and prints the first failure,
+# as soon as there is one.  kunit.py would run all suites to their end.
 run_suites() {
 	local image=$1 log=$2 glob=$3 stalled=$4 uml_command size=0 now
 	local end=$((SECONDS + TIMEOUT)) heard=$SECONDS
 	shift 4
 	uml_command "$image" 1G console=tty kunit_shutdown=halt kunit.enable=1 \
 		"kunit.filter_glob=$glob" "$@"
-	# A new file: whoever had the old one open has no say in this.
+	# A new file, which no process of an earlier run has open
 	rm -f "$log"
 	{
 		"${uml_command[@]}" > "$log" 2>&1 < /dev/null 8>&- 9>&- &
@@ -121,7 +119,7 @@ run_suites() {
 		while kill -0 "$kernel"; do
 			sleep 0.3
 			if wrong "$log" "$log.splat"; then
-				# Its name comes a little later.
+				# The name of the test follows a little later.
 				for ((now = 0; now < 8; now++)); do
 					[[ $(first_words "$log" "$log.splat") == died* ]] || break
 					sleep 0.3
@@ -142,8 +140,9 @@ run_suites() {
 	return 1
 }
 
-# noticed KERNEL CONSOLE [ARGS...]: by the quick tests, or by the one with a crowd
-noticed() {
+# suites_pass KERNEL CONSOLE [ARGS...]: runs the quick tests and, if they pass, the slow one
+# with many users; fails, and prints the first failure, if one of them fails
+suites_pass() {
 	local image=$1 log=$2
 	shift 2
 	run_suites "$image" "$log" 'zsmalloc*' "$STALLED" \
@@ -151,7 +150,7 @@ noticed() {
 		run_suites "$image" "$log" 'zsmalloc.users_*' "$TIMEOUT" "$@"
 }
 
-# A hash of all that decides what the suites say, mutants apart
+# A hash of everything that decides the results of the suites, except the mutants
 suites_id() {
 	(
 		cd "$BUILD/tree" || exit
@@ -162,8 +161,8 @@ suites_id() {
 	) | sha256sum | cut -c 1-16
 }
 
-# in_parallel N COMMAND: calls COMMAND SLOT LINE for each line of stdin, N at a time
-# and each in a process of its own; slots are numbered from 0.
+# in_parallel N COMMAND: calls COMMAND SLOT LINE for each line of stdin, each in a
+# process of its own, N at the same time; slots are numbered from 0.
 in_parallel() {
 	local n=$1 command=$2 line slot pid done_pid
 	local -A slot_of=()
