@@ -28,20 +28,20 @@ LOGS=$BUILD/logs
 HARNESS=$TOP/harness
 LIB=$HARNESS/lib
 
-# Messages.  A step line says what is done and how long it usually takes.
+# Messages.  A step names the work that begins, and how long it usually takes.
 step() { printf '==> %s\n' "$*"; }
 info() { printf '    %s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# The one line each command ends with.
+# The last line of each command
 verdict() { printf '\n%s\n' "$*"; }
 
 problems=()	# found so far
 problem() { problems+=("$*"); }
 
-# finish NAME TEXT [TEXT-IF-FAILED]: the last lines of a command and, if it has
-# found problems, its end
+# finish NAME TEXT [TEXT-IF-FAILED]: prints the problems and the verdict of a command,
+# and exits with status 1 if there are problems
 finish() {
 	if ((!${#problems[@]})); then
 		verdict "$1: OK, $2"
@@ -52,8 +52,8 @@ finish() {
 	exit 1
 }
 
-# follow FILE SED-SCRIPT COMMAND...: runs COMMAND; meanwhile the script prints from
-# FILE, while that grows.
+# follow FILE SED-SCRIPT COMMAND...: runs COMMAND, with its status; the script prints
+# lines of FILE as soon as COMMAND writes them
 follow() {
 	local file=$1 script=$2 follower status=0
 	shift 2
@@ -69,15 +69,15 @@ follow() {
 
 elapsed() { printf '%d:%02d' $(($1 / 60)) $(($1 % 60)); }
 
-# Free space check: need_space DIR MEGABYTES WHAT-FOR
+# need_space DIR MEGABYTES PURPOSE: exits if DIR has less free space
 need_space() {
-	local dir=$1 need=$2 what=$3 have
+	local dir=$1 need=$2 purpose=$3 have
 	mkdir -p "$dir" || die "cannot create $dir"
 	have=$(df -Pm "$dir" | awk 'NR == 2 { print $4 }')
-	((have >= need)) || die "$what needs $need MB in $dir, only $have MB are free"
+	((have >= need)) || die "$purpose needs $need MB in $dir, only $have MB are free"
 }
 
-# Called when a step failed: was it the disk?
+# After a step has failed: warns of full disks
 disk_hint() {
 	local dir have
 	for dir in "$BUILD" "$CACHE" "${TMPDIR:-/tmp}"; do
@@ -87,8 +87,8 @@ disk_hint() {
 	done
 }
 
-# link_tree FROM TO: a copy of the source tree FROM, of hard links where that can
-# be: its files are replaced, never written to.
+# link_tree FROM TO: copies a source tree, as hard links if possible.  The files of the
+# copy must be replaced, never written to.
 link_tree() {
 	local from=$1 to=$2 entry
 	rm -rf "$to"
@@ -101,9 +101,9 @@ link_tree() {
 }
 
 # with_progress LABEL EXPECTED LOG COMMAND...
-# Runs COMMAND with its output in LOG and shows how far it is, as the number
-# of objects compiled out of EXPECTED (0: unknown, only time is shown).
-# The command stays in the foreground so that Ctrl-C reaches it.
+# Runs COMMAND with its output in LOG and shows its progress: the number of objects
+# compiled, of EXPECTED ones, and the time (0: only the time).
+# The command stays in the foreground, so that it receives Ctrl-C.
 with_progress() {
 	local label=$1 expected=$2 log=$3 start=$SECONDS watcher status=0
 	shift 3
@@ -143,7 +143,8 @@ progress_loop() {
 	done
 }
 
-# Sets as_root to what runs a command as root; fails if a password is needed.
+# Sets as_root to the command that runs another one as root; fails if that needs a
+# password.
 find_root() {
 	as_root=()
 	[[ $(id -u) -ne 0 ]] || return 0
@@ -151,7 +152,7 @@ find_root() {
 	command -v sudo > /dev/null && sudo -n true 2> /dev/null
 }
 
-# The Debian mirrors this machine's own apt configuration names, best first.
+# The Debian mirrors in this machine's own apt configuration, the best one first
 debian_sites() {
 	# shellcheck disable=SC2016 # apt expands these
 	apt-get indextargets --format '$(ORIGIN)|$(SITE)' 'Created-By: Packages' |
@@ -161,7 +162,7 @@ debian_sites() {
 		}' | sort -s -k1,1n | awk '$1 < 3 && !seen[$2]++ { print $2 }'
 }
 
-# One at a time: a second command in the same build/ waits for the first.
+# A second command in the same build/ waits here for the first one.
 build_lock() {
 	mkdir -p "$BUILD"
 	exec 9> "$BUILD/lock"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Makes sure the tools are there: deps.sh GROUP...  (tree build guest selftest
-#   check model arm64 profile sid)
-# Missing ones are installed with apt when that is possible without asking
-# for a password; otherwise the exact command to run is printed.
+# Installs missing tools:  deps.sh GROUP...
+# The groups are tree, build, guest, selftest, check, model, arm64, profile and sid.
+# apt installs the tools if that is possible without a password; otherwise the command
+# to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 have_cmd()    { command -v "$1" > /dev/null; }
@@ -13,10 +13,10 @@ have_header() {
 have_static_busybox() {
 	local bb
 	bb=$(command -v busybox) || return 1
-	# A dynamic one would not start in the guest: it has an interpreter.
+	# A dynamic one has an interpreter, which the guest lacks.
 	have_cmd readelf && ! LC_ALL=C readelf -l "$bb" | grep -q INTERP
 }
-# It is for root only, and a user's PATH may not lead there.
+# debootstrap is for root, so it may be outside of a user's PATH.
 have_debootstrap() { PATH=$PATH:/usr/sbin:/sbin have_cmd debootstrap; }
 
 missing=()
@@ -26,8 +26,8 @@ want() { # want PACKAGE TEST...
 	"$@" || missing+=("$package")
 }
 
-for group; do
-	case $group in
+want_group() { # want_group GROUP
+	case $1 in
 	tree)
 		want xz-utils have_cmd xz
 		want patch have_cmd patch
@@ -89,30 +89,37 @@ for group; do
 		want shellcheck have_cmd shellcheck
 		;;
 	*)
-		die "deps.sh: unknown group '$group'"
+		die "deps.sh: unknown group '$1'"
 		;;
 	esac
-done
+}
 
-((${#missing[@]})) || exit 0
-mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
-
-if ! have_cmd apt-get; then
-	die "missing tools; install what these Debian packages hold: ${missing[*]}"
-fi
-
-if ! find_root; then
-	die "missing tools; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
-fi
-
-step "Installing with apt (about a minute): ${missing[*]}"
-log=$LOGS/apt-install.log
-export DEBIAN_FRONTEND=noninteractive
 install_missing() {
 	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
 		apt-get install -y --no-install-recommends "${missing[@]}"
 }
-with_progress 'apt-get update' 0 "$log" "${as_root[@]}" apt-get update ||
-	warn "apt-get update failed, trying with the package lists there are"
-with_progress 'apt-get install' 0 "$log" install_missing ||
-	die "apt could not install: ${missing[*]} (log: ${log#"$TOP"/})"
+
+main() {
+	local group log=$LOGS/apt-install.log
+	for group; do
+		want_group "$group"
+	done
+	((${#missing[@]})) || return 0
+	mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+
+	if ! have_cmd apt-get; then
+		die "missing tools; install what these Debian packages hold: ${missing[*]}"
+	fi
+
+	if ! find_root; then
+		die "missing tools; run:  sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+	fi
+
+	step "Installing with apt (about a minute): ${missing[*]}"
+	with_progress 'apt-get update' 0 "$log" "${as_root[@]}" apt-get update ||
+		warn "apt-get update failed, trying with the package lists there are"
+	with_progress 'apt-get install' 0 "$log" install_missing ||
+		die "apt could not install: ${missing[*]} (log: ${log#"$TOP"/})"
+}
+
+main "$@"

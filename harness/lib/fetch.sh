@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Provides the pristine base tree as build/base, from the first of:
-#   KSRC=dir            a clean Linux tree of the caller's
-#   apt                 Debian's package linux-source-X.Y, from the mirror this
-#                       machine already uses, with a private apt state
-#   kernel.org          the newest X.Y.z tarball
-# Trees that were fetched are kept in the cache directory.
+#   KSRC=dir     a clean Linux tree
+#   apt          Debian's package linux-source-X.Y, from the mirror that this
+#                machine uses, with a private apt state
+#   kernel.org   the newest X.Y.z tarball
+# Trees that were fetched are kept in the cache.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SERIES=$BASE_VERSION.$BASE_PATCHLEVEL
@@ -27,9 +27,8 @@ is_kernel_tree() {
 	[[ -f $1/Makefile && -f $1/mm/Kconfig && -f $1/Kbuild ]]
 }
 
-# Points build/base at the tree that was found.  The id tells tree.sh when to
-# start afresh.
-use_tree() { # use_tree DIR ID
+# use_tree DIR ID: points build/base at a tree.  tree.sh starts anew if the id changes.
+use_tree() {
 	mkdir -p "$BUILD"
 	if [[ $(readlink "$BUILD/base" 2> /dev/null) != "$1" ]]; then
 		rm -rf "$BUILD/base"
@@ -54,14 +53,14 @@ from_ksrc() {
 	use_tree "$dir" "ksrc $dir $version"
 }
 
-# An empty $work in the cache, with the folders named, gone when this ends.  The
-# caller has $work local.
+# start_work DIR...: sets work, of the caller, to a new directory in the cache that has
+# these directories and is removed at exit
 start_work() {
 	need_space "$CACHE" 3500 "the kernel source"
 	work=$CACHE/fetch.$$
 	rm -rf "$CACHE"/fetch.*
 	mkdir -p "${@/#/$work/}"
-	# shellcheck disable=SC2064 # expand now
+	# shellcheck disable=SC2064 # expanded now
 	trap "rm -rf '$work'" EXIT
 }
 
@@ -77,7 +76,7 @@ from_apt() {
 		return 1
 	fi
 	start_work state/lists/partial cache/archives/partial etc
-	# apt's own user for downloads may not reach the cache directory.
+	# apt's own user for downloads may have no access to the cache.
 	apt=(-o "Dir::State=$work/state" -o "Dir::State::lists=$work/state/lists"
 	     -o Dir::State::status=/dev/null -o "Dir::Cache=$work/cache"
 	     -o "Dir::Etc::sourcelist=$work/etc/sources.list"
@@ -116,7 +115,7 @@ from_apt() {
 				die "unpacking $PACKAGE failed; nothing was left behind, fix the cause and run again"
 			unpacked=$(echo "$work"/tree/*)
 			is_kernel_tree "$unpacked" ||
-				die "$PACKAGE does not hold a kernel tree where it is expected"
+				die "$PACKAGE does not have a kernel tree at the expected place"
 			version=$(dpkg-deb --field "$deb" Version)
 			finish_fetch "$unpacked" "$PACKAGE $version ($suite)"
 			return 0
@@ -165,33 +164,37 @@ from_kernel_org() {
 	finish_fetch "$(echo "$work"/tree/*)" "$name"
 }
 
-# Moves an unpacked tree to its final name, with its description beside it
-# as the last thing done.
-finish_fetch() { # finish_fetch UNPACKED DESCRIPTION
+# finish_fetch UNPACKED DESCRIPTION: moves a tree to its final name.  The description
+# is written last; without it the tree does not count as complete.
+finish_fetch() {
 	rm -rf "$FETCHED" "$FETCHED.id"
 	mv "$1" "$FETCHED"
 	echo "$2" > "$FETCHED.id.new"
 	mv "$FETCHED.id.new" "$FETCHED.id"
 }
 
-mkdir -p "$LOGS" "$CACHE" || die "cannot write to $BUILD and $CACHE"
-if [[ -n $KSRC ]]; then
-	from_ksrc
-	exit 0
-fi
-
-# Other checkouts share the cache: one fetches, the others wait.
-exec 8> "$CACHE/lock"
-flock -n 8 || { info "waiting for another command that fetches the kernel source"; flock 8; }
-if [[ ! -f $FETCHED.id ]] || ! is_kernel_tree "$FETCHED"; then
-	if ! from_apt && ! from_kernel_org; then
-		printf 'error: no Linux %s source tree.  Tried:\n' "$SERIES" >&2
-		printf '  KSRC: not set\n' >&2
-		printf '  %s\n' "${tried[@]}" >&2
-		printf 'Give one with:  make KSRC=/path/to/linux-%s\n' "$SERIES" >&2
-		disk_hint
-		exit 1
+main() {
+	mkdir -p "$LOGS" "$CACHE" || die "cannot write to $BUILD and $CACHE"
+	if [[ -n $KSRC ]]; then
+		from_ksrc
+		return 0
 	fi
-	step "Base: Linux $(tree_version "$FETCHED"), $(cat "$FETCHED.id")"
-fi
-use_tree "$FETCHED" "$(cat "$FETCHED.id")"
+
+	# Other checkouts share the cache: one of them fetches, the others wait.
+	exec 8> "$CACHE/lock"
+	flock -n 8 || { info "waiting for another command that fetches the kernel source"; flock 8; }
+	if [[ ! -f $FETCHED.id ]] || ! is_kernel_tree "$FETCHED"; then
+		if ! from_apt && ! from_kernel_org; then
+			printf 'error: no Linux %s source tree.  Tried:\n' "$SERIES" >&2
+			printf '  KSRC: not set\n' >&2
+			printf '  %s\n' "${tried[@]}" >&2
+			printf 'Give one with:  make KSRC=/path/to/linux-%s\n' "$SERIES" >&2
+			disk_hint
+			exit 1
+		fi
+		step "Base: Linux $(tree_version "$FETCHED"), $(cat "$FETCHED.id")"
+	fi
+	use_tree "$FETCHED" "$(cat "$FETCHED.id")"
+}
+
+main

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2054
-# Boots kernels: guest() in QEMU, uml() those for user-mode Linux.  Only
-# sourced.
+# Boots kernels: guest() in QEMU, uml() those of user-mode Linux.  Only sourced.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/splat.sh"
 
@@ -9,42 +8,41 @@ GUEST_MACHINE=(qemu-system-x86_64 -machine q35)
 GUEST_CPUS=2
 GUEST_END='ZS-GUEST-END'	# printed by the guest's init before it powers off
 
-# kvm or tcg; not set: KVM if it can run the kernel, else TCG
+# kvm or tcg; not set: KVM if it can run the kernel, otherwise TCG
 knob ACCEL
 [[ $ACCEL =~ ^(kvm|tcg|)$ ]] || die "ACCEL: kvm or tcg, not '$ACCEL'"
 
 # TCG, QEMU's own translation, with one thread per CPU.
-# QEMU looks for translations of a page at each store to it.  Where a page held
-# the text of programs before there are thousands of them, and a store takes up
-# to 0.2 s: one for each address at which the text was mapped.  So programs are
-# mapped where they always are (norandmaps), and the kernel copies words, not
-# bytes, as it would in `rep movsb` (erms).
+# QEMU looks up translations of a page at each store to it.  If the page was text of
+# programs earlier, there are thousands of translations, one for each address at which
+# the text was mapped, and a store takes up to 0.2 s.  Therefore programs are always
+# mapped at the same address (norandmaps), and the kernel copies words instead of the
+# bytes of `rep movsb` (erms).
 TRANSLATED=(-accel tcg,thread=multi -cpu max,la57=off,erms=off,fsrm=off)
 
 # CPU models to try with KVM, the best one first.  Some virtual machines announce
-# MSR 0x10a (arch-capabilities) and refuse it; Nehalem is the best without xsave.
+# MSR 0x10a (arch-capabilities) but reject it; Nehalem is the best model without xsave.
 KVM_CPUS=(host host,arch-capabilities=off Nehalem)
-KVM_SILENCE=8		# seconds after which a guest of KVM has written something
-KVM_SECONDS=30		# ... and has powered off; where it takes longer TCG is faster
-SILENCE=120		# as KVM_SILENCE, for any other guest
+KVM_SILENCE=8		# seconds until the first output of a trial guest, at the most
+KVM_SECONDS=30		# seconds until its end; TCG is faster than a KVM that needs more
+SILENCE=120		# seconds until the first output of any other guest
 
-declare -A KVM_SAID	# kernels of which it was said
+declare -A KVM_SAID	# kernels for which ask_kvm() has printed its answer
 
-# Where a script sets QEMU_CPU, its guests get that; qemu-user has one of its own.
+# Guests get QEMU_CPU if the script sets it; qemu-user has a variable of this name.
 unset QEMU_CPU
 
-# QEMU takes Ctrl-C as a wish to end well, so the shell would go on.
+# QEMU exits with status 0 after Ctrl-C, and the shell would continue.
 trap 'exit 130' INT
 
-# A translated CPU on a busy host may stand still for a while: only what lasts
-# longer than that is a lockup.
+# A translated CPU on a busy host may stop for a while; these times are longer.
 GUEST_CMDLINE='console=ttyS0 panic=-1 tsc=reliable watchdog_thresh=30'
 GUEST_CMDLINE+=' rcupdate.rcu_cpu_stall_timeout=60 norandmaps'
 
 # run_qemu CONSOLE SECONDS SILENCE ARGS...
-# Runs QEMU, with its own output in CONSOLE.qemu.  Returns its status; 124 when it
-# was stopped: after SECONDS, or after SILENCE if the console was still empty.
-# Sets why, in the caller, to what went wrong, or to nothing.
+# Runs QEMU, with its own output in CONSOLE.qemu.  Returns its status; 124 if it was
+# stopped: after SECONDS, or after SILENCE if the console was still empty.
+# Sets why, of the caller, to the error, or to nothing.
 run_qemu() {
 	local console=$1 seconds=$2 silence=$3 status=0 watcher
 	shift 3
@@ -52,7 +50,7 @@ run_qemu() {
 	rm -f "$console.silent"
 	stop_silent "$console" "$silence" $$ &
 	watcher=$!
-	# The shell reports a signal that ends QEMU, in the same file.
+	# If a signal ends QEMU, the shell reports that in the same file.
 	{
 		# shellcheck disable=SC2016 # for that shell
 		timeout --foreground -k 5 "$seconds" \
@@ -76,7 +74,7 @@ run_qemu() {
 	elif ((status)); then
 		why="QEMU ended with status $status"
 	fi
-	[[ -n $why || -s $console ]] || why='the guest ended without a word'
+	[[ -n $why || -s $console ]] || why='the guest ended without any output'
 	rm -f "$console.silent" "$console.pid"
 	return "$status"
 }
@@ -91,7 +89,7 @@ stop_silent() { # stop_silent CONSOLE SECONDS PARENT
 	done
 }
 
-qemu_words() { # qemu_words FILE: what QEMU complained of
+qemu_words() { # qemu_words FILE: the errors that QEMU printed
 	grep -a -v -E '^$|warning:|terminating on signal|^[^ ]*/guest.sh: line ' "$1" |
 		cut -c 1-200 || true
 }
@@ -113,14 +111,15 @@ choose_cpu() {
 	fi
 }
 
-# Whether KVM can run a kernel is tried, as many a virtual machine has a /dev/kvm
-# that cannot.  The answer is kept beside the kernel, for this kernel on this
-# machine: a line each for what it is good for, the CPU model, what went wrong.
-ask_kvm() { # ask_kvm VMLINUX: sets model and why, in the caller
+# ask_kvm VMLINUX: sets model and why, of the caller: the CPU model with which KVM can
+# run a kernel, or why it cannot.  This is tried, because many virtual machines have a
+# /dev/kvm that does not work.  The answer is kept next to the kernel, in three lines: a
+# hash of the kernel and the machine that it holds for, the CPU model, the error.
+ask_kvm() {
 	local file=$1.kvm key known='' tried=''
 	key=$({ machine && cat "$1" "$LIB/guest.sh"; } | sha256sum)
 	[[ ! -f $file ]] || { read -r known && read -r model && read -r why; } < "$file" || true
-	# KVM may have been mended when it is asked for.
+	# A user who sets ACCEL=kvm may have repaired KVM.
 	if [[ $known != "$key" || ($ACCEL == kvm && -z $model) ]]; then
 		try_kvm "$1"
 		printf '%s\n' "$key" "$model" "$why" > "$file.new"
@@ -137,7 +136,7 @@ ask_kvm() { # ask_kvm VMLINUX: sets model and why, in the caller
 	fi
 }
 
-# What the answer depends on, beside the kernel
+# The answer depends on the kernel and on the output of machine().
 machine() {
 	cat /proc/sys/kernel/random/boot_id
 	sed -E '/^$/q; /MHz|bogomips/d' /proc/cpuinfo	# a VM may be moved
@@ -147,7 +146,7 @@ machine() {
 	"${GUEST_MACHINE[0]}" --version || true
 }
 
-try_kvm() { # try_kvm VMLINUX: sets model and why, in the caller
+try_kvm() { # try_kvm VMLINUX: sets model and why, of the caller
 	local console=$1.kvm.log reasons='' status
 	"$LIB/initramfs.sh"
 	step "Trying KVM with ${1#"$TOP"/} (a few seconds)"
@@ -163,24 +162,24 @@ try_kvm() { # try_kvm VMLINUX: sets model and why, in the caller
 		fi
 		why=${why:-"the guest ended early, see ${console#"$TOP"/}"}
 		reasons+="${reasons:+; }-cpu $model: $why"
-		# No other model helps a guest that hangs.
+		# If a guest hangs, it hangs with the other models, too.
 		((status != 124)) || break
 	done
 	model='' why=$reasons
 }
 
-# no_guest VMLINUX CONSOLE WHAT-HAPPENED: ends the script, with the caller's why
+# no_guest VMLINUX CONSOLE ERROR: exits, with the caller's why
 no_guest() {
 	local words
 	words=$(qemu_words "$2.qemu" | head -n 5 | sed 's/^/    /')
-	rm -f "$1.kvm"	# if KVM was to run it, it is tried again
+	rm -f "$1.kvm"	# the next command tries KVM again
 	die "$3:${words:+$'\n'}${words:- $why}"
 }
 
 # guest VMLINUX MEMORY SECONDS CONSOLE RESULTS CMDLINE [QEMU-ARGS...]
-# Boots a kernel, console and results (ttyS1) going to files; RESULTS may be
-# empty.  Returns 124 when the guest took longer than SECONDS.  A guest that did
-# not start, or that QEMU did not survive, is the end of the script.
+# Boots a kernel in QEMU, with console and results (ttyS1) in files; RESULTS may be
+# empty.  Returns 124 if the guest took longer than SECONDS.  Exits if the guest does
+# not start, or if QEMU fails.
 guest() {
 	local vmlinux=$1 memory=$2 seconds=$3 console=$4 results=$5 cmdline=$6
 	local status=0 why=''
@@ -206,8 +205,8 @@ guest() {
 	return "$status"
 }
 
-# uml_tmp: the directory for the memory of user-mode Linux, which is a file.  On tmpfs
-# it is fast and may be executable.
+# The directory for the memory of user-mode Linux, which is a file.  On tmpfs it is
+# fast and may be executable.
 uml_tmp() {
 	if [[ -w /dev/shm ]]; then
 		echo /dev/shm
@@ -216,16 +215,16 @@ uml_tmp() {
 	fi
 }
 
-# uml_command LINUX MEMORY ARGS...: sets uml_command to what boots LINUX.  kunit.py
-# has its own, see kunit.sh.
+# uml_command LINUX MEMORY ARGS...: sets uml_command to the command that boots LINUX.
+# (kunit.py has a command of its own, see kunit.sh.)
 uml_command() {
 	uml_command=(env "TMPDIR=$(uml_tmp)" "$1" "mem=$2" seccomp=on
 		"ncpus=$GUEST_CPUS" "${@:3}")
 }
 
 # uml LINUX MEMORY SECONDS CONSOLE ARGS...
-# Boots LINUX, with its console going to a file.  Returns its status; 124 when it
-# was stopped after SECONDS.
+# Boots user-mode Linux, with the console in a file.  Returns its status; 124 if it was
+# stopped after SECONDS.
 uml() {
 	local seconds=$3 console=$4 uml_command status=0
 	uml_command "$1" "$2" "${@:5}"
@@ -235,7 +234,7 @@ uml() {
 	return "$status"
 }
 
-# check_guest NAME STATUS CONSOLE END-MARK: after guest() or uml(), their problems
+# check_guest NAME STATUS CONSOLE END-MARK: finds problems after guest() or uml()
 check_guest() {
 	case $2 in
 	0)   ;;
@@ -245,7 +244,7 @@ check_guest() {
 	splat_check "$3" "$4" || problem "$1: see the console, ${3#"$TOP"/}"
 }
 
-# prepare_guest KERNEL...: makes what it takes to boot these kernels
+# prepare_guest KERNEL...: everything that guest() and uml() need for these kernels
 prepare_guest() {
 	local kernel
 	"$LIB/deps.sh" tree build guest

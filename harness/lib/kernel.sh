@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug|torture-...
 #   uml        user-mode Linux with KASAN and lockdep, for KUnit
-#   x86        lean QEMU guest, for make run and make shell
-#   x86-debug  the same with lockdep and the KUnit suite, for test and soak
+#   x86        small QEMU guest, for run and shell
+#   x86-debug  the same with lockdep and the KUnit suites, for test, soak and check
 #   torture-uml, torture-debug, torture-rt, torture-kcsan   see torture.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/kbuild.sh"

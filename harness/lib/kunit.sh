@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Runs the KUnit suite:  kunit.sh uml|x86 [GLOB]
+# Runs the KUnit suites:  kunit.sh uml|x86 [GLOB]
 # Prints kunit.py's report; writes "passed failed" to build/kunit-PLATFORM.count
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/guest.sh"

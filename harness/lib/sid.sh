@@ -1,22 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# A private root of Debian sid in the cache directory, for tools that this
-# machine's own system has not, or not as new.
-#   sid.sh PACKAGE...                   makes it, and installs what it lacks
-#   sid.sh PACKAGE... -- COMMAND...     and runs COMMAND in it; the directory
-#                                       that this is called in is /mnt there
-# Sourced: sid_root PACKAGE... and sid_run DIR COMMAND...
+# A private root of Debian sid in the cache, for tools that this machine's own system
+# does not have, or has only in an older version.
+#   sid.sh PACKAGE...                 makes the root, and installs missing packages
+#   sid.sh PACKAGE... -- COMMAND...   also runs COMMAND in it; the current directory
+#                                     is /mnt there
+# If sourced: sid_root PACKAGE... and sid_run DIR COMMAND...
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SID=$CACHE/sid
-sid_why=	# why there is none
+sid_why=	# why there is no root
 proxies=()
 
-# A complete one has this beside it: what is torn is made anew.
+# A root that is not complete is made anew.
 sid_complete() { [[ -f $SID.ok && -f $SID/var/lib/dpkg/status ]]; }
 
-# Those of the packages that are not installed in there
-sid_lacks() {
+sid_lacks() { # sid_lacks PACKAGE...: those that are not installed in the root
 	awk -v wanted="$*" '
 	BEGIN {
 		n = split(wanted, list, " ")
@@ -28,13 +27,13 @@ sid_lacks() {
 	END { for (package in missing) print package }' "$SID/var/lib/dpkg/status"
 }
 
-# in_sid USER:GROUP DIR COMMAND...: with DIR as /mnt.  What is mounted is seen in
-# there only, and goes with the last process, however this ends.  The shell is
-# process 1, which signals would not end.
+# in_sid USER:GROUP DIR COMMAND...: runs COMMAND in the root, with DIR as /mnt.  Mounts
+# are visible only in there, and end with the last process, even if this script is
+# killed.  The shell is process 1, which signals do not end.
 in_sid() {
 	local user=$1 dir=$2
 	shift 2
-	# shellcheck disable=SC2016 # expanded in there
+	# shellcheck disable=SC2016 # expanded by the shell in the root
 	"${as_root[@]}" unshare --fork --pid --kill-child --mount-proc="$SID/proc" \
 		sh -c 'root=$1 user=$2 dir=$3
 			shift 3
@@ -47,7 +46,8 @@ in_sid() {
 		"${proxies[@]}" "$@"
 }
 
-# The proxies that apt uses here, for debootstrap's wget and for apt in there
+# The proxies that apt uses on this machine, for debootstrap's wget and for apt in the
+# root
 find_proxies() {
 	local scheme value
 	proxies=()
@@ -84,8 +84,8 @@ sid_make() { # sid_make PACKAGE...
 sid_install() { # sid_install PACKAGE...
 	local log=$LOGS/sid.log get=(apt-get -y --no-install-recommends)
 	step "Installing in the root of Debian sid: $* (a minute or more)"
-	# What fails before the installation itself does no harm.  A mirror that
-	# stands still is as good, and debootstrap does not mind it either.
+	# A failure before the installation itself does no harm.  An old state of a
+	# mirror is accepted, like by debootstrap.
 	fetch_packages() {
 		"${as_root[@]}" cp /etc/resolv.conf "$SID/etc/resolv.conf" &&
 			in_sid 0:0 / apt-get -o Acquire::Check-Valid-Until=false update &&
@@ -113,9 +113,10 @@ sid_lock() { # sid_lock -s|-x
 
 sid_has() { sid_complete && [[ -z $(sid_lacks "$@") ]]; }
 
-# Makes sure that the packages are in the root.  Fails with the reason in sid_why.
-# Until the caller ends nothing is installed; other commands may run in the root.
-sid_root() { # sid_root PACKAGE...
+# sid_root PACKAGE...: makes sure that the packages are in the root.  Fails with the
+# reason in sid_why.  Other commands may use the root, but no command installs anything
+# in it before the caller ends.
+sid_root() {
 	local lacks
 	mkdir -p "$CACHE" "$LOGS"
 	find_root || { sid_why='chroot takes root, and sudo asks for a password'; return 1; }
@@ -139,8 +140,8 @@ sid_root() { # sid_root PACKAGE...
 	flock -s 7
 }
 
-# Runs a command in the root, after sid_root, as the calling user.
-sid_run() { # sid_run DIR COMMAND...
+# sid_run DIR COMMAND...: runs COMMAND in the root, after sid_root, as the calling user
+sid_run() {
 	in_sid "$(id -u):$(id -g)" "$@"
 }
 

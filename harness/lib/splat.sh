@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Searches the console log of a guest for anything a kernel says when
-# something is wrong, and for the mark that shows the guest reached its end.
+# Searches the console log of a guest for warnings and errors of the kernel, and for the
+# mark that the guest prints at its end.
 #   splat.sh LOG [END-MARK]
-# Exits non-zero, and prints the lines with their context, on any finding.
+# On any finding the status is not 0, and the lines are printed with their context.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SPLAT_RE='BUG:|BUG at |WARNING:|WARNING at |KASAN|KCSAN:|UBSAN|Oops'
@@ -16,7 +16,7 @@ SPLAT_RE+='|page allocation failure|refcount_t:|list_(add|del) corruption'
 SPLAT_RE+='|DEBUG_LOCKS_WARN_ON|stack trace:|Out of memory|oom-kill|segfault'
 SPLAT_RE+='|I/O error|Read-error on swap|Write-error on swap'
 
-# What a healthy kernel says that looks like one of the above.
+# Lines of a healthy kernel that match the expression above
 HARMLESS_RE='KernelAddressSanitizer initialized|KASAN: (initialized|shadow)'
 HARMLESS_RE+='|kmemleak: Kernel memory leak detector initialized'
 HARMLESS_RE+='|kmemleak: Automatic memory scanning thread started'
@@ -49,9 +49,10 @@ splat_range() {
 	echo "$((line > 3 ? line - 3 : 1)),$((line + 40))"
 }
 
-# KCSAN also finds races of the kernel's core.  Prints CONSOLE without the
-# reports in which none of FUNCTIONS is; how many there were goes to COUNT.
-without_others_races() { # without_others_races CONSOLE COUNT FUNCTIONS
+# without_others_races CONSOLE COUNT FUNCTIONS: KCSAN also finds races of the kernel's
+# core.  Prints CONSOLE without the reports that have none of FUNCTIONS, and writes the
+# number of these reports to the file COUNT.
+without_others_races() {
 	awk -v functions="$3" -v count="$2" '
 	BEGIN {
 		n = split(functions, f, "\n")
@@ -75,8 +76,8 @@ without_others_races() { # without_others_races CONSOLE COUNT FUNCTIONS
 	!inside { print; next }
 	{ text = text $0 "\n" }
 	line ~ /BUG: KCSAN:/ { is_report = 1 }
-	# Whose stack goes on below an interrupt, or the test sleeping at a race
-	# point, has nothing to do with it.
+	# Functions below an interrupt, or below the sleep at a race point, do not
+	# take part in the race.
 	line == "" { below = 0 }
 	line ~ /^ (asm_|usleep_range)/ { below = 1 }
 	line ~ /^ [^ ]+\+0x/ && !below {
