@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Tests of the harness itself, a few seconds.  Writes "passed failed" to
-# build/harness_test.count.
+# Tests of the harness itself, with stand-ins for QEMU, herd7 and kernels, and tests
+# that lists in the project agree with its code; about 20 seconds.  Writes "passed
+# failed" to build/harness_test.count.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/guest.sh"
 . "$LIB/kbuild.sh"
@@ -37,19 +38,19 @@ healthy='[    0.000000] Linux version 7.3
 [    0.090000] smp: Brought up 1 node, 2 CPUs
 ZS-GUEST-END 0'
 
-splat_test() { # splat_test LINE: it has to be found in a healthy log
+splat_test() { # splat_test LINE: splat_check() must find it in a healthy log
 	printf '%s\n[    1.0] %s\n' "$healthy" "$1" > "$tmp/log"
-	no "splat not found: $1" splat_check "$tmp/log" 'ZS-GUEST-END 0'
+	no "splat: this line fails: $1" splat_check "$tmp/log" 'ZS-GUEST-END 0'
 }
 
 test_splats() {
 	local line
 	echo "$healthy" > "$tmp/log"
-	yes 'healthy log passes' splat_check "$tmp/log" 'ZS-GUEST-END 0'
-	no 'bad exit status fails' splat_check "$tmp/log" 'ZS-GUEST-END 1'
+	yes 'splat: a healthy log passes' splat_check "$tmp/log" 'ZS-GUEST-END 0'
+	no 'splat: another exit status of the guest fails' splat_check "$tmp/log" 'ZS-GUEST-END 1'
 	: > "$tmp/log"
-	no 'empty log fails' splat_check "$tmp/log"
-	no 'missing log fails' splat_check "$tmp/none"
+	no 'splat: an empty log fails' splat_check "$tmp/log"
+	no 'splat: a missing log fails' splat_check "$tmp/none"
 	while IFS= read -r line; do
 		splat_test "$line"
 	done <<-'END'
@@ -78,17 +79,17 @@ test_splats() {
 test_config() {
 	printf 'CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C="x"\n' > "$tmp/config"
 	printf 'CONFIG_A=y\n# CONFIG_B is not set\n' > "$tmp/want"
-	yes 'config as asked' check_config "$tmp/want" "$tmp/config"
+	yes 'configuration as in the fragment passes' check_config "$tmp/want" "$tmp/config"
 	printf 'CONFIG_B=y\n' > "$tmp/want"
-	no 'option off' check_config "$tmp/want" "$tmp/config"
+	no 'configuration: an option that is off fails' check_config "$tmp/want" "$tmp/config"
 	printf 'CONFIG_D=y\n' > "$tmp/want"
-	no 'option unknown' check_config "$tmp/want" "$tmp/config"
+	no 'configuration: an unknown option fails' check_config "$tmp/want" "$tmp/config"
 	printf '# CONFIG_A is not set\n' > "$tmp/want"
-	no 'option on' check_config "$tmp/want" "$tmp/config"
+	no 'configuration: an option that is on fails' check_config "$tmp/want" "$tmp/config"
 }
 
-# litmus_case RESULT OBSERVATION [COMMAND]: a litmus test that says RESULT, and a
-# stand-in for herd7 that runs COMMAND and has OBSERVATION for it
+# litmus_case RESULT OBSERVATION [COMMAND]: a litmus test that states RESULT, and a
+# stand-in for herd7 that prints OBSERVATION and runs COMMAND
 litmus_case() {
 	local dir=$tmp/litmus
 	rm -rf "$dir"
@@ -100,7 +101,7 @@ litmus_case() {
 	chmod +x "$dir/herd7"
 }
 
-litmus_verdict() { # with what litmus_case left: litmus_verdict [PATTERN]
+litmus_verdict() { # litmus_verdict [PATTERN]: of the litmus test of litmus_case
 	# shellcheck disable=SC2317 # called by litmus_herd()
 	in_there() { here "$@"; }
 	LITMUS_TESTS=$tmp/litmus/tests LITMUS_TIMEOUT=1
@@ -110,44 +111,44 @@ litmus_verdict() { # with what litmus_case left: litmus_verdict [PATTERN]
 
 test_litmus() {
 	litmus_case Never 'Observation a Never 0 3'
-	yes 'the result that a litmus test says passes' litmus_verdict
-	no 'no litmus test at all fails' litmus_verdict none
+	yes 'litmus: the result that the test states passes' litmus_verdict
+	no 'litmus: a pattern without any test fails' litmus_verdict none
 	litmus_case 'Sometimes DATARACE' 'Flag data-race\nObservation a Sometimes 1 3'
-	yes 'so does a race that it says' litmus_verdict
+	yes 'litmus: a race that the test states passes' litmus_verdict
 	litmus_case Never 'Observation a Sometimes 1 3'
-	no 'another result fails' litmus_verdict
+	no 'litmus: another result fails' litmus_verdict
 	litmus_case Sometimes 'Observation a Never 0 3'
-	no 'a weakened test that is not reached fails' litmus_verdict
+	no 'litmus: Never instead of Sometimes fails' litmus_verdict
 	litmus_case Sometimes 'Observation a Always 3 0'
-	no 'Always is not Sometimes' litmus_verdict
+	no 'litmus: Always instead of Sometimes fails' litmus_verdict
 	litmus_case Never 'Observation b Never 0 3'
-	no 'the result of another test fails' litmus_verdict
+	no 'litmus: the result of another test fails' litmus_verdict
 	litmus_case Never 'Observation a Never 0 0'
-	no 'a test without any execution fails' litmus_verdict
+	no 'litmus: a test without any execution fails' litmus_verdict
 	litmus_case Never 'Flag data-race\nObservation a Never 0 3'
-	no 'a race that it does not say fails' litmus_verdict
+	no 'litmus: a race that the test does not state fails' litmus_verdict
 	litmus_case 'Never DATARACE' 'Observation a Never 0 3'
-	no 'a race that is not there fails' litmus_verdict
+	no 'litmus: a race that is stated but not found fails' litmus_verdict
 	litmus_case Never 'Flag unmatched-rcu-lock\nObservation a Never 0 3'
-	no 'a warning of the model fails' litmus_verdict
+	no 'litmus: a warning of the model fails' litmus_verdict
 	litmus_case '' 'Observation a Never 0 3'
-	no 'a test that says no result fails' litmus_verdict
+	no 'litmus: a test that states no result fails' litmus_verdict
 	litmus_case Perhaps 'Observation a Never 0 3'
-	no 'a test that says an unknown result fails' litmus_verdict
+	no 'litmus: a test that states an unknown result fails' litmus_verdict
 	litmus_case Never 'Observation a Never 0 3' 'exit 2'
-	no 'herd7 that fails fails' litmus_verdict
+	no 'litmus: an error of herd7 fails' litmus_verdict
 	# shellcheck disable=SC2016 # expanded by the stand-in
 	litmus_case Never 'Observation a Never 0 3' 'kill -9 $$'
-	no 'herd7 that is killed fails' litmus_verdict
+	no 'litmus: a signal that ends herd7 fails' litmus_verdict
 	litmus_case Never ''
-	no 'herd7 without a result fails' litmus_verdict
+	no 'litmus: no result of herd7 fails' litmus_verdict
 	litmus_case Never 'Observation a Never 0 3' 'exec sleep 20'
-	no 'herd7 that takes too long fails' litmus_verdict
+	no 'litmus: a time-out of herd7 fails' litmus_verdict
 	rm "$tmp/litmus/herd7"
-	no 'no herd7 fails' litmus_verdict
+	no 'litmus: a missing herd7 fails' litmus_verdict
 }
 
-# The litmus tests, their table, and the functions that they stand for
+# The litmus tests, the table in their README, and the functions that they name
 test_litmus_table() {
 	local dir=Documentation/litmus-tests/zsmalloc file
 	for file in "$dir"/*.litmus; do
@@ -157,10 +158,10 @@ test_litmus_table() {
 	done | sort > "$tmp/tests"
 	grep -E '^[^ ]+\.litmus ' "$dir/README" | tr -s ' ' | sort > "$tmp/table"
 	yes 'there are litmus tests' test -s "$tmp/tests"
-	yes 'their README has each with its result, and no other' \
+	yes 'the README of the litmus tests has exactly these, with their results' \
 		cmp "$tmp/tests" "$tmp/table"
-	grep -h -o -E '\b(zs|zspage|class|stub)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
-	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|stub)_[a-z_]+)\(.*/\1()/p' \
+	grep -h -o -E '\b(zs|zspage|class|stub|forwarder)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
+	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|stub|forwarder)_[a-z_]+)\(.*/\1()/p' \
 		mm/zsmalloc.[ch] | sort -u > "$tmp/functions"
 	yes 'every function that a litmus test names exists' \
 		diff /dev/null <(comm -23 "$tmp/named" "$tmp/functions")
@@ -169,7 +170,7 @@ test_litmus_table() {
 		diff /dev/null <(comm -23 "$tmp/named" <(cut -d ' ' -f 1 "$tmp/tests" | sort))
 }
 
-# ended STATUS LINE COMMAND...: COMMAND ends with that status and last line
+# ended STATUS LINE COMMAND...: COMMAND ends with this status and this last line
 ended() {
 	local status=0 want=$1 line=$2
 	shift 2
@@ -178,19 +179,19 @@ ended() {
 	((status == want)) && [[ $(tail -n 1 "$tmp/said") == "$line" ]]
 }
 
-# After problems TEXT..., the end of a command that may have a text for failures
+# epilogue PROBLEM...: finish() after these; if_failed is its text for failures
 epilogue() {
 	problems=("$@")
 	finish job 'all is well' "${if_failed:-}"
 }
 
-with_standin_linux() { # with_standin_linux COMMAND: a kernel that does that
+with_standin_linux() { # with_standin_linux COMMAND: boots a kernel that runs COMMAND
 	printf '#!/bin/sh\n%s\n' "$1" > "$tmp/linux"
 	chmod +x "$tmp/linux"
 	GUEST_CPUS=3 uml "$tmp/linux" 1G 1 "$tmp/console" panic=-1
 }
 
-guest_problems() { # guest_problems STATUS: with the console of a healthy guest
+guest_problems() { # guest_problems STATUS: those of a guest with a healthy console
 	problems=()
 	echo "$healthy" > "$tmp/log"
 	check_guest 'a guest' "$1" "$tmp/log" 'ZS-GUEST-END 0'
@@ -206,23 +207,23 @@ write_slowly() {
 
 test_common() {
 	local if_failed
-	yes 'a command without problems ends well' ended 0 'job: OK, all is well' epilogue
-	yes 'one with problems does not' ended 1 'job: FAILED, 2 problems' epilogue one two
-	if_failed='1 of 9' yes 'it may say how many' ended 1 'job: FAILED, 1 of 9' epilogue one
-	yes 'it names each problem' grep -q '^problem: one$' "$tmp/said"
+	yes 'finish: a command without problems succeeds' ended 0 'job: OK, all is well' epilogue
+	yes 'finish: a command with problems fails' ended 1 'job: FAILED, 2 problems' epilogue one two
+	if_failed='1 of 9' yes 'finish: a command has its own text for failures' ended 1 'job: FAILED, 1 of 9' epilogue one
+	yes 'finish: each problem is printed' grep -q '^problem: one$' "$tmp/said"
 	echo 'guest: of an earlier guest' > "$tmp/grows"
-	yes 'a file is followed, with the status of the command' \
+	yes 'follow: the status is that of the command' \
 		ended 7 ' two' follow "$tmp/grows" 's/^guest://p' write_slowly
-	ok 'from its first line, and only what the script prints' \
+	ok 'follow: prints new lines, as the script says' \
 		"$(printf ' one\n two\n' | cmp -s - "$tmp/said"; echo $?)"
 	# shellcheck disable=SC2016 # expanded by the stand-in
-	yes 'user-mode Linux gets its arguments' with_standin_linux 'echo "$@"'
-	yes 'which are these' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
-	yes 'its status is returned' ended 9 '' with_standin_linux 'exit 9'
-	yes 'it is stopped' ended 124 '' with_standin_linux 'exec sleep 9'
-	yes 'a healthy guest has no problem' ended 0 '' guest_problems 0
-	yes 'one that was stopped has one' ended 0 'a guest took too long' guest_problems 124
-	yes 'and one with a status' ended 0 'a guest ended with status 3' guest_problems 3
+	yes 'uml: a kernel that exits succeeds' with_standin_linux 'echo "$@"'
+	yes 'uml: the kernel gets its arguments' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
+	yes 'uml: the status is that of the kernel' ended 9 '' with_standin_linux 'exit 9'
+	yes 'uml: a kernel that hangs is stopped' ended 124 '' with_standin_linux 'exec sleep 9'
+	yes 'check_guest: a healthy guest has no problem' ended 0 '' guest_problems 0
+	yes 'check_guest: a guest that was stopped has one' ended 0 'a guest took too long' guest_problems 124
+	yes 'check_guest: a guest that failed has one' ended 0 'a guest ended with status 3' guest_problems 3
 }
 
 test_bench() {
@@ -234,17 +235,17 @@ test_bench() {
 		[[ $(tail -n +2 "$tmp/bench.csv") == 'x86,a.b,a and b,-,6,4,8,2,1,3,0.333' ]]
 	}
 	# shellcheck disable=SC2016 # awk's fields
-	yes 'the figures of bench are a table' awk -F '\t' '
+	yes 'bench: each row of keys.tsv has three columns and a key of its own' awk -F '\t' '
 		/^#/ { next }
 		NF != 3 || $1 !~ /^[a-z0-9_.]+$/ || $2 !~ /^[-+=]$/ || $1 in seen { print; bad = 1 }
 		{ seen[$1] = 1 }
 		END { exit bad || length(seen) < 100 }' "$table"
 	printf '# a comment\na.b\t-\ta and b,\nc\t+\tnot measured\n' > "$tmp/keys"
-	yes 'of several boots bench has the median and the range' bench
+	yes 'bench: the figures of several boots give median and range' bench
 }
 
-# Every variable that the scripts take, with its default, is in README.md, and its name
-# in the help; and the reverse.  "computed" stands for a default that is no constant.
+# README.md and the help must have exactly the variables that the scripts declare, and
+# README.md their defaults.  "computed" stands for a default that is not a constant.
 test_knobs() {
 	local scripts=("$HARNESS"/*.sh "$LIB"/*.sh) command
 	sed -n -E '/^knob [A-Z]/ { s/^knob +//; s/[\t].*//; s/ .*\$.*/ computed/; p }' \
@@ -255,37 +256,37 @@ test_knobs() {
 		$4 ~ /^`[^`]*`$/ { gsub(/`/, "", $4); print $2, $4; next }
 		$4 == "not set" { print $2; next }
 		{ print $2, "computed" }' "$HARNESS/README.md" | sort -u > "$tmp/explained"
-	yes 'there are variables to set' test -s "$tmp/knobs"
-	yes 'the README of the harness has each, with its default' \
+	yes 'scripts declare variables' test -s "$tmp/knobs"
+	yes 'the README of the harness has exactly these, with their defaults' \
 		diff "$tmp/knobs" "$tmp/explained"
 	awk '{ print $1 }' "$tmp/knobs" | sort -u > "$tmp/names"
 	sed -n 's/^##//p; s/^[a-z]*:.* ##//p' Makefile | grep -o -E '\b[A-Z][A-Z0-9_]*=' |
 		tr -d = | sort -u > "$tmp/helped"
-	yes 'the help names each' diff "$tmp/names" "$tmp/helped"
-	# shellcheck disable=SC2016 # as they are written
+	yes 'make help names exactly these variables' diff "$tmp/names" "$tmp/helped"
+	# shellcheck disable=SC2016 # the text of scripts
 	grep -v -h "^knob \|^[[:space:]]*#" "$HARNESS"/*.sh "$LIB"/{[!h],herd}*.sh |
 		grep -o -E '\$\{[A-Z][A-Z0-9_]*:?[-=+]' | tr -d '${:=+-' | sort -u > "$tmp/read"
-	yes 'nothing else is taken from the environment' diff /dev/null <(
+	yes 'scripts read no other variable of the environment' diff /dev/null <(
 		comm -23 "$tmp/read" <(sort "$tmp/names" - <<< $'HOME\nTMPDIR\nXDG_CACHE_HOME'))
 
 	awk -f "$LIB/help.awk" Makefile | sed -n 's/^  make \([a-z]*\) .*/\1/p' | sort > "$tmp/helped"
 	for command in "$HARNESS"/*.sh clean help; do
 		basename "$command" .sh
 	done | sort > "$tmp/commands"
-	yes 'the help has each command' diff "$tmp/commands" "$tmp/helped"
+	yes 'make help has exactly the commands of harness/' diff "$tmp/commands" "$tmp/helped"
 	for command in "$HARNESS"/*.sh; do
 		command=$(basename "$command" .sh)
 		make -n "$command" 2>&1 | grep -q "harness/$command\.sh" ||
 			echo "$command"
 	done > "$tmp/unmade"
-	yes 'and make runs each' diff /dev/null "$tmp/unmade"
+	yes 'make runs the script of each command' diff /dev/null "$tmp/unmade"
 	for command in "$HARNESS"/*.sh "$LIB"/*.{sh,py,awk}; do
 		grep -q "\`$(basename "$command")\`" "$HARNESS/README.md" || echo "$command"
 	done > "$tmp/unnamed"
 	yes 'the README of the harness names each script' diff /dev/null "$tmp/unnamed"
 }
 
-# copy_scripts DIR: to DIR/harness, for a small copy of the project
+# copy_scripts DIR: copies the scripts to DIR/harness, for a small copy of the project
 copy_scripts() {
 	mkdir -p "$1/harness/lib"
 	cp -p "$HARNESS"/*.sh "$1/harness/"
@@ -310,51 +311,51 @@ test_overlay() {
 	printf -- '--- a/mm/b.c\n+++ b/mm/b.c\n@@ -1 +1 @@\n-two\n+TWO\n' > "$p/harness/base-edits.patch"
 	export KSRC=$k
 
-	yes 'overlay is made' overlay
-	yes 'project file replaces' grep -q mine "$p/build/tree/mm/a.c"
-	yes 'project file is added' grep -q new "$p/build/tree/mm/n.c"
-	yes 'base edit is applied' grep -q TWO "$p/build/tree/mm/b.c"
-	yes 'base is untouched' grep -q one "$k/mm/a.c"
-	yes 'base is untouched by edits' grep -q two "$k/mm/b.c"
-	yes 'MAINTAINERS has ours' grep -q 'new' "$p/build/tree/MAINTAINERS"
-	no 'MAINTAINERS lost the old' grep -q 'old' "$p/build/tree/MAINTAINERS"
-	yes 'MAINTAINERS keeps the rest' grep -q 'ZZ' "$p/build/tree/MAINTAINERS"
+	yes 'tree: it is made' overlay
+	yes 'tree: a file of the project replaces one of the base' grep -q mine "$p/build/tree/mm/a.c"
+	yes 'tree: a file of the project is added' grep -q new "$p/build/tree/mm/n.c"
+	yes 'tree: an edit of a base file is applied' grep -q TWO "$p/build/tree/mm/b.c"
+	yes 'tree: the base keeps a file that is replaced' grep -q one "$k/mm/a.c"
+	yes 'tree: the base keeps a file that is edited' grep -q two "$k/mm/b.c"
+	yes 'tree: MAINTAINERS has the new section' grep -q 'new' "$p/build/tree/MAINTAINERS"
+	no 'tree: MAINTAINERS does not have the old section' grep -q 'old' "$p/build/tree/MAINTAINERS"
+	yes 'tree: MAINTAINERS keeps other sections' grep -q 'ZZ' "$p/build/tree/MAINTAINERS"
 
 	touch "$tmp/mark"
-	yes 'overlay again' overlay
-	ok 'second time touches nothing' \
+	yes 'tree: it is made again' overlay
+	ok 'tree: the second time no file changes' \
 		"$(find "$p/build/tree" -type f -newer "$tmp/mark" | wc -l)"
 
 	rm "$p/mm/a.c" "$p/mm/n.c"
-	yes 'overlay after removal' overlay
-	yes 'base file is restored' grep -q one "$p/build/tree/mm/a.c"
-	no 'removed file is gone' test -e "$p/build/tree/mm/n.c"
+	yes 'tree: it is made after files were removed' overlay
+	yes 'tree: the file of the base is restored' grep -q one "$p/build/tree/mm/a.c"
+	no 'tree: the file of the project is removed' test -e "$p/build/tree/mm/n.c"
 
 	sed -i 's/^-two/-other/' "$p/harness/base-edits.patch"
-	no 'reject is an error' overlay
+	no 'tree: an edit that does not apply is an error' overlay
 	cp "$tmp/out" "$tmp/reject"
-	yes 'reject names the file' grep -q 'mm/b.c' "$tmp/reject"
+	yes 'tree: that error names the file' grep -q 'mm/b.c' "$tmp/reject"
 	KSRC=$tmp/none
-	no 'unknown KSRC is an error' overlay
+	no 'tree: a KSRC that does not exist is an error' overlay
 	KSRC=$p
-	no 'KSRC that is no kernel is an error' overlay
+	no 'tree: a KSRC that is not a kernel is an error' overlay
 	unset KSRC
 }
 
-# The block of ordering pairs in the code names every pair that is tested.
+# The litmus tests must be those of the pairs in the block on memory ordering.
 test_ordering() {
 	sed -n '/^ \* Memory ordering:/,/^ \*\//p' mm/zsmalloc.c |
 		grep -o -E '^ \*  [a-z+, ]+' | tr ', ' '\n' | grep '[a-z]' |
 		sort > "$tmp/pairs"
-	# In the README only these have a text; the others are weaker versions.
+	# Only these have a text in the README; the others are weaker versions.
 	awk '/\.litmus / { name = $1 } /^    / && name { print name; name = "" }' \
 		Documentation/litmus-tests/zsmalloc/README |
 		sed 's/\.litmus$//' | sort > "$tmp/tests"
-	yes 'there are pairs' test -s "$tmp/pairs"
-	yes 'every pair has a litmus test, and the reverse' cmp "$tmp/pairs" "$tmp/tests"
+	yes 'the code lists ordering pairs' test -s "$tmp/pairs"
+	yes 'the litmus tests are exactly those of the pairs' cmp "$tmp/pairs" "$tmp/tests"
 }
 
-# The table of races names tests that exist, and all tests of races.
+# The table of races must name all tests of races, and only tests that exist.
 test_matrix() {
 	local doc=Documentation/mm/zsmalloc.rst suites=(mm/tests/zsmalloc*_kunit.c)
 	sed -n '/^Races$/,/^Watching it$/p' "$doc" > "$tmp/matrix"
@@ -362,24 +363,24 @@ test_matrix() {
 	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' \
 		mm/tests/zsmalloc_race_kunit.c | sort > "$tmp/races"
 	grep -o -E '\b[a-z]+(_[a-z]+){3,}\b' "$tmp/matrix" | sort -u > "$tmp/named"
-	yes 'the table of races is there' test -s "$tmp/named"
+	yes 'there is a table of races' test -s "$tmp/named"
 	ok 'every test that the table names exists' \
 		"$(comm -23 <(grep -v -x zsmalloc_race_kunit "$tmp/named") "$tmp/cases" | wc -l)"
 	ok 'every test of a race is in the table' \
 		"$(comm -13 "$tmp/named" "$tmp/races" | wc -l)"
 }
 
-# Every point of the list is somewhere in the allocator.  One that is not in the
-# list does not compile.
+# Each race point in the list must be used in the allocator.  (A race point that is not
+# in the list does not compile.)
 test_points() {
 	grep -h -o -E 'zs_race\("[a-z_]+"\)' mm/zsmalloc.c | cut -d '"' -f 2 |
 		sort -u > "$tmp/points"
 	sed -n 's/^\tZS_POINT(\([a-z_]*\), .*/\1/p' mm/zsmalloc.h | sort > "$tmp/known"
-	yes 'there are race points' test -s "$tmp/points"
-	yes 'the list of race points is that of the code' cmp "$tmp/points" "$tmp/known"
+	yes 'the allocator has race points' test -s "$tmp/points"
+	yes 'each race point in the list is used' cmp "$tmp/points" "$tmp/known"
 }
 
-# kcsan_report READER BELOW: a report of KCSAN's, as the console has it
+# kcsan_report READER BELOW: a report of KCSAN on a console
 kcsan_report() {
 	local bar='=================================================================='
 	printf '[   41.1] %s\n' "$bar" "BUG: KCSAN: data-race in writer / $1" '' \
@@ -390,7 +391,7 @@ kcsan_report() {
 		" $1+0x101/0x150" " $2+0x331/0x3a0" '' "$bar"
 }
 
-# races_left WANT-LEFT WANT-OTHERS: of $tmp/log
+# races_left KEPT REMOVED: the numbers of reports in $tmp/log
 races_left() {
 	without_others_races "$tmp/log" "$tmp/others" $'zs_malloc\nzs_free' \
 		> "$tmp/ours"
@@ -401,22 +402,22 @@ races_left() {
 test_races() {
 	log_of() { echo healthy; "$@"; echo healthy; }
 	log_of kcsan_report zs_free.isra.0 user > "$tmp/log"
-	yes "our own race is kept" races_left 1 0
+	yes 'kcsan: a race in zsmalloc is kept' races_left 1 0
 	log_of kcsan_report memcpy zs_free > "$tmp/log"
-	yes "a race in what we call is kept" races_left 1 0
+	yes 'kcsan: a race in a function called by zsmalloc is kept' races_left 1 0
 	log_of kcsan_report reader user > "$tmp/log"
-	yes "others' race that interrupts us is not" races_left 0 1
+	yes 'kcsan: a race in an interrupt of zsmalloc is removed' races_left 0 1
 	log_of kcsan_report usleep_range_state zs_free > "$tmp/log"
-	yes "nor that of a thread asleep at a race point" races_left 0 1
+	yes 'kcsan: a race in the sleep at a race point is removed' races_left 0 1
 	{ log_of true; kcsan_report reader user | head -n 4; } > "$tmp/log"
-	yes "a report that was cut off is kept" races_left 1 0
+	yes 'kcsan: an incomplete report is kept' races_left 1 0
 }
 
-# A QEMU that fails, in a small copy of the project.  $tmp/standin says how:
-#   msr    aborts with KVM, as where a virtual machine's host lacks an MSR
+# A stand-in for QEMU, in a small copy of the project.  $tmp/standin has its behaviour:
+#   msr    aborts with KVM, like on a virtual machine whose host lacks an MSR
 #   model  the same, with -cpu host only
-#   hang   with KVM the guest hangs before its first word
-#   dead   it always fails
+#   hang   with KVM the guest hangs before its first output
+#   dead   always fails
 #   mute   every guest hangs
 make_standin() {
 	local p=$tmp/q script
@@ -450,7 +451,7 @@ make_standin() {
 	chmod +x "$tmp/bin/qemu-system-x86_64"
 }
 
-# in_standin COMMAND...: in that copy, with what is set up for its guests
+# in_standin COMMAND...: runs COMMAND in the small copy, after sourcing guest.sh
 in_standin() {
 	# shellcheck disable=SC2016 # for that shell
 	PATH=$tmp/bin:$PATH bash -c '. "$0/harness/lib/common.sh"; . "$LIB/guest.sh"
@@ -459,7 +460,7 @@ in_standin() {
 		eval "$1"' "$tmp/q" "$*"
 }
 
-# chosen STAND-IN WHAT CALLS: what choose_cpu says, after so many trials
+# chosen STAND-IN CPU CALLS: choose_cpu chooses CPU after so many trials
 chosen() {
 	echo "$1" > "$tmp/standin"
 	: > "$tmp/calls"
@@ -469,7 +470,7 @@ chosen() {
 		[[ $(wc -l < "$tmp/calls") == "$3" ]]
 }
 
-# ends STAND-IN REASON CALLS COMMAND...: one error at once, and nothing after it
+# ends STAND-IN REASON CALLS COMMAND...: COMMAND ends at its first error, for REASON
 ends() {
 	local how=$1 reason=$2 calls=$3
 	shift 3
@@ -491,59 +492,63 @@ test_qemu() {
 	make_standin
 	# shellcheck disable=SC2016 # for that shell
 	PATH=$tmp/bin:$PATH bash -c '. "$0/lib/common.sh"; . "$LIB/guest.sh"; machine' "$h" > "$tmp/machine"
-	yes 'the answer depends on the boot' \
+	yes 'kvm: the answer depends on the boot of the machine' \
 		grep -q -f /proc/sys/kernel/random/boot_id "$tmp/machine"
-	yes 'and on QEMU' grep -q 'QEMU emulator version 0' "$tmp/machine"
-	yes 'KVM that aborts is not used' chosen msr "$tcg" 3
-	yes 'what QEMU said is said' grep -q 'KVM.*: -cpu host: failed to set MSR' "$tmp/said"
-	yes 'and not tried again' chosen msr "$tcg" 0
-	yes 'which is said' grep -q 'without KVM' "$tmp/said"
-	MACHINE=other yes 'but on another machine' chosen msr "$tcg" 3
-	yes 'and back on this one' chosen msr "$tcg" 3
+	yes 'kvm: the answer depends on the version of QEMU' grep -q 'QEMU emulator version 0' "$tmp/machine"
+	yes 'kvm: not used if it aborts' chosen msr "$tcg" 3
+	yes 'kvm: the error of QEMU is printed' grep -q 'KVM.*: -cpu host: failed to set MSR' "$tmp/said"
+	yes 'kvm: not tried again' chosen msr "$tcg" 0
+	yes 'kvm: the kept answer is printed' grep -q 'without KVM' "$tmp/said"
+	MACHINE=other yes 'kvm: tried again on another machine' chosen msr "$tcg" 3
+	yes 'kvm: tried again back on the first machine' chosen msr "$tcg" 3
 	echo 'other' > "$tmp/q/build/x86/vmlinux"
-	yes 'and with another kernel' chosen msr "$tcg" 3
+	yes 'kvm: tried again with another kernel' chosen msr "$tcg" 3
 	# shellcheck disable=SC2016 # for in_standin's shell
-	ACCEL=kvm no 'ACCEL=kvm is an error then' in_standin 'choose_cpu "$kernel"'
+	ACCEL=kvm no 'ACCEL=kvm: an error if KVM does not work' in_standin 'choose_cpu "$kernel"'
 	cp "$tmp/out" "$tmp/said"
-	yes 'that says why' grep -q 'error: ACCEL=kvm.*failed to set MSR' "$tmp/said"
-	ACCEL=kvm yes 'ACCEL=kvm tries again' chosen model 'kvm -cpu host,arch' 2
-	yes 'and that is kept' chosen model 'kvm -cpu host,arch' 0
-	ACCEL=tcg yes 'ACCEL=tcg does not try' chosen model "$tcg" 0
-	ACCEL=xen no 'another ACCEL is an error' chosen model "$tcg" 0
-	yes 'that says what there is' grep -q "error: ACCEL: kvm or tcg, not 'xen'" "$tmp/said"
+	yes 'ACCEL=kvm: the error has the reason' grep -q 'error: ACCEL=kvm.*failed to set MSR' "$tmp/said"
+	ACCEL=kvm yes 'ACCEL=kvm: KVM is tried again' chosen model 'kvm -cpu host,arch' 2
+	yes 'ACCEL=kvm: the new answer is kept' chosen model 'kvm -cpu host,arch' 0
+	ACCEL=tcg yes 'ACCEL=tcg: KVM is not tried' chosen model "$tcg" 0
+	ACCEL=xen no 'ACCEL: another value is an error' chosen model "$tcg" 0
+	yes 'ACCEL: the error has the values' grep -q "error: ACCEL: kvm or tcg, not 'xen'" "$tmp/said"
 	echo dead > "$tmp/standin"
-	no 'a guest that KVM does not start any more is an error' in_standin "$boot"
-	yes 'KVM is tried again then' chosen msr "$tcg" 3
-	yes 'a guest works without KVM' in_standin "$boot"
-	yes 'it ran to its end' grep -q 'ZS-GUEST-END 0' "$tmp/q/build/log"
+	no 'guest: an error if KVM does not start it any more' in_standin "$boot"
+	yes 'guest: KVM is tried again after this error' chosen msr "$tcg" 3
+	yes 'guest: one without KVM succeeds' in_standin "$boot"
+	yes 'guest: one without KVM runs to its end' grep -q 'ZS-GUEST-END 0' "$tmp/q/build/log"
 	rm -f "$tmp/q/build/x86/vmlinux.kvm"
-	yes 'a guest that hangs with KVM is not tried thrice' chosen hang "$tcg" 1
+	yes 'kvm: other CPU models are not tried after a guest that hangs' chosen hang "$tcg" 1
 
-	yes 'run: QEMU that fails' ends dead 'no such machine' 4 "$h/run.sh"
+	yes 'run: ends if QEMU fails' ends dead 'no such machine' 4 "$h/run.sh"
 	export ACCEL=tcg
-	yes 'run: guest that hangs' ends mute 'wrote nothing in 1 seconds' 1 "$h/run.sh"
-	yes 'kunit: QEMU that fails' ends dead 'no such machine' 1 "$h/lib/kunit.sh" x86
-	yes 'soak: QEMU that fails' ends dead 'no such machine' 1 "$h/soak.sh" 1
-	TORTURE_CONFIGS=debug yes 'torture: QEMU that fails' \
+	yes 'run: ends if the guest hangs' ends mute 'wrote nothing in 1 seconds' 1 "$h/run.sh"
+	yes 'kunit: ends if QEMU fails' ends dead 'no such machine' 1 "$h/lib/kunit.sh" x86
+	yes 'soak: ends if QEMU fails' ends dead 'no such machine' 1 "$h/soak.sh" 1
+	TORTURE_CONFIGS=debug yes 'torture: ends if QEMU fails' \
 		ends dead 'no such machine' 1 "$h/torture.sh" 1
 	unset ACCEL
 }
 
-step "Self-test of the harness (a few seconds)"
-test_matrix
-test_ordering
-test_points
-yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
-test_splats
-test_litmus
-test_litmus_table
-test_races
-test_common
-test_bench
-test_knobs
-test_config
-test_overlay
-test_qemu
-echo "$passed $failed" > "$BUILD/harness_test.count"
-info "self-test: $passed passed, $failed failed"
-((!failed))
+main() {
+	step "Self-test of the harness (20 seconds)"
+	test_matrix
+	test_ordering
+	test_points
+	yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
+	test_splats
+	test_litmus
+	test_litmus_table
+	test_races
+	test_common
+	test_bench
+	test_knobs
+	test_config
+	test_overlay
+	test_qemu
+	echo "$passed $failed" > "$BUILD/harness_test.count"
+	info "self-test: $passed passed, $failed failed"
+	((!failed))
+}
+
+main
