@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Makes a plot (SVG) of bench.csv:  awk -F, -v names="PLATFORM=TITLE\n..." -f plot.awk
-# A bar for each figure, as long as ours is better (to the right) or worse, on a
-# logarithmic scale; below that the cost of operations by the size of the pool.
+# A bar for each figure, to the right if ours is better, with a length that is the
+# factor on a logarithmic scale; below these the cost of operations by the size of the
+# pool.
 
 function escape(s) {
 	gsub(/&/, "\\&amp;", s)
@@ -26,7 +27,7 @@ function title(platform,   n, i, all) {
 	return platform
 }
 
-# Where a factor is on the scale
+# The position of a factor on the scale
 function at(factor,   x) {
 	x = log(factor) / log(2)
 	x = x < -LOW ? -LOW : x > HIGH ? HIGH : x

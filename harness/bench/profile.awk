@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-# What instructions were spent on: from QEMU's log (-d in_asm,exec,nochain), the
-# instructions per operation of each function, as PHASE FUNCTION INSTRUCTIONS.
+# Prints the instructions per operation of each function, as PHASE FUNCTION
+# INSTRUCTIONS, from QEMU's log (-d in_asm,exec,nochain).
 #   awk -v phases='FIRST=OPERATION=NAME ...' -f profile.awk LOG
-# A phase begins where FIRST is entered; it has as many operations as OPERATION
+# A phase begins when FIRST is entered; its number of operations is how often OPERATION
 # is entered in it.  The log is on only while a phase runs.  Its blocks are straight
-# runs of instructions: how many there are is known from their translation, or from
-# their flags, if QEMU was to do only the first few (for a timer, or one by one next
-# to a breakpoint).
+# runs of instructions.  Their translation has the number of instructions, or their
+# flags have it if QEMU executed only the first few (for a timer, or one by one next to
+# a breakpoint).
 BEGIN {
 	for (n = split(phases, f, " "); n; n--) {
 		split(f[n], p, "=")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Makes bench.csv of what was measured:  awk -f summary.awk keys.tsv VALUES
+# Makes bench.csv of all figures:  awk -f summary.awk keys.tsv VALUES
 # VALUES has a line "PLATFORM SIDE KEY VALUE" for each figure of each boot.
 
 BEGIN { FS = "\t"; OFS = "," }

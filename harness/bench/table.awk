@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Prints bench.csv as a table for each platform:
+# Prints a table for each platform in bench.csv:
 #   awk -F, -v names="PLATFORM=TITLE\n..." -f table.awk bench.csv
 
 function name(platform,   n, i, all) {

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Benchmark of zsmalloc, for any implementation of it: only the public API, the
- * migration core and what a pool registers (its shrinker) are used.
- * harness/bench.sh builds this file into a kernel
- * that runs it at the end of boot and powers off, if its command line says
- * "zs_bench=" and what to measure, or "all".
+ * Benchmark of zsmalloc, for any implementation of it: it uses only the public API,
+ * the migration core and the shrinker of a pool.  harness/bench.sh builds this file
+ * into a kernel.  If the command line has "zs_bench=" and the parts to measure, or
+ * "all", the kernel runs them at the end of boot and powers off.
  *
- * Results are lines "ZSBENCH <scenario>.<what> <value>" on the console.  Times
- * are in nanoseconds; where the machine counts instructions as time (QEMU with
- * -icount shift=0), in instructions.  The loop around a call is included.
- * "ZSBENCH FAIL" means that an object had wrong contents, or worse.
+ * Results are lines "ZSBENCH <scenario>.<figure> <value>" on the console.  Times
+ * are in nanoseconds, or in instructions if the machine counts instructions as time
+ * (QEMU with -icount shift=0).  The loop around a call is included.
+ * "ZSBENCH FAIL" means that an object had wrong contents, or a worse error.
  */
 #define pr_fmt(fmt) "ZSBENCH " fmt
 
@@ -315,7 +314,7 @@ static u64 do_read_hot(struct worker *w)
 	return read_hot(w, w->id);
 }
 
-/* The same objects by all threads, in the same order at the same time */
+/* All threads read the same objects, in the same order at the same time */
 static u64 do_read_same(struct worker *w)
 {
 	return read_hot(w, 0);
@@ -351,7 +350,7 @@ static u64 do_write(struct worker *w)
 	return nr_objects;
 }
 
-/* Of every second object; the others are do_compact()'s. */
+/* Reads every second object; do_compact() frees and packs the others. */
 static u64 do_sample_reads(struct worker *w)
 {
 	unsigned int i, bad = 0;
@@ -400,7 +399,7 @@ static u64 do_mixed(struct worker *w)
 	return nr;
 }
 
-/* What a cache line costs that another CPU had last: nothing but locks */
+/* The cost of a cache line that another CPU had last: only locks are taken */
 static struct {
 	spinlock_t lock;	/* guards count */
 	unsigned long count;
@@ -486,7 +485,7 @@ struct memory {
 	unsigned long free;	/* free pages: the same by other means, with noise */
 };
 
-/* Deferred work: whatever is to be freed shall be free. */
+/* Waits until deferred work has freed its memory. */
 static void free_deferred(void)
 {
 	ssleep(1);
@@ -577,13 +576,13 @@ static void density(const char *name, unsigned int nr)
 }
 
 /*
- * What is swapped out and stays, while all around it comes and goes.  In each
+ * Objects that stay while the objects around them are freed and allocated.  In each
  * generation SURVIVOR_OBJECTS objects of one size are stored, and all but every
  * n-th in the order of allocation are freed; then the pool is compacted.
  *
- * The n are the objects of a zspage of 4 KB pages as this project cut them when
- * this was written, so that one object of each zspage's worth stays.  They are a
- * table to have the same objects survive on any kernel.
+ * n is the number of objects in a zspage of this project, for pages of 4 KB, when this
+ * was written, so that about one object per zspage stays.  It comes from a table, so
+ * that the same objects stay on any kernel.
  */
 static const struct {
 	unsigned int size, every;
@@ -593,8 +592,8 @@ static const struct {
 };
 
 /*
- * All memory.  Slabs with nothing in them but what is kept for later allocations
- * are given back: of few objects these would be a good part.
+ * All memory.  Empty slabs that are kept for later allocations are freed first: with
+ * few objects they would be a large part of it.
  */
 static struct memory memory_packed(void)
 {
@@ -657,7 +656,7 @@ static void survivors(void)
 	unsigned int i;
 
 	scenario = "survivor";
-	/* What a first pool of many objects leaves behind is not that of a size. */
+	/* Memory that a first pool of many objects leaves is not counted for a size. */
 	setup(SURVIVOR_OBJECTS, survivor_sizes[0].size);
 	run(1, do_malloc);
 	free_all();
@@ -686,7 +685,7 @@ static unsigned int migrate_batch(struct list_head *list)
 	return moved;
 }
 
-/* Moves each page of zsmalloc that there is now.  Returns how many moved. */
+/* Moves all pages of zsmalloc.  Returns the number of pages moved. */
 static unsigned int migrate_all(unsigned int *tried)
 {
 	unsigned int i, n = 0, moved = 0, batch = 0;
@@ -910,7 +909,7 @@ static u64 disturbed(u64 (*sample)(struct worker *w), u64 (*disturb)(struct work
 
 	disturber_stop = false;
 	atomic_set(&nr_ready, 0);
-	/* On a single CPU nobody can wait for the other one. */
+	/* With one CPU, cpus is 1: neither thread waits for the other one. */
 	start(1, cpus, cpus - 1, disturb);
 	start(0, cpus, 0, sample);
 	wait_for_completion(&workers[0].done);
@@ -949,8 +948,8 @@ static void latency(void)
 
 /*
  * On a single CPU: how late a thread of the highest priority wakes up.  That is
- * how long the thread that it interrupts cannot be preempted, because it holds
- * a lock: as long as a reader on another CPU may have to wait for this lock.
+ * how long the interrupted thread cannot be preempted because it holds a lock, and
+ * as long as a reader on another CPU may wait for this lock.
  */
 static u64 do_sample_wakeups(struct worker *w)
 {
@@ -1035,7 +1034,7 @@ static void pools(void)
 	report("lock_own", best_lock[1], 1000);
 }
 
-/* What operations cost in pools of different size; in MB where pages have 4 KB */
+/* The cost of operations in pools of different size, in MB if pages have 4 KB */
 static void curve(void)
 {
 	static const unsigned int mbytes[] = { 4, 16, 64, 256, 1024 };
@@ -1075,7 +1074,7 @@ static void curve(void)
 extern struct mutex shrinker_mutex;
 extern struct list_head shrinker_list;
 
-/* The one that was registered last, which is that of a pool that was just made */
+/* The last shrinker that was registered: that of the newest pool */
 static struct shrinker *newest_shrinker(void)
 {
 	struct shrinker *newest;
@@ -1086,7 +1085,7 @@ static struct shrinker *newest_shrinker(void)
 	return newest;
 }
 
-/* On every node, as reclaim does */
+/* On every node, like reclaim */
 static unsigned long count_once(struct shrinker *shrinker)
 {
 	unsigned long nr = 0, ret;
@@ -1120,7 +1119,7 @@ static unsigned long scan_once(struct shrinker *shrinker)
 	return nr;
 }
 
-/* Thousandths of a nanosecond of what echo 2 > /proc/sys/vm/drop_caches does */
+/* Thousandths of a nanosecond that echo 2 > /proc/sys/vm/drop_caches takes */
 static u64 drop_cost(void)
 {
 	u64 t, best = 0;
@@ -1145,9 +1144,9 @@ static void report_pools(const char *what, unsigned int nr, u64 num, u64 den)
 }
 
 /*
- * What the shrinkers of @nr pools cost, each with objects of all sizes half of
- * which were freed at random: to count what can be freed, to free that, to scan
- * when nothing is left, and in the end a pass over all shrinkers.
+ * The cost of the shrinkers of @nr pools, each with objects of all sizes half of
+ * which were freed at random: to count the pages that can be freed, to free them, to
+ * scan when none is left, and finally a pass over all shrinkers.
  */
 static void shrinkers_of(unsigned int nr)
 {
@@ -1237,7 +1236,7 @@ static void shrinkers(void)
 
 /*
  * How long zs_malloc() takes while tasks reclaim.  Most of every second object is
- * freed and then allocated again, so that reclaim has something to do.
+ * freed and then allocated again, so that reclaim finds pages to free.
  */
 static u64 do_sample_mallocs(struct worker *w)
 {
@@ -1269,7 +1268,7 @@ static u64 do_sample_mallocs(struct worker *w)
 	return NR_MALLOCS;
 }
 
-/* As a task that writes 2 to drop_caches over and over */
+/* Like a task that writes 2 to drop_caches in a loop */
 static u64 do_reclaim(struct worker *w)
 {
 	u64 passes = 0;

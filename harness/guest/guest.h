@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the guest's programs share.  Each includes it once. */
+/* Shared by the guest's programs.  Each includes it once. */
 #ifndef ZS_GUEST_H
 #define ZS_GUEST_H
 
@@ -53,7 +53,7 @@ static void __attribute__((noreturn)) die(const char *what)
 	quit("%s: %s", what, strerror(errno));
 }
 
-/* A hash: the same page is chosen in each run, with no pattern among them */
+/* A hash, so that each run chooses the same pages, without a pattern */
 static inline uint64_t mix(uint64_t x)
 {
 	x += 0x9e3779b97f4a7c15ULL;

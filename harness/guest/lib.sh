@@ -45,7 +45,7 @@ event_hits() {
 		END { print n + 0 }' "$TRACING/$1/hist"
 }
 
-# The host's root, read-only, but for memory mounted over some directories
+# The host's root, read-only, except some directories that have memory mounted on them
 host=/host
 host_root() {
 	mkdir -p $host

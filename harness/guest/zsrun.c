@@ -6,11 +6,10 @@
  *
  * Fills anonymous memory with up to MEGABYTES of real data from SOURCE and
  * pages all of it out, until zram takes POOL megabytes of memory.  Then it
- * gives most of it back, as processes do that exit on a machine that has been
- * up for a while: of the runs of RUN pages one in KEEP stays, chosen without
- * any pattern, so that what is left is spread over all of memory.  Then it
- * runs HOOK, and at last swaps the kept pages in and compares every byte with
- * SOURCE.
+ * frees most of it, like processes that exit on a machine that has been up for
+ * a while: of KEEP runs of RUN pages one stays, chosen without any pattern, so
+ * that the remaining pages are spread over all of memory.  Then it runs HOOK,
+ * and finally swaps the kept pages in and compares every byte with SOURCE.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,7 +46,7 @@ static unsigned long zram_mb(void)
 	return used >> 20;
 }
 
-/* Returns how much was loaded */
+/* Returns the number of bytes loaded */
 static size_t load(int fd, unsigned char *mem, size_t size, unsigned long pool)
 {
 	size_t at;
@@ -62,7 +61,7 @@ static size_t load(int fd, unsigned char *mem, size_t size, unsigned long pool)
 		if (at % (128 * CHUNK) == 0)
 			say("paged out %zu of %zu MB", at >> 20, size >> 20);
 	}
-	/* Pages that were busy at the time */
+	/* Pages that were in use during the first pass */
 	for (int round = 0; round < 3; round++) {
 		if (madvise(mem, at, MADV_PAGEOUT))
 			die("MADV_PAGEOUT");

@@ -4,10 +4,10 @@
  *
  *	zssoak NAME SOURCE MEGABYTES SECONDS SEED
  *
- * Keeps a region of anonymous memory of which it knows, page by page, what
- * has to be in it.  Until the time is up it fills random parts with real data
- * from SOURCE, pages parts out, gives parts back, and reads parts, comparing
- * every byte.  At the end it reads everything.
+ * Has a region of anonymous memory and knows the contents of each page of it.
+ * Until the time is up it fills random parts with real data from SOURCE, pages
+ * parts out, frees parts, and reads parts and compares every byte.  At the end it
+ * reads everything.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -48,7 +48,7 @@ static void fill(unsigned long first)
 
 	read_all(source, buffer, sizeof(buffer), from * PAGE);
 	for (unsigned long i = 0; i < PART; i++) {
-		/* Leave some as they are, so that neighbours have other ages */
+		/* Leave some unchanged, so that neighbours differ in age */
 		if (pick(8) == 0)
 			continue;
 		memcpy(mem + (first + i) * PAGE, buffer + i * PAGE, PAGE);
@@ -87,7 +87,7 @@ static void give_back(unsigned long first)
 
 static void page_out(unsigned long first)
 {
-	/* EAGAIN: some of it was in use, which is what the others are for */
+	/* EAGAIN: some pages were in use, as intended */
 	if (madvise(mem + first * PAGE, PART * PAGE, MADV_PAGEOUT) && errno != EAGAIN)
 		die("MADV_PAGEOUT");
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the users of zsmalloc cost, for make bench.
+ * Measures zram and zswap, the users of zsmalloc, for make bench.
  *
  *	zsusers SOURCE MEGABYTES PROCESSES NAME
  *
  * Each of the processes fills MEGABYTES of memory with real data from SOURCE,
  * pages all of it out, touches every page, compares all of it with SOURCE, pages
- * it out again and unmaps it.  Prints how long paging out, touching and unmapping
- * took, in nanoseconds per page, as results NAME_store_PROCESSES and so on.
+ * it out again and unmaps it.  Prints the times of paging out, touching and unmapping,
+ * in nanoseconds per page, as results NAME_store_PROCESSES and so on.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +57,7 @@ static void page_out(unsigned char *mem, size_t size)
 		die("MADV_PAGEOUT");
 }
 
-/* What was busy at first, and is all there then? */
+/* Pages out pages that were in use at first, and checks that most are out. */
 static void page_out_rest(unsigned char *mem, size_t size)
 {
 	for (int i = 0; i < 3; i++)
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
 			process(i, fd, size);
 	}
 	for (unsigned int i = 0; i < nr; i++) {
-		/* The others may wait for it for ever. */
+		/* The other processes may wait for this one forever. */
 		if (wait(&status) < 0 || status)
 			quit("a process failed");
 	}

@@ -2,7 +2,7 @@
 """Writes sources in which every mutation is present at once.
 
 Each mutation has a number and is chosen at run time: ZS_M(17) is true if the
-kernel was started with zs_mutant=17.  So one kernel serves all of them.
+kernel was started with zs_mutant=17.  Therefore one kernel serves all of them.
 
     mutate.py SOURCE-DIR OUT-DIR CONFIG [NUMBERS-TO-LEAVE-OUT]
 
@@ -21,17 +21,17 @@ import sys
 
 FILES = ('mm/zsmalloc.h', 'mm/zsmalloc.c')
 
-# Calls that are no part of what zsmalloc does: hooks and checks for tests,
-# traces, and what only matters to others' latency.
+# Calls that do not change what zsmalloc does: hooks and checks for tests, traces, and
+# calls that only matter for the latency of other tasks
 IGNORED_CALLS = re.compile(
     r'^(zs_race|trace_\w+|KUNIT_\w+|VM_WARN_\w+|VM_BUG_\w+|lockdep_assert\w*'
     r'|static_assert|BUILD_BUG_ON\w*|cond_resched|might_sleep\w*|might_lock'
     r'|zspage_check_magic|zspage_set_magic|zspage_assert_locked|guard)$')
-# Functions that check the others for the tests' sake
+# Functions that are checks for the tests
 IGNORED_FUNCTIONS = re.compile(r'^(zs_race|zspage_check|zspage_check_round|'
                                r'zspage_check_magic|zspage_set_magic|'
                                r'zspage_assert_locked|zspage_is_idle)$')
-# Code of the suites' own
+# Code of the test suites
 IGNORED_IF = 'CONFIG_ZSMALLOC_KUNIT_TEST'
 
 TYPES = re.compile(
@@ -514,7 +514,7 @@ class Mutator:
             if 'IS_ENABLED' in self.text(node.start, node.end):
                 return
         elif op in ('==', '!=') and is_condition:
-            return          # the condition's own say as much
+            return          # covered by mutations of the condition
         else:
             other = SWAP[op]
         text = ' '.join((self.text(left.start, left.end), other,
@@ -604,7 +604,7 @@ class Mutator:
             return i + 2
         end = self.until(i, ';')
         self.inside = (i, end + 1)
-        if sole:        # as good as dropped by its condition
+        if sole:        # covered by mutations of its condition
             self.touched.update(self.lines(i, end + 1))
         if TYPES.match(text) and not self.t[i + 1].text == '(':
             self.declaration(i, end)
@@ -633,7 +633,7 @@ class Mutator:
         node = self.parse(i + 2, close)
         head = (i, close + 1)
         self.inside = head
-        # Where the other branch begins is not known before this one is parsed.
+        # The start of the other branch is not known before this one is parsed.
         after = self.skip(close + 1)
         has_else = self.t[after].text == 'else'
         if has_else:
