@@ -34,13 +34,13 @@ OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
 PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
-	[x86]='x86-64, 1 CPU: instructions if not said otherwise'
-	[uml]='UML, native, 2 CPUs: ns if not said otherwise'
+	[x86]='x86-64, 1 CPU: instructions unless noted'
+	[uml]='UML, native, 2 CPUs: ns unless noted'
 	[users]='x86-64, 1 CPU: instructions per page'
-	[users_2]='x86-64, 2 CPUs of a guest: ns per page if not said otherwise'
+	[users_2]='x86-64, 2 CPUs of a guest: ns per page unless noted'
 	[profile]='x86-64, 1 CPU: instructions per operation'
-	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions if not said otherwise'
-	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions if not said otherwise'
+	[arm64_16k]='arm64, pages of 16 KB, 1 CPU: instructions unless noted'
+	[arm64_64k]='arm64, pages of 64 KB, 1 CPU: instructions unless noted'
 )
 
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
@@ -252,15 +252,18 @@ summary() { # of build/bench/values, to bench.csv
 		"$BENCH/values" > "$BENCH/bench.csv"
 }
 
-names() { # PLATFORM=TITLE lines, for awk
-	local platform
+# with_titles PROGRAM: runs bench/PROGRAM.awk on bench.csv, with the platforms' titles
+with_titles() {
+	local platform names=
 	for platform in "${!NAMES[@]}"; do
-		echo "$platform=${NAMES[$platform]}"
+		names+="$platform=${NAMES[$platform]}"$'\n'
 	done
+	awk -F, -v names="$names" -f "$HARNESS/bench/title.awk" \
+		-f "$HARNESS/bench/$1.awk" "$BENCH/bench.csv"
 }
 
 table() {
-	awk -F, -v names="$(names)" -f "$HARNESS/bench/table.awk" "$BENCH/bench.csv"
+	with_titles table
 	printf '\n  Medians of %s boots each, speeds the best of 5 in each; +-%%: from the lowest to the highest, in %% of the median.\n' "$ROUNDS"
 	printf '  First column: + more is better, - less is better.  Times include the loop.\n'
 	printf '  All memory: pages, slabs, vmalloc and per-CPU data since before the pool.\n'
@@ -325,8 +328,7 @@ main() {
 	summary
 	table
 	[[ ! -s $BENCH/profile ]] || profile_table
-	awk -F, -v names="$(names)" -f "$HARNESS/bench/plot.awk" \
-		"$BENCH/bench.csv" > "$BENCH/bench.svg"
+	with_titles plot > "$BENCH/bench.svg"
 	finish bench "$(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv$(
 		[[ ! -s $BENCH/profile ]] || echo " and a profile in profile.csv")"
 }

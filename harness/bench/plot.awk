@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Makes a plot (SVG) of bench.csv:  awk -F, -v names="PLATFORM=TITLE\n..." -f plot.awk
+# Makes a plot (SVG) of bench.csv:
+#   awk -F, -v names="PLATFORM=TITLE\n..." -f title.awk -f plot.awk bench.csv
 # A bar for each figure, to the right if ours is better, with a length that is the
 # factor on a logarithmic scale; below these the cost of operations by the size of the
 # pool.
@@ -17,14 +18,6 @@ function text(x, y, s, attributes) {
 function line(x1, y1, x2, y2, colour) {
 	body = body sprintf("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n", \
 		x1, y1, x2, y2, colour)
-}
-
-function title(platform,   n, i, all) {
-	n = split(names, all, "\n")
-	for (i = 1; i <= n; i++)
-		if (index(all[i], platform "=") == 1)
-			return substr(all[i], length(platform) + 2)
-	return platform
 }
 
 # The position of a factor on the scale

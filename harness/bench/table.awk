@@ -1,13 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # Prints a table for each platform in bench.csv:
-#   awk -F, -v names="PLATFORM=TITLE\n..." -f table.awk bench.csv
-
-function name(platform,   n, i, all) {
-	n = split(names, all, "\n")
-	for (i = 1; i <= n; i++)
-		if (index(all[i], platform "=") == 1)
-			return substr(all[i], length(platform) + 2)
-}
+#   awk -F, -v names="PLATFORM=TITLE\n..." -f title.awk -f table.awk bench.csv
 
 function spread(m, a, b) { return m + 0 ? sprintf("%.1f", (b - a) * 100 / m) : "-" }
 
@@ -15,7 +8,7 @@ NR == 1 { next }
 
 $1 != last {
 	last = $1
-	printf "\n  %-58s %12s %6s %12s %6s %7s\n", name($1), \
+	printf "\n  %-58s %12s %6s %12s %6s %7s\n", title($1), \
 		"base", "+-%", "ours", "+-%", "ratio"
 }
 {

@@ -108,7 +108,7 @@ main() {
 	mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 
 	if ! have_cmd apt-get; then
-		die "missing tools; install what these Debian packages hold: ${missing[*]}"
+		die "missing tools; install the tools of these Debian packages: ${missing[*]}"
 	fi
 
 	if ! find_root; then
@@ -117,7 +117,7 @@ main() {
 
 	step "Installing with apt (about a minute): ${missing[*]}"
 	with_progress 'apt-get update' 0 "$log" "${as_root[@]}" apt-get update ||
-		warn "apt-get update failed, trying with the package lists there are"
+		warn "apt-get update failed, trying with the existing package lists"
 	with_progress 'apt-get install' 0 "$log" install_missing ||
 		die "apt could not install: ${missing[*]} (log: ${log#"$TOP"/})"
 }

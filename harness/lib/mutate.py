@@ -90,7 +90,7 @@ extern unsigned int zs_mutant;
 #define ZS_VALUE(n, value, x) ({					\\
 	__auto_type zs_x##n = ({ (x); });				\\
 	ZS_M(n) ? (typeof(zs_x##n))(value) : zs_x##n; })
-/* Ordering: what is left is the plain access. */
+/* Ordering: the mutation is the plain access. */
 #define ZS_READ_ONCE(n, x)		(ZS_M(n) ? (x) : READ_ONCE(x))
 #define ZS_WRITE_ONCE(n, x, v) ({					\\
 	if (ZS_M(n)) (x) = (v); else WRITE_ONCE(x, v); })
@@ -263,7 +263,7 @@ class Mutator:
             self.code_lines.pop(line, None)
 
     def number(self, start, end, operator, after):
-        """The number of a new mutant; None if it is to be left out."""
+        """The number of a new mutant; None if it is left out."""
         before = self.text(start, end)
         text = before + ' => ' + after
         if self.inside and self.text(*self.inside) not in (before, before + ';'):
