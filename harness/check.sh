@@ -1,9 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make check: checkpatch --strict on the kernel files of this project, shellcheck on
-# its scripts, sparse on its objects.  Any finding fails.
+# its scripts, sparse on its objects, and clang's context analysis, which proves that
+# fields are only used under their locks.  Any finding fails.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
+. "$LIB/sid.sh"
+
+# The analysis takes clang 23, which comes from a private root of Debian sid.
+CLANG_PACKAGES=(clang-23 lld-23 llvm-23 make gcc libc6-dev flex bison bc libelf-dev
+	libssl-dev perl python3)
 
 check_patch() { # check_patch FILE...
 	local errors=$LOGS/checkpatch.err
@@ -30,7 +36,8 @@ check_objects() {
 	"$LIB/kernel.sh" x86-debug
 	kernel_env
 	for file in mm/tests/zsmalloc*.c; do
-		[[ ! -f $file ]] || objects+=("${file%.c}.o")
+		# This one is a part of zsmalloc.c.
+		[[ $file == */zsmalloc_check.c ]] || objects+=("${file%.c}.o")
 	done
 	# With C=2 sparse reads the sources of all objects, built anew or not.
 	kmake "$BUILD/x86-debug" x86_64 C=2 "CHECK=$LIB/sparse.sh" \
@@ -41,6 +48,42 @@ check_objects() {
 		problem 'sparse, see above'
 }
 
+# Runs in the root of sid, where build/ is /mnt.
+context_build() { # context_build LOG TARGET...
+	local log=$1
+	shift
+	sid_run "$BUILD" make -C /mnt/tree O=/mnt/context ARCH=x86_64 LLVM=-23 -j"$JOBS" \
+		--no-print-directory "$@" >> "$log" 2>&1 < /dev/null
+}
+
+check_context() {
+	local dir=$BUILD/context log=$LOGS/context.log
+	step "clang's context analysis (the first time about 4 minutes)"
+	if ! sid_root "${CLANG_PACKAGES[@]}"; then
+		problem "clang's context analysis was not run: $sid_why"
+		return
+	fi
+	mkdir -p "$dir"
+	: > "$log"
+	# The options of the debug kernel, which has all tests
+	if ! cmp -s "$BUILD/x86-debug/.config" "$dir/config.from"; then
+		cp "$BUILD/x86-debug/.config" "$dir/.config"
+		"$BUILD/tree/scripts/config" --file "$dir/.config" \
+			-e WARN_CONTEXT_ANALYSIS -d DEBUG_INFO_BTF
+		context_build "$log" olddefconfig prepare ||
+			die "configuring a kernel for clang failed, see build/logs/context.log"
+		cp "$BUILD/x86-debug/.config" "$dir/config.from"
+	fi
+	grep -q '^CONFIG_WARN_CONTEXT_ANALYSIS=y' "$dir/.config" ||
+		die "CONFIG_WARN_CONTEXT_ANALYSIS cannot be set with this clang"
+	rm -f "$dir/mm/zsmalloc.o"
+	: > "$log"
+	context_build "$log" mm/zsmalloc.o || problem 'clang, see below'
+	grep -q -e '-Wthread-safety' "$dir/mm/.zsmalloc.o.cmd" ||
+		problem "mm/zsmalloc.o was compiled without the context analysis"
+	! grep -E '(warning|error):' "$log" || problem "clang's context analysis, see above"
+}
+
 main() {
 	local files
 	"$LIB/deps.sh" tree build check
@@ -49,6 +92,7 @@ main() {
 	check_patch "${files[@]}"
 	check_scripts
 	check_objects
+	check_context
 	finish check "${#files[@]} files, no findings" 'findings above'
 }
 

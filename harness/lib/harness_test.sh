@@ -160,8 +160,8 @@ test_litmus_table() {
 	yes 'there are litmus tests' test -s "$tmp/tests"
 	yes 'the README of the litmus tests has exactly these, with their results' \
 		cmp "$tmp/tests" "$tmp/table"
-	grep -h -o -E '\b(zs|zspage|class|stub|forwarder)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
-	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|stub|forwarder)_[a-z_]+)\(.*/\1()/p' \
+	grep -h -o -E '\b(zs|zspage|class|forwarder)_[a-z_]+\(\)' "$dir"/* | sort -u > "$tmp/named"
+	sed -n -E 's/^[a-z].*[ *]((zs|zspage|class|forwarder)_[a-z_]+)\(.*/\1()/p' \
 		mm/zsmalloc.[ch] | sort -u > "$tmp/functions"
 	yes 'every function that a litmus test names exists' \
 		diff /dev/null <(comm -23 "$tmp/named" "$tmp/functions")
@@ -357,8 +357,8 @@ test_ordering() {
 
 # The table of races must name all tests of races, and only tests that exist.
 test_matrix() {
-	local doc=Documentation/mm/zsmalloc.rst suites=(mm/tests/zsmalloc*_kunit.c)
-	sed -n '/^Races$/,/^Watching it$/p' "$doc" > "$tmp/matrix"
+	local doc=mm/tests/zsmalloc_race_kunit.c suites=(mm/tests/zsmalloc*_kunit.c)
+	sed -n '/^ \* Table of races$/,/^ \*\/$/p' "$doc" > "$tmp/matrix"
 	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' "${suites[@]}" | sort > "$tmp/cases"
 	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' \
 		mm/tests/zsmalloc_race_kunit.c | sort > "$tmp/races"
