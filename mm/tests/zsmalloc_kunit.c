@@ -89,7 +89,7 @@ static void every_slot_of_every_class_keeps_its_bytes(struct kunit *test)
 	}
 }
 
-static void free_of_nothing_does_nothing(struct kunit *test)
+static void free_ignores_null_and_errors(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -143,7 +143,7 @@ static void double_free_is_reported_and_changes_nothing(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void many_double_frees_are_a_few_lines(struct kunit *test)
+static void double_free_reports_are_rate_limited(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned long handle;
@@ -251,7 +251,7 @@ static void lengths_out_of_range_are_refused(struct kunit *test)
 	}
 }
 
-static void a_refused_read_needs_no_buffer(struct kunit *test)
+static void refused_read_needs_no_buffer(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -273,7 +273,7 @@ static void a_refused_read_needs_no_buffer(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void moved_objects_refuse_lengths_too(struct kunit *test)
+static void forwarded_objects_refuse_lengths_out_of_range(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -305,7 +305,7 @@ static void expect_stale(struct zst *t, const struct obj *o)
 	expect_quiet(t);
 }
 
-static void moved_objects_are_not_used_after_free(struct kunit *test)
+static void use_after_free_of_forwarded_object_is_reported(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -331,7 +331,7 @@ static void moved_objects_are_not_used_after_free(struct kunit *test)
 	KUNIT_FAIL(test, "no forwarder with two objects\n");
 }
 
-static void objects_are_not_used_after_free(struct kunit *test)
+static void use_after_free_is_reported(struct kunit *test)
 {
 	const size_t sizes[] = { 32, long_size(test) };
 	struct zst *t = test->priv;
@@ -353,7 +353,7 @@ static void objects_are_not_used_after_free(struct kunit *test)
 	}
 }
 
-static void a_reused_slot_has_another_handle(struct kunit *test)
+static void reused_slot_has_a_new_handle(struct kunit *test)
 {
 	const size_t sizes[] = { 32, long_size(test) };
 	struct zst *t = test->priv;
@@ -382,7 +382,7 @@ static void a_reused_slot_has_another_handle(struct kunit *test)
 	}
 }
 
-static void a_slot_with_a_guest_has_another_handle(struct kunit *test)
+static void stale_handle_does_not_reach_a_guest(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -421,7 +421,7 @@ static void a_slot_with_a_guest_has_another_handle(struct kunit *test)
 	KUNIT_EXPECT_GT(test, reused, 0);
 }
 
-static void class_index_orders_sizes_by_what_they_take(struct kunit *test)
+static void class_index_ascends_with_slot_size(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int last = zs_lookup_class_index(t->pool, 1);
@@ -575,7 +575,7 @@ static void expect_writes_exactly(struct zst *t, struct obj *o, size_t len)
 }
 
 /* Of an object less than all may be read and written: up to the page's end, too. */
-static void no_more_bytes_than_asked_for(struct kunit *test)
+static void only_requested_bytes_are_read_and_written(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int size = long_size(test), slots;
@@ -603,7 +603,7 @@ static void no_more_bytes_than_asked_for(struct kunit *test)
  * Pure functions
  */
 
-static void geometry_fits(struct kunit *test)
+static void geometry_is_within_its_limits(struct kunit *test)
 {
 	for (unsigned int shift = 12; shift <= 16; shift += 2)
 		for (unsigned int max_pages = 4; max_pages <= 16; max_pages++)
@@ -679,7 +679,7 @@ static unsigned int most_for(unsigned int cost)
 	return cost + cost / ZS_SHARE_SLACK;
 }
 
-static void sizes_share_a_class_where_it_costs_little(struct kunit *test)
+static void sizes_share_a_class_if_it_costs_little(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	const struct zs_geometry *geo;
@@ -699,7 +699,7 @@ static void sizes_share_a_class_where_it_costs_little(struct kunit *test)
 				most_for(slot_cost(&geo[i - 1])));
 }
 
-static void handles_hold_at_their_limits(struct kunit *test)
+static void handles_are_decoded_at_their_limits(struct kunit *test)
 {
 	static const unsigned int slots[] = { 0, 1, ZS_MAX_SLOTS - 1 };
 	/* The first byte of memory, and the last descriptor there can be */
@@ -750,7 +750,7 @@ static void zspages_are_freed_with_their_last_object(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
 }
 
-static void the_fullest_zspage_is_used_first(struct kunit *test)
+static void fullest_zspage_is_used_first(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = 64;
@@ -775,7 +775,7 @@ static void the_fullest_zspage_is_used_first(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void random_use_agrees_with_a_model(struct kunit *test)
+static void random_operations_agree_with_a_model(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct rnd_state rnd;
@@ -874,7 +874,7 @@ static struct size_class *no_classes(int nid, gfp_t gfp)
 	return NULL;
 }
 
-static void no_memory_for_a_pool_is_reported(struct kunit *test)
+static void pool_creation_fails_without_memory(struct kunit *test)
 {
 	kunit_activate_static_stub(test, zs_alloc_pool, no_pool);
 	KUNIT_EXPECT_NULL(test, zs_create_pool("none"));
@@ -891,7 +891,7 @@ static struct shrinker *no_shrinker(struct zs_pool *pool)
 	return NULL;
 }
 
-static void a_pool_works_without_a_shrinker(struct kunit *test)
+static void pool_works_without_a_shrinker(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -908,7 +908,7 @@ static void a_pool_works_without_a_shrinker(struct kunit *test)
 	destroy(t);
 }
 
-static void no_memory_for_an_object_leaks_nothing(struct kunit *test)
+static void failed_allocation_leaks_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -992,7 +992,7 @@ static void unreachable_descriptors_are_refused(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void a_short_bulk_is_completed_singly(struct kunit *test)
+static void short_bulk_allocation_is_completed_singly(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1003,7 +1003,7 @@ static void a_short_bulk_is_completed_singly(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void pages_come_from_the_node_asked_for(struct kunit *test)
+static void pages_come_from_the_requested_node(struct kunit *test)
 {
 	const size_t sizes[] = { PAGE_SIZE, long_size(test) };
 	struct zst *t = test->priv;
@@ -1040,7 +1040,7 @@ static int obj_node(const struct obj *o)
 	return page_to_nid(zpdesc_page(obj_host(o)->pages[0]));
 }
 
-static void free_slots_on_the_node_go_first(struct kunit *test)
+static void free_slots_of_the_requested_node_are_used_first(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1085,7 +1085,7 @@ static struct zs_pool *measured_pool(size_t size)
 }
 
 /* A machine can have a thousand nodes, most of which it does not. */
-static void a_pool_takes_no_memory_for_nodes_that_are_not_used(struct kunit *test)
+static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 {
 	static const char name[] = "kunit-nodes";
 	struct zs_pool *pool;
@@ -1123,7 +1123,7 @@ static void a_pool_takes_no_memory_for_nodes_that_are_not_used(struct kunit *tes
 }
 
 /* As zswap allocates, and with a lock held */
-static void the_first_object_of_a_node_may_be_allocated_in_atomic_context(struct kunit *test)
+static void first_object_of_a_node_in_atomic_context(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	static DEFINE_SPINLOCK(lock);
@@ -1141,7 +1141,7 @@ static void the_first_object_of_a_node_may_be_allocated_in_atomic_context(struct
 }
 
 /* Objects get memory of their node, but share the lists of another node. */
-static void a_node_can_do_without_classes(struct kunit *test)
+static void node_works_without_classes(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1176,7 +1176,7 @@ static void a_node_can_do_without_classes(struct kunit *test)
  * The node stays what it is but for its mark, which is taken away for a moment:
  * of a node that is offline there is no more to be seen by who asks for it.
  */
-static void an_offline_node_is_no_obstacle(struct kunit *test)
+static void allocation_for_an_offline_node_succeeds(struct kunit *test)
 {
 	const size_t sizes[] = { 32, long_size(test), PAGE_SIZE };
 	struct zst *t = test->priv;
@@ -1237,7 +1237,7 @@ static struct zpdesc *first_nodes_page(gfp_t gfp, int nid)
 	return page_zpdesc(alloc_pages_node(first_memory_node, gfp, 0));
 }
 
-static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
+static void slots_of_other_nodes_are_used_before_reclaim(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1269,7 +1269,7 @@ static void slots_of_other_nodes_go_before_reclaim(struct kunit *test)
 }
 
 /* Of all nodes with a free slot the nearest is taken, not the one with the lowest number. */
-static void the_nearest_slot_is_taken(struct kunit *test)
+static void slots_of_the_nearest_node_are_used(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1309,7 +1309,7 @@ static void the_nearest_slot_is_taken(struct kunit *test)
 }
 
 /* Neither memory nor slots of another node */
-static void an_object_may_be_wanted_on_its_node_only(struct kunit *test)
+static void thisnode_allocation_uses_no_other_node(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1333,7 +1333,7 @@ static bool not_on_empty_node(int nid)
 }
 
 /* Reclaim does not ask for such a node, so another one has to pack its zspages. */
-static void a_node_without_memory_is_packed(struct kunit *test)
+static void node_without_memory_is_packed_by_another(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nr_to_scan = 1000 };
@@ -1366,7 +1366,7 @@ static void a_node_without_memory_is_packed(struct kunit *test)
 }
 
 /* An object asked for there goes where slots are near, and the node gets no classes. */
-static void a_node_without_memory_gets_no_classes(struct kunit *test)
+static void node_without_memory_gets_no_classes(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	int nid[2];
@@ -1418,7 +1418,7 @@ static void expect_known_nodes(struct zst *t)
 				zs_handle_to_nid(t->pool, t->objs[i].handle));
 }
 
-static void an_object_is_known_to_be_on_its_node(struct kunit *test)
+static void handle_to_nid_follows_the_object(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
@@ -1455,7 +1455,7 @@ static void an_object_is_known_to_be_on_its_node(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void the_node_of_a_freed_object_is_not_known(struct kunit *test)
+static void handle_to_nid_of_a_freed_object_is_reported(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned long handle;
@@ -1473,7 +1473,7 @@ static void the_node_of_a_freed_object_is_not_known(struct kunit *test)
 	expect_quiet(t);
 }
 
-static void compaction_stays_within_a_node(struct kunit *test)
+static void compaction_stays_within_each_node(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nr_to_scan = 1000 };
@@ -1524,7 +1524,7 @@ static void compaction_stays_within_a_node(struct kunit *test)
  * Migration
  */
 
-static void every_page_moves_and_every_byte_stays(struct kunit *test)
+static void every_page_migrates_and_keeps_its_bytes(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int pages;
@@ -1551,7 +1551,7 @@ static void every_page_moves_and_every_byte_stays(struct kunit *test)
 }
 
 /* What the core gets for it: the old page belongs to nobody any more. */
-static void a_replaced_page_is_free_at_once(struct kunit *test)
+static void replaced_page_is_freed_at_once(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct zspage *zspage;
@@ -1574,7 +1574,7 @@ static void a_replaced_page_is_free_at_once(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void open_objects_do_not_hinder_migration(struct kunit *test)
+static void open_objects_do_not_prevent_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct page *old[ZS_MAX_PAGES];
@@ -1667,7 +1667,7 @@ static void expect_refs(struct zst *t, struct page *page, int refs)
 }
 
 /* One of them always has an object open, but none has one open for long. */
-static void readers_that_take_turns_hold_no_page_for_long(struct kunit *test)
+static void overlapping_readers_release_replaced_pages(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct scatterlist sg[2][2];
@@ -1701,7 +1701,7 @@ static void *no_memory_for(size_t size)
 }
 
 /* Without memory to note them, later readers hold the page, too. */
-static void late_readers_without_memory(struct kunit *test)
+static void late_reader_without_memory_holds_the_page(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct scatterlist sg[3][2];
@@ -1736,7 +1736,7 @@ static void *notes_of_cache(size_t size)
 }
 
 /* The memory of the notes goes with their round: its cache is empty then. */
-static void notes_of_a_round_are_freed(struct kunit *test)
+static void notes_of_late_pins_are_freed(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct scatterlist sg[3][2];
@@ -1766,7 +1766,7 @@ static void notes_of_a_round_are_freed(struct kunit *test)
 }
 
 /* More readers of one object than can be noted hold the page, too. */
-static void too_many_late_readers_of_one_object(struct kunit *test)
+static void late_readers_beyond_the_notes_hold_the_page(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct scatterlist sg[2];
@@ -1829,7 +1829,7 @@ static void lose_what_was_written(const char *point)
 }
 
 /* All of it, wherever its pages are by then, and nothing but it */
-static void the_next_try_writes_all_of_it_again(struct kunit *test)
+static void write_is_repeated_as_a_whole(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1877,7 +1877,7 @@ static void isolated_pages_can_be_put_back(struct kunit *test)
 	}
 }
 
-static void a_zspage_can_be_isolated_in_part(struct kunit *test)
+static void zspage_can_be_isolated_in_part(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	LIST_HEAD(moving);
@@ -1908,7 +1908,7 @@ static int cannot_be_read(struct zpdesc *new, struct zpdesc *old)
 }
 
 /* A page without a target, and pages that turn out to be unreadable */
-static void failing_to_migrate_leaves_all_as_it_was(struct kunit *test)
+static void failed_migration_changes_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct target target = { .gfp = GFP_TEST, .failing = 1 };
@@ -2007,7 +2007,7 @@ static unsigned int count_waits_of(struct zst *t, enum migrate_mode mode,
 }
 
 /* Where the core may have unmapped other pages, replaced ones are a promise. */
-static void migration_in_a_batch_waits_for_no_reader(struct kunit *test)
+static void migration_in_a_batch_does_not_wait_for_readers(struct kunit *test)
 {
 	static const enum migrate_mode modes[] = { MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT };
 	struct zst *t = test->priv;
@@ -2070,7 +2070,7 @@ static int copies_are_counted(struct zpdesc *new, struct zpdesc *old)
 }
 
 /* It is not even isolated, and not copied if it went bad after that. */
-static void a_bad_page_is_not_migrated(struct kunit *test)
+static void bad_page_is_not_migrated(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct page *first, *last;
@@ -2104,7 +2104,7 @@ static void a_bad_page_is_not_migrated(struct kunit *test)
 }
 
 /* What go_bad() stands in for */
-static void bad_pages_are_those_that_the_kernel_marks(struct kunit *test)
+static void pages_marked_by_memory_failure_are_bad(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct zspage *zspage;
@@ -2139,7 +2139,7 @@ static struct folio *new_folio_with_tag(struct folio *src, unsigned long private
 }
 
 /* KASAN checks accesses to a page that was migrated, as to any other. */
-static void a_migrated_page_has_a_tag_of_its_own(struct kunit *test)
+static void migrated_page_has_its_own_kasan_tag(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct zspage *zspage;
@@ -2207,7 +2207,7 @@ static void emptied_while_isolated_freed_by_migration(struct kunit *test)
 	emptied_while_isolated(test->priv, true);
 }
 
-static void emptied_while_isolated_and_used_again_stays(struct kunit *test)
+static void zspage_emptied_while_isolated_is_used_again(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2226,7 +2226,7 @@ static void emptied_while_isolated_and_used_again_stays(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static void a_locked_page_defers_freeing(struct kunit *test)
+static void locked_page_defers_freeing(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int pages;
@@ -2250,7 +2250,7 @@ static void a_locked_page_defers_freeing(struct kunit *test)
 	put_page(page);
 }
 
-static void a_dead_zspage_is_not_isolated(struct kunit *test)
+static void dead_zspage_is_not_isolated(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct page *locked, *page;
@@ -2300,7 +2300,7 @@ static void expect_zone_counters(struct zst *t, const unsigned long *before)
 	}
 }
 
-static void zone_counters_follow_a_page(struct kunit *test)
+static void zone_counters_follow_migration(struct kunit *test)
 {
 	struct target there = { .gfp = GFP_KERNEL | GFP_DMA };
 	struct target back = { .gfp = GFP_KERNEL };
@@ -2408,7 +2408,7 @@ static void compaction_packs_objects(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 }
 
-static void compaction_of_nothing_frees_nothing(struct kunit *test)
+static void compaction_of_a_packed_pool_frees_nothing(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -2419,7 +2419,7 @@ static void compaction_of_nothing_frees_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 }
 
-static void moved_objects_can_be_written(struct kunit *test)
+static void forwarded_objects_can_be_written(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2502,7 +2502,7 @@ static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
  * The first object's host is evacuated in turn, again and again, with guests
  * from several homes and natives of its own; still one hop away.
  */
-static void objects_move_many_times(struct kunit *test)
+static void objects_can_be_moved_many_times(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int guests = 0, natives = 0, homes = 0;
@@ -2598,7 +2598,7 @@ static void double_free_through_a_forwarder_is_reported(struct kunit *test)
 	KUNIT_FAIL(test, "no forwarder with two objects\n");
 }
 
-static void open_objects_are_left_alone_by_compaction(struct kunit *test)
+static void compaction_skips_zspages_with_open_objects(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2637,7 +2637,7 @@ static void open_objects_are_left_alone_by_compaction(struct kunit *test)
 	KUNIT_FAIL(test, "nothing was moved\n");
 }
 
-static void isolated_zspages_are_left_alone_by_compaction(struct kunit *test)
+static void compaction_skips_isolated_zspages(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -2653,7 +2653,7 @@ static void isolated_zspages_are_left_alone_by_compaction(struct kunit *test)
 }
 
 /* The locked one, the emptiest, is in nobody's way. */
-static void locked_zspages_are_left_alone_by_compaction(struct kunit *test)
+static void compaction_skips_zspages_with_locked_pages(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
 	struct zst *t = test->priv;
@@ -2795,7 +2795,7 @@ static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
  * However many there are, all others get their turn in the same call, and fuller
  * ones, too.  Each is tried once, and not too many under one hold of the lock.
  */
-static void those_in_use_are_in_nobodys_way(struct kunit *test)
+static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int pages = test_class(t, 256)->geo.pages;
@@ -2816,7 +2816,7 @@ static void those_in_use_are_in_nobodys_way(struct kunit *test)
 }
 
 /* Reclaim gets past them, too, and ends when it has freed what it should. */
-static void those_in_use_are_not_in_the_way_of_reclaim(struct kunit *test)
+static void busy_zspages_do_not_stop_reclaim(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int pages = test_class(t, 256)->geo.pages;
@@ -2850,7 +2850,7 @@ static void zspages_come_and_go(void)
 		obj_alloc(t, 256);
 }
 
-static void zspages_come_and_go_as_others_are_searched(struct kunit *test)
+static void zspages_are_freed_and_allocated_during_a_search(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -2868,7 +2868,7 @@ static void compact_in_between(void)
 }
 
 /* Each of two searches goes its own way. */
-static void others_are_evacuated_as_some_are_searched(struct kunit *test)
+static void compaction_during_a_search_of_another_task(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int pages = test_class(t, 256)->geo.pages;
@@ -2882,7 +2882,7 @@ static void others_are_evacuated_as_some_are_searched(struct kunit *test)
 }
 
 /* What cannot be had for one zspage is not asked for again by the same call. */
-static void compaction_ends_where_memory_does(struct kunit *test)
+static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 {
 	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
 	struct zst *t = test->priv;
@@ -2934,7 +2934,7 @@ static unsigned int too_many_hosts(const struct zs_geometry *geo)
 	return nr;
 }
 
-static void guests_do_not_go_to_too_many_hosts(struct kunit *test)
+static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	unsigned int slots = 0, nr = 0, kept = 0, nr_geos;
@@ -2986,7 +2986,7 @@ static void *supply_of_what_was_freed(size_t size)
 }
 
 /* Each of them has its own memory for notes of its guests. */
-static void guests_go_to_many_hosts(struct kunit *test)
+static void guests_are_moved_to_many_hosts(struct kunit *test)
 {
 	const unsigned int nr = 6;
 	struct zst *t = test->priv;
@@ -3008,7 +3008,7 @@ static void guests_go_to_many_hosts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, class->guest_blocks, nr);
 }
 
-static void compaction_gives_back_more_than_it_takes(struct kunit *test)
+static void compaction_frees_more_than_it_allocates(struct kunit *test)
 {
 	static const u16 sizes[] = { 64, 208, 512, 1000, 1536, 2720, 3400 };
 	struct zst *t = test->priv;
@@ -3084,7 +3084,7 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 }
 
 /* Neither from a page that is known to be bad nor to one */
-static void bad_zspages_are_left_alone_by_compaction(struct kunit *test)
+static void compaction_skips_bad_zspages(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3121,7 +3121,7 @@ static void bad_zspages_are_left_alone_by_compaction(struct kunit *test)
 }
 
 /* Its other pages can still be migrated, and the last isolation frees it. */
-static void a_bad_zspage_is_freed_by_the_end_of_isolation(struct kunit *test)
+static void bad_zspage_is_freed_by_the_last_putback(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3186,7 +3186,7 @@ static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 }
 
 /* A zspage that can't be evacuated, the emptiest, keeps no other from it. */
-static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
+static void failed_evacuation_does_not_stop_others(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
@@ -3214,7 +3214,7 @@ static void a_failed_evacuation_is_in_nobodys_way(struct kunit *test)
 }
 
 /* Whichever object it is that can't be read, it never happened. */
-static void failing_to_copy_leaves_all_as_it_was(struct kunit *test)
+static void failed_copy_undoes_the_evacuation(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3257,7 +3257,7 @@ static bool copy_bytes_of_readable_pages(struct page *to, size_t to_offset,
  * Of the first zspage only objects are left that lie in two pages, so it is the
  * first half that cannot be read, or the second; of the first object or the last.
  */
-static void an_object_that_is_readable_by_half_stays(struct kunit *test)
+static void half_readable_object_is_not_moved(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3324,7 +3324,7 @@ static bool dest_goes_bad(struct zspage *dest, unsigned int dest_slot,
  * What is moved after that goes elsewhere; and if that fails, what was moved there
  * comes back from there, too.
  */
-static void a_zspage_gone_bad_gets_no_more_objects(struct kunit *test)
+static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
@@ -3406,7 +3406,7 @@ static void evacuation_has_to_pay(struct kunit *test)
 }
 
 /* A limit of the user's holds for all memory that objects take. */
-static void total_pages_count_what_compaction_adds(struct kunit *test)
+static void total_pages_include_links_and_guest_blocks(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -3421,7 +3421,7 @@ static void total_pages_count_what_compaction_adds(struct kunit *test)
 }
 
 /* An open object keeps it; reclaim is not sent there again until more is free. */
-static void a_vain_promise_is_not_repeated(struct kunit *test)
+static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 {
 	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
 	struct zst *t = test->priv;
@@ -3464,7 +3464,7 @@ static void a_vain_promise_is_not_repeated(struct kunit *test)
 }
 
 /* Its descriptor, and the links that do not fit in there; that is counted, too. */
-static void forwarders_take_no_more_than_they_need(struct kunit *test)
+static void forwarders_have_only_the_links_they_need(struct kunit *test)
 {
 	const size_t sizes[] = {
 		PAGE_SIZE / 64, PAGE_SIZE / 32, PAGE_SIZE / 8, long_size(test),
@@ -3497,7 +3497,7 @@ static void forwarders_take_no_more_than_they_need(struct kunit *test)
 	KUNIT_EXPECT_GT(test, more, 0);
 }
 
-static void the_shrinker_keeps_its_promise(struct kunit *test)
+static void shrinker_frees_as_much_as_it_counts(struct kunit *test)
 {
 	static const u16 sizes[] = { 64, 208, 512, 1536, 2720 };
 	struct shrink_control sc = {
@@ -3536,7 +3536,7 @@ static void the_shrinker_keeps_its_promise(struct kunit *test)
 }
 
 /* The last guest is freed through its forwarder while its host can't be. */
-static void hosts_emptied_through_forwarders_are_freed_later(struct kunit *test)
+static void busy_host_emptied_through_forwarders_is_freed_later(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -3576,7 +3576,7 @@ static void hosts_emptied_through_forwarders_are_freed_later(struct kunit *test)
 	}
 }
 
-static void pages_of_hosts_migrate(struct kunit *test)
+static void pages_of_hosts_can_be_migrated(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	LIST_HEAD(list);
@@ -3592,7 +3592,7 @@ static void pages_of_hosts_migrate(struct kunit *test)
 }
 
 /* Less is done, nothing fails, nothing leaks; the next call does the rest. */
-static void compaction_makes_do_with_no_memory(struct kunit *test)
+static void compaction_survives_allocation_failure(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	bool failed = true;
@@ -3713,7 +3713,7 @@ static void *supply_for_another(size_t size)
 }
 
 /* The links for one zspage are of the wrong size for the next, and are freed. */
-static void links_are_for_one_zspage_only(struct kunit *test)
+static void links_of_the_wrong_size_are_freed(struct kunit *test)
 {
 	const unsigned int size = PAGE_SIZE / 32;
 	struct zst *t = test->priv;
@@ -3893,7 +3893,7 @@ static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 	want[16] = geo->pages;
 }
 
-static void the_classes_are_shown(struct kunit *test)
+static void classes_file_shows_every_class(struct kunit *test)
 {
 	unsigned long want[MAX_COLUMNS], total[MAX_COLUMNS] = { };
 	unsigned long numbers[MAX_COLUMNS], freeable = 0;
@@ -3977,7 +3977,7 @@ static void compaction_numbers(struct size_class *class, unsigned long *numbers)
 	numbers[1] += class->forwarded;
 }
 
-static void what_compaction_left_behind_is_shown(struct kunit *test)
+static void compaction_file_shows_forwarders(struct kunit *test)
 {
 	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
 		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
@@ -4006,7 +4006,7 @@ static void memory_numbers(struct size_class *class, unsigned long *numbers)
 	}
 }
 
-static void all_memory_is_shown(struct kunit *test)
+static void memory_file_shows_all_memory(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct scatterlist sg[2];
@@ -4027,7 +4027,7 @@ static void all_memory_is_shown(struct kunit *test)
 }
 
 /* A file that outlives its pool would be read after free. */
-static void files_go_with_their_pool(struct kunit *test)
+static void debugfs_files_are_removed_with_their_pool(struct kunit *test)
 {
 	static const char * const files[] = {
 		NULL, "classes", "compaction", "memory", "migration",
@@ -4089,7 +4089,7 @@ static void expect_bounds(struct zst *t)
  * behind stays within bounds and is no more in the second half of the time than
  * in the first, but for chance.
  */
-static void a_long_life_leaves_no_growing_overhead(struct kunit *test)
+static void overhead_does_not_grow_over_time(struct kunit *test)
 {
 	const unsigned long steps = IS_ENABLED(CONFIG_UML) ? 10000000 : 200000;
 	unsigned long freed = 0, most[2] = { };
@@ -4405,111 +4405,111 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(sizes_out_of_range_are_refused),
 	KUNIT_CASE(every_size_keeps_its_bytes),
 	KUNIT_CASE(every_slot_of_every_class_keeps_its_bytes),
-	KUNIT_CASE(free_of_nothing_does_nothing),
+	KUNIT_CASE(free_ignores_null_and_errors),
 	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
-	KUNIT_CASE(many_double_frees_are_a_few_lines),
+	KUNIT_CASE(double_free_reports_are_rate_limited),
 	KUNIT_CASE(lengths_out_of_range_are_refused),
-	KUNIT_CASE(a_refused_read_needs_no_buffer),
-	KUNIT_CASE(moved_objects_refuse_lengths_too),
-	KUNIT_CASE(moved_objects_are_not_used_after_free),
-	KUNIT_CASE(objects_are_not_used_after_free),
-	KUNIT_CASE(a_reused_slot_has_another_handle),
-	KUNIT_CASE(a_slot_with_a_guest_has_another_handle),
-	KUNIT_CASE(class_index_orders_sizes_by_what_they_take),
+	KUNIT_CASE(refused_read_needs_no_buffer),
+	KUNIT_CASE(forwarded_objects_refuse_lengths_out_of_range),
+	KUNIT_CASE(use_after_free_of_forwarded_object_is_reported),
+	KUNIT_CASE(use_after_free_is_reported),
+	KUNIT_CASE(reused_slot_has_a_new_handle),
+	KUNIT_CASE(stale_handle_does_not_reach_a_guest),
+	KUNIT_CASE(class_index_ascends_with_slot_size),
 	KUNIT_CASE(huge_objects_take_a_page_each),
 	KUNIT_CASE(page_sized_objects_need_no_buffer),
 	KUNIT_CASE(only_straddling_objects_are_copied),
-	KUNIT_CASE(no_more_bytes_than_asked_for),
-	KUNIT_CASE(geometry_fits),
-	KUNIT_CASE(sizes_share_a_class_where_it_costs_little),
+	KUNIT_CASE(only_requested_bytes_are_read_and_written),
+	KUNIT_CASE(geometry_is_within_its_limits),
+	KUNIT_CASE(sizes_share_a_class_if_it_costs_little),
 	KUNIT_CASE(classes_ascend_and_cover_every_size),
-	KUNIT_CASE(handles_hold_at_their_limits),
+	KUNIT_CASE(handles_are_decoded_at_their_limits),
 	KUNIT_CASE(zspages_are_freed_with_their_last_object),
-	KUNIT_CASE(the_fullest_zspage_is_used_first),
-	KUNIT_CASE(random_use_agrees_with_a_model),
-	KUNIT_CASE(no_memory_for_a_pool_is_reported),
-	KUNIT_CASE(a_pool_works_without_a_shrinker),
-	KUNIT_CASE(no_memory_for_an_object_leaks_nothing),
+	KUNIT_CASE(fullest_zspage_is_used_first),
+	KUNIT_CASE(random_operations_agree_with_a_model),
+	KUNIT_CASE(pool_creation_fails_without_memory),
+	KUNIT_CASE(pool_works_without_a_shrinker),
+	KUNIT_CASE(failed_allocation_leaks_nothing),
 	KUNIT_CASE(unreachable_descriptors_are_refused),
-	KUNIT_CASE(a_short_bulk_is_completed_singly),
-	KUNIT_CASE(pages_come_from_the_node_asked_for),
-	KUNIT_CASE(a_pool_takes_no_memory_for_nodes_that_are_not_used),
-	KUNIT_CASE(the_first_object_of_a_node_may_be_allocated_in_atomic_context),
-	KUNIT_CASE(a_node_can_do_without_classes),
-	KUNIT_CASE(an_offline_node_is_no_obstacle),
-	KUNIT_CASE(free_slots_on_the_node_go_first),
-	KUNIT_CASE(slots_of_other_nodes_go_before_reclaim),
-	KUNIT_CASE(the_nearest_slot_is_taken),
-	KUNIT_CASE(an_object_may_be_wanted_on_its_node_only),
-	KUNIT_CASE(a_node_without_memory_is_packed),
-	KUNIT_CASE(a_node_without_memory_gets_no_classes),
-	KUNIT_CASE(an_object_is_known_to_be_on_its_node),
-	KUNIT_CASE(the_node_of_a_freed_object_is_not_known),
-	KUNIT_CASE(compaction_stays_within_a_node),
-	KUNIT_CASE(every_page_moves_and_every_byte_stays),
-	KUNIT_CASE(a_replaced_page_is_free_at_once),
-	KUNIT_CASE(open_objects_do_not_hinder_migration),
-	KUNIT_CASE(readers_that_take_turns_hold_no_page_for_long),
-	KUNIT_CASE(late_readers_without_memory),
-	KUNIT_CASE(notes_of_a_round_are_freed),
-	KUNIT_CASE(too_many_late_readers_of_one_object),
-	KUNIT_CASE(the_next_try_writes_all_of_it_again),
+	KUNIT_CASE(short_bulk_allocation_is_completed_singly),
+	KUNIT_CASE(pages_come_from_the_requested_node),
+	KUNIT_CASE(pool_takes_no_memory_for_unused_nodes),
+	KUNIT_CASE(first_object_of_a_node_in_atomic_context),
+	KUNIT_CASE(node_works_without_classes),
+	KUNIT_CASE(allocation_for_an_offline_node_succeeds),
+	KUNIT_CASE(free_slots_of_the_requested_node_are_used_first),
+	KUNIT_CASE(slots_of_other_nodes_are_used_before_reclaim),
+	KUNIT_CASE(slots_of_the_nearest_node_are_used),
+	KUNIT_CASE(thisnode_allocation_uses_no_other_node),
+	KUNIT_CASE(node_without_memory_is_packed_by_another),
+	KUNIT_CASE(node_without_memory_gets_no_classes),
+	KUNIT_CASE(handle_to_nid_follows_the_object),
+	KUNIT_CASE(handle_to_nid_of_a_freed_object_is_reported),
+	KUNIT_CASE(compaction_stays_within_each_node),
+	KUNIT_CASE(every_page_migrates_and_keeps_its_bytes),
+	KUNIT_CASE(replaced_page_is_freed_at_once),
+	KUNIT_CASE(open_objects_do_not_prevent_migration),
+	KUNIT_CASE(overlapping_readers_release_replaced_pages),
+	KUNIT_CASE(late_reader_without_memory_holds_the_page),
+	KUNIT_CASE(notes_of_late_pins_are_freed),
+	KUNIT_CASE(late_readers_beyond_the_notes_hold_the_page),
+	KUNIT_CASE(write_is_repeated_as_a_whole),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
-	KUNIT_CASE(a_zspage_can_be_isolated_in_part),
-	KUNIT_CASE(failing_to_migrate_leaves_all_as_it_was),
+	KUNIT_CASE(zspage_can_be_isolated_in_part),
+	KUNIT_CASE(failed_migration_changes_nothing),
 	KUNIT_CASE(migrations_are_counted),
-	KUNIT_CASE(migration_in_a_batch_waits_for_no_reader),
+	KUNIT_CASE(migration_in_a_batch_does_not_wait_for_readers),
 	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
-	KUNIT_CASE(a_bad_page_is_not_migrated),
-	KUNIT_CASE(a_migrated_page_has_a_tag_of_its_own),
-	KUNIT_CASE(bad_pages_are_those_that_the_kernel_marks),
+	KUNIT_CASE(bad_page_is_not_migrated),
+	KUNIT_CASE(migrated_page_has_its_own_kasan_tag),
+	KUNIT_CASE(pages_marked_by_memory_failure_are_bad),
 	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
 	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
-	KUNIT_CASE(emptied_while_isolated_and_used_again_stays),
-	KUNIT_CASE(a_locked_page_defers_freeing),
-	KUNIT_CASE(a_dead_zspage_is_not_isolated),
-	KUNIT_CASE(zone_counters_follow_a_page),
+	KUNIT_CASE(zspage_emptied_while_isolated_is_used_again),
+	KUNIT_CASE(locked_page_defers_freeing),
+	KUNIT_CASE(dead_zspage_is_not_isolated),
+	KUNIT_CASE(zone_counters_follow_migration),
 	KUNIT_CASE(compaction_packs_objects),
-	KUNIT_CASE(compaction_of_nothing_frees_nothing),
-	KUNIT_CASE(moved_objects_can_be_written),
-	KUNIT_CASE(objects_move_many_times),
+	KUNIT_CASE(compaction_of_a_packed_pool_frees_nothing),
+	KUNIT_CASE(forwarded_objects_can_be_written),
+	KUNIT_CASE(objects_can_be_moved_many_times),
 	KUNIT_CASE(forwarders_are_freed_with_their_last_object),
 	KUNIT_CASE(double_free_through_a_forwarder_is_reported),
-	KUNIT_CASE(open_objects_are_left_alone_by_compaction),
-	KUNIT_CASE(isolated_zspages_are_left_alone_by_compaction),
-	KUNIT_CASE(locked_zspages_are_left_alone_by_compaction),
-	KUNIT_CASE(those_in_use_are_in_nobodys_way),
-	KUNIT_CASE(those_in_use_are_not_in_the_way_of_reclaim),
-	KUNIT_CASE(zspages_come_and_go_as_others_are_searched),
-	KUNIT_CASE(others_are_evacuated_as_some_are_searched),
-	KUNIT_CASE(compaction_ends_where_memory_does),
-	KUNIT_CASE(guests_go_to_many_hosts),
-	KUNIT_CASE(guests_do_not_go_to_too_many_hosts),
-	KUNIT_CASE(compaction_gives_back_more_than_it_takes),
+	KUNIT_CASE(compaction_skips_zspages_with_open_objects),
+	KUNIT_CASE(compaction_skips_isolated_zspages),
+	KUNIT_CASE(compaction_skips_zspages_with_locked_pages),
+	KUNIT_CASE(busy_zspages_do_not_stop_compaction),
+	KUNIT_CASE(busy_zspages_do_not_stop_reclaim),
+	KUNIT_CASE(zspages_are_freed_and_allocated_during_a_search),
+	KUNIT_CASE(compaction_during_a_search_of_another_task),
+	KUNIT_CASE(compaction_ends_at_the_first_failed_allocation),
+	KUNIT_CASE(guests_are_moved_to_many_hosts),
+	KUNIT_CASE(guests_are_not_moved_to_too_many_hosts),
+	KUNIT_CASE(compaction_frees_more_than_it_allocates),
 	KUNIT_CASE(bad_zspages_get_no_new_objects),
-	KUNIT_CASE(bad_zspages_are_left_alone_by_compaction),
-	KUNIT_CASE(a_bad_zspage_is_freed_by_the_end_of_isolation),
+	KUNIT_CASE(compaction_skips_bad_zspages),
+	KUNIT_CASE(bad_zspage_is_freed_by_the_last_putback),
 	KUNIT_CASE(compaction_begins_only_if_there_is_room),
-	KUNIT_CASE(a_failed_evacuation_is_in_nobodys_way),
-	KUNIT_CASE(failing_to_copy_leaves_all_as_it_was),
-	KUNIT_CASE(an_object_that_is_readable_by_half_stays),
-	KUNIT_CASE(a_zspage_gone_bad_gets_no_more_objects),
+	KUNIT_CASE(failed_evacuation_does_not_stop_others),
+	KUNIT_CASE(failed_copy_undoes_the_evacuation),
+	KUNIT_CASE(half_readable_object_is_not_moved),
+	KUNIT_CASE(host_that_goes_bad_gets_no_more_guests),
 	KUNIT_CASE(evacuation_has_to_pay),
-	KUNIT_CASE(total_pages_count_what_compaction_adds),
-	KUNIT_CASE(a_vain_promise_is_not_repeated),
-	KUNIT_CASE(forwarders_take_no_more_than_they_need),
-	KUNIT_CASE(the_shrinker_keeps_its_promise),
-	KUNIT_CASE(hosts_emptied_through_forwarders_are_freed_later),
-	KUNIT_CASE(pages_of_hosts_migrate),
-	KUNIT_CASE(compaction_makes_do_with_no_memory),
+	KUNIT_CASE(total_pages_include_links_and_guest_blocks),
+	KUNIT_CASE(shrinker_does_not_repeat_a_vain_promise),
+	KUNIT_CASE(forwarders_have_only_the_links_they_need),
+	KUNIT_CASE(shrinker_frees_as_much_as_it_counts),
+	KUNIT_CASE(busy_host_emptied_through_forwarders_is_freed_later),
+	KUNIT_CASE(pages_of_hosts_can_be_migrated),
+	KUNIT_CASE(compaction_survives_allocation_failure),
 	KUNIT_CASE(all_metadata_is_freed),
-	KUNIT_CASE(links_are_for_one_zspage_only),
+	KUNIT_CASE(links_of_the_wrong_size_are_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
-	KUNIT_CASE(the_classes_are_shown),
-	KUNIT_CASE(what_compaction_left_behind_is_shown),
-	KUNIT_CASE(all_memory_is_shown),
-	KUNIT_CASE(files_go_with_their_pool),
-	KUNIT_CASE_SLOW(a_long_life_leaves_no_growing_overhead),
+	KUNIT_CASE(classes_file_shows_every_class),
+	KUNIT_CASE(compaction_file_shows_forwarders),
+	KUNIT_CASE(memory_file_shows_all_memory),
+	KUNIT_CASE(debugfs_files_are_removed_with_their_pool),
+	KUNIT_CASE_SLOW(overhead_does_not_grow_over_time),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
 	KUNIT_CASE(destroyed_while_isolated_freed_by_migration),
 	KUNIT_CASE(objects_outlive_a_destroyed_pool),

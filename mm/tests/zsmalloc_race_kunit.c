@@ -759,7 +759,7 @@ static const char * const reader_points[] = {
 };
 
 /* Wherever the reader is, the page moves, and stays while it is needed. */
-static void pages_move_under_a_reader(struct kunit *test)
+static void pages_migrate_under_a_reader(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -783,7 +783,7 @@ static void pages_move_under_a_reader(struct kunit *test)
 	}
 }
 
-static void pages_move_under_a_copying_reader(struct kunit *test)
+static void pages_migrate_under_a_copying_reader(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -809,7 +809,7 @@ static struct folio *folio_on_node(struct folio *src, unsigned long nid)
 }
 
 /* Wherever it is looked for, an object is where it is when its page is looked at. */
-static void the_node_is_asked_for_as_the_page_moves(struct kunit *test)
+static void page_migrates_during_handle_to_nid(struct kunit *test)
 {
 	static const char * const points[] = { "looked_up", "pinned", "read", "unpin" };
 	struct zst *t = test->priv;
@@ -843,7 +843,7 @@ static void the_node_is_asked_for_as_the_page_moves(struct kunit *test)
 }
 
 /* A guest goes to another host as it is asked where it is. */
-static void the_node_is_asked_for_as_the_object_moves(struct kunit *test)
+static void object_moves_during_handle_to_nid(struct kunit *test)
 {
 	static const char * const points[] = { "link_read", "link_pinned" };
 	struct zst *t = test->priv;
@@ -901,7 +901,7 @@ static void readers_do_not_wait_for_migration(struct kunit *test)
 }
 
 /* Two pages of one zspage move at once. */
-static void two_pages_move_at_once(struct kunit *test)
+static void two_pages_migrate_at_once(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1000,7 +1000,7 @@ static void later_readers_do_not_hold_replaced_pages(struct kunit *test)
 }
 
 /* The round begins while a reader closes its object, at each step of that. */
-static void a_round_begins_as_a_reader_leaves(struct kunit *test)
+static void round_begins_while_a_reader_unpins(struct kunit *test)
 {
 	static const char * const points[] = { "unpin", "unpin_looked" };
 	struct zst *t = test->priv;
@@ -1030,7 +1030,7 @@ static void a_round_begins_as_a_reader_leaves(struct kunit *test)
  * for it, pages that are replaced meanwhile wait for the next one, and the
  * zspage is not evacuated.
  */
-static void a_round_waits_for_a_reader_that_counted_down(struct kunit *test)
+static void round_waits_for_a_reader_that_counted_down(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
@@ -1056,7 +1056,7 @@ static void a_round_waits_for_a_reader_that_counted_down(struct kunit *test)
  * A reader has pinned in a round and is not noted yet: the round goes on, or has
  * ended, or the next one has begun, for which it is early.
  */
-static void a_round_ends_before_a_late_pin_is_noted(struct kunit *test)
+static void round_ends_before_a_late_pin_is_noted(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1130,7 +1130,7 @@ static void migrates_patiently(struct actor *a)
 }
 
 /* Migration that waits for a reader goes on when that closes its object. */
-static void the_last_reader_wakes_migration(struct kunit *test)
+static void last_reader_wakes_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1155,7 +1155,7 @@ static void the_last_reader_wakes_migration(struct kunit *test)
 }
 
 /* One page moves twice, and compaction tries its luck, under one reader. */
-static void held_across_two_moves_and_compaction(struct kunit *test)
+static void reader_across_two_migrations_and_compaction(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
@@ -1190,7 +1190,7 @@ static const char * const writer_points[] = {
 	"looked_up", "pinned", "write", "write_half", "written", "unpin",
 };
 
-static void writes_are_not_lost_to_a_move(struct kunit *test)
+static void writes_are_not_lost_to_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1207,7 +1207,7 @@ static void writes_are_not_lost_to_a_move(struct kunit *test)
 }
 
 /* A writer that loses goes on until it has won. */
-static void a_writer_may_lose_twice(struct kunit *test)
+static void writer_retries_until_no_page_moved(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1230,7 +1230,7 @@ static void a_writer_may_lose_twice(struct kunit *test)
 }
 
 /* The writer has seen no move, then the page is copied, then it writes. */
-static void writes_after_the_copy_are_repeated(struct kunit *test)
+static void write_after_the_copy_is_repeated(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1255,7 +1255,7 @@ static void writes_after_the_copy_are_repeated(struct kunit *test)
 }
 
 /* A writer that comes while the page is copied waits for the end of that. */
-static void writers_wait_for_a_copy(struct kunit *test)
+static void writer_waits_while_a_page_is_copied(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
@@ -1296,7 +1296,7 @@ static void expect_all_freed(struct zst *t)
 }
 
 /* The last isolation ends as the last object is freed, whichever is first. */
-static void last_isolation_ends_as_the_last_object_goes(struct kunit *test)
+static void last_object_freed_while_isolation_ends(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1314,7 +1314,7 @@ static void last_isolation_ends_as_the_last_object_goes(struct kunit *test)
 }
 
 /* The last object is freed while its page is being copied, or has just been. */
-static void the_last_object_goes_as_its_page_moves(struct kunit *test)
+static void last_object_freed_during_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1333,7 +1333,7 @@ static void the_last_object_goes_as_its_page_moves(struct kunit *test)
 }
 
 /* The core has locked a page as its zspage dies: it must not get it. */
-static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
+static void zspage_dies_during_isolation(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = obj_alloc(t, long_size(test));
@@ -1351,7 +1351,7 @@ static void a_zspage_dies_as_it_is_isolated(struct kunit *test)
 }
 
 /* The worker locks pages as the core tries to isolate them. */
-static void the_worker_locks_pages_as_they_are_isolated(struct kunit *test)
+static void worker_locks_pages_during_isolation(struct kunit *test)
 {
 	static const char * const points[] = { "deferred", "deferred_lock" };
 	struct zst *t = test->priv;
@@ -1384,7 +1384,7 @@ static void the_worker_locks_pages_as_they_are_isolated(struct kunit *test)
 }
 
 /* A dead zspage is nobody's: not malloc's, nor the core's, nor zs_compact()'s. */
-static void nobody_gets_at_a_dead_zspage(struct kunit *test)
+static void dead_zspage_is_unreachable(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = obj_alloc(t, long_size(test));
@@ -1404,7 +1404,7 @@ static void nobody_gets_at_a_dead_zspage(struct kunit *test)
 }
 
 /* Two that found no room get a zspage each, and nobody else gets at a new one. */
-static void new_zspages_are_nobodys_yet(struct kunit *test)
+static void new_zspage_is_private(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct actor *allocator = actor(t, "allocator", allocates);
@@ -1426,7 +1426,7 @@ static void new_zspages_are_nobodys_yet(struct kunit *test)
 }
 
 /* An object is allocated in a zspage one of whose pages is just moving. */
-static void allocating_from_a_zspage_that_moves(struct kunit *test)
+static void object_allocated_during_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -1486,7 +1486,7 @@ static void home_becomes_a_forwarder_before_the_pin(struct kunit *test)
 }
 
 /* Once pinned, an object stays where it is. */
-static void compaction_leaves_pinned_zspages_alone(struct kunit *test)
+static void compaction_skips_pinned_zspages(struct kunit *test)
 {
 	static const char * const points[] = { "pinned", "read", "open", "unpin" };
 	struct zst *t = test->priv;
@@ -1532,7 +1532,7 @@ static void users_wait_for_an_evacuation(struct kunit *test)
 }
 
 /* Others of the pool do not wait, of the same class or of another. */
-static void others_do_not_wait_for_an_evacuation(struct kunit *test)
+static void other_objects_do_not_wait_for_an_evacuation(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t), *other;
@@ -1555,7 +1555,7 @@ static void others_do_not_wait_for_an_evacuation(struct kunit *test)
  * The link is read; before its host is pinned, the object moves on, and the host
  * is freed (but for RCU), or lives on as a forwarder.
  */
-static void a_guest_moves_on_before_the_pin(struct kunit *test)
+static void guest_moves_on_before_the_pin(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1579,7 +1579,7 @@ static void a_guest_moves_on_before_the_pin(struct kunit *test)
 }
 
 /* The host is pinned: the guest stays, whether the reader knows it or not. */
-static void a_guest_stays_once_its_host_is_pinned(struct kunit *test)
+static void guest_stays_in_a_pinned_host(struct kunit *test)
 {
 	static const char * const points[] = { "link_pinned", "read", "open", "unpin" };
 	struct zst *t = test->priv;
@@ -1601,7 +1601,7 @@ static void a_guest_stays_once_its_host_is_pinned(struct kunit *test)
 }
 
 /* Copied, but the link still says where it was: that is frozen. */
-static void readers_of_a_guest_wait_until_its_link_is_set(struct kunit *test)
+static void reader_of_a_guest_waits_for_the_new_link(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely_guest(t, true);
@@ -1622,7 +1622,7 @@ static void readers_of_a_guest_wait_until_its_link_is_set(struct kunit *test)
 }
 
 /* A reader of a guest leaves a round in its host, which stays until then. */
-static void a_host_stays_until_its_reader_has_left_the_round(struct kunit *test)
+static void host_stays_until_its_reader_left_the_round(struct kunit *test)
 {
 	static const char * const points[][2] = {
 		{ "open", "unpin" },
@@ -1671,7 +1671,7 @@ static void fails_to_compact(struct actor *a)
 }
 
 /* Who waited finds its object where it was, and has left no pin. */
-static void users_wait_for_an_evacuation_that_fails(struct kunit *test)
+static void users_wait_for_a_failing_evacuation(struct kunit *test)
 {
 	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
 	struct zst *t = test->priv;
@@ -1710,7 +1710,7 @@ static void evacuate_guests_only(struct zst *t, struct zspage *host)
  * any other zspage.  A reader that has read the link of such a guest may still
  * pin the host.
  */
-static void a_host_goes_that_was_evacuated_in_part(struct kunit *test)
+static void partly_evacuated_host_is_freed_under_a_reader(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely_guest(t, true);
@@ -1730,7 +1730,7 @@ static void a_host_goes_that_was_evacuated_in_part(struct kunit *test)
 }
 
 /* A reader pins a host in vain, as its object has left: in a round, early or late. */
-static void a_vain_pin_takes_part_in_a_round(struct kunit *test)
+static void vain_pin_counts_in_a_round(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -1768,7 +1768,7 @@ static void a_vain_pin_takes_part_in_a_round(struct kunit *test)
 }
 
 /* A host that the guest has left before the pin, but others have not, is unpinned. */
-static void a_reader_lets_go_of_a_host_that_its_guest_left(struct kunit *test)
+static void reader_unpins_a_host_that_its_guest_left(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely_guest(t, true);
@@ -1798,7 +1798,7 @@ static void free_natives(struct zst *t, struct zspage *zspage)
  * A host is freed while a round waits for a vain pin: the reader keeps the
  * descriptor by RCU until it has left the round, which frees the replaced page.
  */
-static void a_host_is_freed_in_a_round_of_a_vain_pin(struct kunit *test)
+static void host_is_freed_while_a_round_waits_for_a_vain_pin(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely_guest(t, true);
@@ -1863,7 +1863,7 @@ static struct obj *two_guests(struct zst *t)
  * has read the link before finds it unchanged: what it reads must be of after
  * that, see the acquire in zs_pin_forwarded().
  */
-static void a_guest_returns_to_its_slot_before_the_pin(struct kunit *test)
+static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = two_guests(t), *other;
@@ -1906,7 +1906,7 @@ static void a_guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 }
 
 /* An object is freed while it moves, or between the moves. */
-static void an_object_is_freed_as_it_moves(struct kunit *test)
+static void object_freed_during_evacuation(struct kunit *test)
 {
 	static const char * const points[] = { "frozen", "natives_moved", "evacuated" };
 	struct zst *t = test->priv;
@@ -1930,7 +1930,7 @@ static void an_object_is_freed_as_it_moves(struct kunit *test)
 }
 
 /* An object is freed through its forwarder as its host is evacuated. */
-static void an_object_is_freed_as_its_host_is_evacuated(struct kunit *test)
+static void guest_freed_during_evacuation_of_its_host(struct kunit *test)
 {
 	static const char * const points[] = {
 		"free", "frozen", "guest_moved", "natives_moved", "evacuated",
@@ -2003,7 +2003,7 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 }
 
 /* A zspage is not evacuated while a page of it moves, at any step. */
-static void compaction_leaves_moving_zspages_alone(struct kunit *test)
+static void compaction_skips_zspages_whose_pages_migrate(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
@@ -2100,7 +2100,7 @@ static void end_pool(struct zst *t)
 }
 
 /* The pool is destroyed while the core has a page of it in its hands. */
-static void a_pool_ends_as_its_last_page_moves(struct kunit *test)
+static void pool_destroyed_during_migration_or_putback(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
@@ -2127,7 +2127,7 @@ static void a_pool_ends_as_its_last_page_moves(struct kunit *test)
 }
 
 /* ... while the worker is about to free its last zspage, or it itself. */
-static void a_pool_ends_as_the_worker_frees(struct kunit *test)
+static void pool_destroyed_while_the_worker_frees(struct kunit *test)
 {
 	static const char * const points[] = { "deferred", "deferred_lock", "pool_free" };
 	struct zst *t = test->priv;
@@ -2157,7 +2157,7 @@ static void a_pool_ends_as_the_worker_frees(struct kunit *test)
 }
 
 /* ... while the worker has just not got a page lock. */
-static void a_pool_ends_as_its_last_page_is_unlocked(struct kunit *test)
+static void pool_destroyed_after_the_worker_missed_a_page_lock(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct actor *destroyer = actor(t, "destroyer", destroys);
@@ -2180,7 +2180,7 @@ static void a_pool_ends_as_its_last_page_is_unlocked(struct kunit *test)
 }
 
 /* One pool has a page that stays locked.  Another one is destroyed meanwhile. */
-static void a_locked_page_holds_up_no_other_pool(struct kunit *test)
+static void locked_page_does_not_delay_other_pools(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = obj_alloc(t, long_size(test));
@@ -2236,7 +2236,7 @@ static void a_locked_page_holds_up_no_other_pool(struct kunit *test)
 }
 
 /* The core comes across a page whose zspage goes with the pool. */
-static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
+static void pool_destroyed_during_isolation(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct actor *isolator = actor(t, "isolator", isolates);
@@ -2254,7 +2254,7 @@ static void a_pool_ends_as_its_last_page_is_isolated(struct kunit *test)
 }
 
 /* Two tasks reclaim memory: the second one leaves the pool to the first. */
-static void reclaim_packs_a_pool_once_at_a_time(struct kunit *test)
+static void pool_is_packed_by_one_reclaimer_at_a_time(struct kunit *test)
 {
 	struct shrink_control sc = {
 		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 1000,
@@ -2282,7 +2282,7 @@ static void reclaim_packs_a_pool_once_at_a_time(struct kunit *test)
 }
 
 /* Reclaim packs the pool as it ends: the end waits for that. */
-static void a_pool_ends_as_reclaim_packs_it(struct kunit *test)
+static void pool_destroyed_during_shrinker(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct actor *reclaimer = actor(t, "reclaimer", reclaims);
@@ -2346,57 +2346,57 @@ static void race_exit(struct kunit *test)
 }
 
 static struct kunit_case race_cases[] = {
-	KUNIT_CASE(pages_move_under_a_reader),
-	KUNIT_CASE(pages_move_under_a_copying_reader),
-	KUNIT_CASE(the_node_is_asked_for_as_the_page_moves),
-	KUNIT_CASE(the_node_is_asked_for_as_the_object_moves),
+	KUNIT_CASE(pages_migrate_under_a_reader),
+	KUNIT_CASE(pages_migrate_under_a_copying_reader),
+	KUNIT_CASE(page_migrates_during_handle_to_nid),
+	KUNIT_CASE(object_moves_during_handle_to_nid),
 	KUNIT_CASE(readers_do_not_wait_for_migration),
-	KUNIT_CASE(two_pages_move_at_once),
+	KUNIT_CASE(two_pages_migrate_at_once),
 	KUNIT_CASE(later_readers_do_not_hold_replaced_pages),
-	KUNIT_CASE(a_round_begins_as_a_reader_leaves),
-	KUNIT_CASE(a_round_waits_for_a_reader_that_counted_down),
-	KUNIT_CASE(a_round_ends_before_a_late_pin_is_noted),
+	KUNIT_CASE(round_begins_while_a_reader_unpins),
+	KUNIT_CASE(round_waits_for_a_reader_that_counted_down),
+	KUNIT_CASE(round_ends_before_a_late_pin_is_noted),
 	KUNIT_CASE(two_readers_of_one_object_in_a_round),
-	KUNIT_CASE(the_last_reader_wakes_migration),
-	KUNIT_CASE(held_across_two_moves_and_compaction),
-	KUNIT_CASE(writes_are_not_lost_to_a_move),
-	KUNIT_CASE(a_writer_may_lose_twice),
-	KUNIT_CASE(writes_after_the_copy_are_repeated),
-	KUNIT_CASE(writers_wait_for_a_copy),
-	KUNIT_CASE(last_isolation_ends_as_the_last_object_goes),
-	KUNIT_CASE(the_last_object_goes_as_its_page_moves),
-	KUNIT_CASE(a_zspage_dies_as_it_is_isolated),
-	KUNIT_CASE(the_worker_locks_pages_as_they_are_isolated),
-	KUNIT_CASE(nobody_gets_at_a_dead_zspage),
-	KUNIT_CASE(new_zspages_are_nobodys_yet),
-	KUNIT_CASE(allocating_from_a_zspage_that_moves),
+	KUNIT_CASE(last_reader_wakes_migration),
+	KUNIT_CASE(reader_across_two_migrations_and_compaction),
+	KUNIT_CASE(writes_are_not_lost_to_migration),
+	KUNIT_CASE(writer_retries_until_no_page_moved),
+	KUNIT_CASE(write_after_the_copy_is_repeated),
+	KUNIT_CASE(writer_waits_while_a_page_is_copied),
+	KUNIT_CASE(last_object_freed_while_isolation_ends),
+	KUNIT_CASE(last_object_freed_during_migration),
+	KUNIT_CASE(zspage_dies_during_isolation),
+	KUNIT_CASE(worker_locks_pages_during_isolation),
+	KUNIT_CASE(dead_zspage_is_unreachable),
+	KUNIT_CASE(new_zspage_is_private),
+	KUNIT_CASE(object_allocated_during_migration),
 	KUNIT_CASE(home_becomes_a_forwarder_before_the_pin),
-	KUNIT_CASE(compaction_leaves_pinned_zspages_alone),
+	KUNIT_CASE(compaction_skips_pinned_zspages),
 	KUNIT_CASE(users_wait_for_an_evacuation),
-	KUNIT_CASE(users_wait_for_an_evacuation_that_fails),
-	KUNIT_CASE(others_do_not_wait_for_an_evacuation),
-	KUNIT_CASE(a_guest_moves_on_before_the_pin),
-	KUNIT_CASE(a_guest_stays_once_its_host_is_pinned),
-	KUNIT_CASE(readers_of_a_guest_wait_until_its_link_is_set),
-	KUNIT_CASE(a_host_stays_until_its_reader_has_left_the_round),
-	KUNIT_CASE(a_host_goes_that_was_evacuated_in_part),
-	KUNIT_CASE(a_vain_pin_takes_part_in_a_round),
-	KUNIT_CASE(a_host_is_freed_in_a_round_of_a_vain_pin),
-	KUNIT_CASE(a_guest_returns_to_its_slot_before_the_pin),
-	KUNIT_CASE(a_reader_lets_go_of_a_host_that_its_guest_left),
-	KUNIT_CASE(an_object_is_freed_as_it_moves),
-	KUNIT_CASE(an_object_is_freed_as_its_host_is_evacuated),
+	KUNIT_CASE(users_wait_for_a_failing_evacuation),
+	KUNIT_CASE(other_objects_do_not_wait_for_an_evacuation),
+	KUNIT_CASE(guest_moves_on_before_the_pin),
+	KUNIT_CASE(guest_stays_in_a_pinned_host),
+	KUNIT_CASE(reader_of_a_guest_waits_for_the_new_link),
+	KUNIT_CASE(host_stays_until_its_reader_left_the_round),
+	KUNIT_CASE(partly_evacuated_host_is_freed_under_a_reader),
+	KUNIT_CASE(vain_pin_counts_in_a_round),
+	KUNIT_CASE(host_is_freed_while_a_round_waits_for_a_vain_pin),
+	KUNIT_CASE(guest_returns_to_its_slot_before_the_pin),
+	KUNIT_CASE(reader_unpins_a_host_that_its_guest_left),
+	KUNIT_CASE(object_freed_during_evacuation),
+	KUNIT_CASE(guest_freed_during_evacuation_of_its_host),
 	KUNIT_CASE(evacuation_and_isolation_exclude_each_other),
-	KUNIT_CASE(compaction_leaves_moving_zspages_alone),
+	KUNIT_CASE(compaction_skips_zspages_whose_pages_migrate),
 	KUNIT_CASE(two_compactions_at_once),
 	KUNIT_CASE(classes_are_compacted_in_parallel),
-	KUNIT_CASE(a_pool_ends_as_its_last_page_moves),
-	KUNIT_CASE(a_pool_ends_as_the_worker_frees),
-	KUNIT_CASE(a_pool_ends_as_its_last_page_is_unlocked),
-	KUNIT_CASE(a_locked_page_holds_up_no_other_pool),
-	KUNIT_CASE(a_pool_ends_as_its_last_page_is_isolated),
-	KUNIT_CASE(reclaim_packs_a_pool_once_at_a_time),
-	KUNIT_CASE(a_pool_ends_as_reclaim_packs_it),
+	KUNIT_CASE(pool_destroyed_during_migration_or_putback),
+	KUNIT_CASE(pool_destroyed_while_the_worker_frees),
+	KUNIT_CASE(pool_destroyed_after_the_worker_missed_a_page_lock),
+	KUNIT_CASE(locked_page_does_not_delay_other_pools),
+	KUNIT_CASE(pool_destroyed_during_isolation),
+	KUNIT_CASE(pool_is_packed_by_one_reclaimer_at_a_time),
+	KUNIT_CASE(pool_destroyed_during_shrinker),
 	{ }
 };
 
