@@ -18,6 +18,7 @@
 #include <linux/prandom.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmstat.h>
 
 #include "../zsmalloc.h"
@@ -43,7 +44,30 @@ struct zst {
 	unsigned int nr_bad;
 	struct page *bad[MAX_BAD];	/* pages that pass for bad */
 	unsigned int nr_looks;		/* at pages, whether they are */
+
+	/* Races: what copy_but_bad_ones() and copy_once() fail on */
+	struct zspage *half_bad;
+	bool copied;			/* the object that can be */
 };
+
+/* Of the test that a static stub works for, as it is called in the test's own thread */
+static inline struct zst *current_zst(void)
+{
+	return kunit_get_current_test()->priv;
+}
+
+/* Parameters of a test that are nothing but names */
+static inline void name_of_param(const char * const *name, char *desc)
+{
+	strscpy(desc, *name, KUNIT_PARAM_DESC_SIZE);
+}
+
+#define NAMES_PARAM(names)	KUNIT_ARRAY_PARAM(names, names, name_of_param)
+
+static inline const char *param_name(struct kunit *test)
+{
+	return *(const char * const *)test->param_value;
+}
 
 /* Per-cpu counters are folded in, so this is exact when nothing runs. */
 static inline unsigned long all_zspages(void)

@@ -274,18 +274,6 @@ static bool overdue;
 /* Actors that spin, each on a CPU of its own */
 static atomic_t spinning;
 
-static struct actor *actor_of(struct task_struct *task)
-{
-	for (unsigned int i = 0; i < nr_cast; i++) {
-		if (cast[i].task == task)
-			return &cast[i];
-		/* A worker of the allocator's, see worker(). */
-		if (!cast[i].act && (task->flags & PF_WQ_WORKER))
-			return &cast[i];
-	}
-	return NULL;
-}
-
 /* What an actor did before it stopped, or ended, is to be seen after these. */
 static const char *stands_at(struct actor *a)
 {
@@ -297,6 +285,21 @@ static bool has_ended(struct actor *a)
 {
 	/* Pairs with actor_thread() */
 	return smp_load_acquire(&a->done);
+}
+
+/* An actor that has ended may have left its task_struct to a new thread. */
+static struct actor *actor_of(struct task_struct *task)
+{
+	for (unsigned int i = 0; i < nr_cast; i++) {
+		struct actor *a = &cast[i];
+
+		if (a->task == task && !has_ended(a))
+			return a;
+		/* A worker of the allocator, see worker() */
+		if (!a->act && (task->flags & PF_WQ_WORKER))
+			return a;
+	}
+	return NULL;
 }
 
 /* All but the one that the director needs */
@@ -583,9 +586,11 @@ static void reads_sg(struct actor *a)
 	a->ok = !memcmp(a->t.copy, a->t.want, a->obj->size);
 }
 
+/* What was written is compared by expect_end(). */
 static void writes(struct actor *a)
 {
 	obj_write(&a->t, a->obj);
+	a->ok = true;
 }
 
 static void frees(struct actor *a)
@@ -747,60 +752,75 @@ static void expect_end(struct zst *t)
 	expect_quiet(t);
 	expect_all_intact(t);
 	expect_model(t);
-	nr_cast = 0;
 }
 
 /*
  * Readers and page migration
  */
 
-static const char * const reader_points[] = {
-	"looked_up", "pinned", "read", "read_half", "open", "unpin",
-};
+static struct actor *reader_of(struct zst *t, const char *name, struct obj *o)
+{
+	struct actor *reader = actor(t, name, reads_sg);
 
-/* Wherever the reader is, the page moves, and stays while it is needed. */
+	reader->obj = o;
+	return reader;
+}
+
+static void expect_read(struct actor *reader)
+{
+	finish(reader);
+	expect_ok(reader);
+}
+
+static const struct reader_place {
+	const char *point;
+	bool pinned;
+} reader_places[] = {
+	{ "looked_up" },
+	{ "pinned",	.pinned = true },
+	{ "read",	.pinned = true },
+	{ "read_half",	.pinned = true },
+	{ "open",	.pinned = true },
+	{ "unpin",	.pinned = true },
+};
+KUNIT_ARRAY_PARAM_DESC(reader_places, reader_places, point);
+
+/* Pages migrate wherever the reader is, and stay as long as it needs them. */
 static void pages_migrate_under_a_reader(struct kunit *test)
 {
+	const struct reader_place *place = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
 	struct zspage *zspage = obj_zspage(o);
 	unsigned int pages = zspage->class->geo.pages;
+	struct actor *reader = reader_of(t, "reader", o);
 	struct page *old[ZS_MAX_PAGES];
 
-	for (int i = 0; i < ARRAY_SIZE(reader_points); i++) {
-		struct actor *reader = actor(t, "reader", reads_sg);
-
-		reader->obj = o;
-		get_pages(zspage, old);
-		run_to(reader, reader_points[i]);
-		migrate_zspage(t, zspage);
-		KUNIT_EXPECT_EQ_MSG(test, zspage->nr_stale,
-				    i == 0 ? 0 : pages, "%s", reader_points[i]);
-		finish(reader);
-		expect_ok(reader);
-		put_replaced_pages(t, old, pages);
-		expect_end(t);
-	}
+	get_pages(zspage, old);
+	run_to(reader, place->point);
+	migrate_zspage(t, zspage);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, place->pinned ? pages : 0);
+	expect_read(reader);
+	put_replaced_pages(t, old, pages);
+	expect_end(t);
 }
+
+static const char * const copying_points[] = {
+	"looked_up", "pinned", "read", "read_half", "unpin",
+};
+NAMES_PARAM(copying_points);
 
 static void pages_migrate_under_a_copying_reader(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
+	struct actor *reader = actor(t, "reader", reads);
 
-	for (int i = 0; i < ARRAY_SIZE(reader_points); i++) {
-		struct actor *reader;
-
-		if (!strcmp(reader_points[i], "open"))
-			continue;
-		reader = actor(t, "reader", reads);
-		reader->obj = o;
-		run_to(reader, reader_points[i]);
-		migrate_zspage(t, obj_zspage(o));
-		finish(reader);
-		expect_ok(reader);
-		expect_end(t);
-	}
+	reader->obj = o;
+	run_to(reader, param_name(test));
+	migrate_zspage(t, obj_zspage(o));
+	expect_read(reader);
+	expect_end(t);
 }
 
 static struct folio *folio_on_node(struct folio *src, unsigned long nid)
@@ -808,61 +828,74 @@ static struct folio *folio_on_node(struct folio *src, unsigned long nid)
 	return __folio_alloc_node(GFP_TEST | __GFP_THISNODE, 0, nid);
 }
 
-/* Wherever it is looked for, an object is where it is when its page is looked at. */
+static const struct page_query {
+	const char *point;
+	bool answered;		/* the node of the page was read before */
+} page_queries[] = {
+	{ "looked_up" },
+	{ "pinned" },
+	{ "read" },
+	{ "unpin", .answered = true },
+};
+KUNIT_ARRAY_PARAM_DESC(page_queries, page_queries, point);
+
+/* The answer is the node of the page at the time when it was read. */
 static void page_migrates_during_handle_to_nid(struct kunit *test)
 {
-	static const char * const points[] = { "looked_up", "pinned", "read", "unpin" };
+	const struct page_query *query = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = fill_zspage(t, long_size(test));
 	struct zspage *zspage = obj_zspage(o);
+	struct actor *asker = actor(t, "asker", asks_for_the_node);
+	int old = page_to_nid(zpdesc_page(zspage->pages[0]));
+	int new = next_memory_node(old);
+	struct page *pages[ZS_MAX_PAGES];
+	LIST_HEAD(list);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct actor *asker = actor(t, "asker", asks_for_the_node);
-		int old = page_to_nid(zpdesc_page(zspage->pages[0]));
-		int new = next_memory_node(old);
-		struct page *pages[ZS_MAX_PAGES];
-		LIST_HEAD(list);
-
-		if (new >= MAX_NUMNODES)
-			new = first_memory_node;
-		asker->obj = o;
-		asker->result = i < 3 ? new : old;
-		get_pages(zspage, pages);
-		run_to(asker, points[i]);
-		KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list),
-				zspage->class->geo.pages);
-		KUNIT_EXPECT_EQ(test, 0,
-				migrate_pages(&list, folio_on_node, NULL, new,
-					      MIGRATE_ASYNC, MR_COMPACTION, NULL));
-		finish(asker);
-		expect_ok(asker);
-		put_replaced_pages(t, pages, zspage->class->geo.pages);
-		KUNIT_EXPECT_EQ(test, zs_handle_to_nid(t->pool, o->handle), new);
-		expect_end(t);
-	}
+	if (new >= MAX_NUMNODES)
+		new = first_memory_node;
+	asker->obj = o;
+	asker->result = query->answered ? old : new;
+	get_pages(zspage, pages);
+	run_to(asker, query->point);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list),
+			zspage->class->geo.pages);
+	KUNIT_EXPECT_EQ(test, 0,
+			migrate_pages(&list, folio_on_node, NULL, new,
+				      MIGRATE_ASYNC, MR_COMPACTION, NULL));
+	finish(asker);
+	expect_ok(asker);
+	put_replaced_pages(t, pages, zspage->class->geo.pages);
+	KUNIT_EXPECT_EQ(test, zs_handle_to_nid(t->pool, o->handle), new);
+	expect_end(t);
 }
 
-/* A guest goes to another host as it is asked where it is. */
+static const struct object_query {
+	const char *point;
+	bool pinned;
+} object_queries[] = {
+	{ "link_read" },
+	{ "link_pinned", .pinned = true },
+};
+KUNIT_ARRAY_PARAM_DESC(object_queries, object_queries, point);
+
+/* A guest is moved to another host, unless its host is pinned. */
 static void object_moves_during_handle_to_nid(struct kunit *test)
 {
-	static const char * const points[] = { "link_read", "link_pinned" };
+	const struct object_query *query = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *asker = actor(t, "asker", asks_for_the_node);
+	unsigned long was = obj_where(o);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely_guest(t, true);
-		struct actor *asker = actor(t, "asker", asks_for_the_node);
-		unsigned long was = obj_where(o);
-
-		asker->obj = o;
-		asker->result = TEST_NODE;
-		run_to(asker, points[i]);
-		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
-		KUNIT_EXPECT_EQ(test, obj_where(o) != was, i == 0);
-		finish(asker);
-		expect_ok(asker);
-		expect_end(t);
-		free_all(t);
-	}
+	asker->obj = o;
+	asker->result = TEST_NODE;
+	run_to(asker, query->point);
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, obj_where(o) == was, query->pinned);
+	finish(asker);
+	expect_ok(asker);
+	expect_end(t);
 }
 
 static struct actor *migrator_of(struct zst *t, struct page *page)
@@ -881,56 +914,49 @@ static struct page *page_of(struct zspage *zspage, unsigned int index)
 static const char * const move_points[] = {
 	"migrate", "migrate_copy", "migrate_publish", "migrated",
 };
+NAMES_PARAM(move_points);
 
-/* Wherever migration is, readers do not wait for it. */
 static void readers_do_not_wait_for_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
+	struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
 
-	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
-		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
-
-		run_to(migrator, move_points[i]);
-		for (unsigned int n = 0; n < t->nr; n++)
-			KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[n]));
-		finish(migrator);
-		expect_ok(migrator);
-		expect_end(t);
-	}
+	run_to(migrator, param_name(test));
+	for (unsigned int n = 0; n < t->nr; n++)
+		KUNIT_EXPECT_TRUE(test, obj_intact(t, &t->objs[n]));
+	finish(migrator);
+	expect_ok(migrator);
+	expect_end(t);
 }
 
-/* Two pages of one zspage move at once. */
 static void two_pages_migrate_at_once(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
 	struct zspage *zspage = obj_zspage(o);
+	struct actor *migrator, *other;
 	struct page *old[ZS_MAX_PAGES];
 
-	needs_room_at(t, "migrate_copy");
-	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
-		struct actor *migrator, *other;
-
-		get_pages(zspage, old);
-		migrator = migrator_of(t, page_of(zspage, 0));
-		other = migrator_of(t, page_of(zspage, 1));
-		run_to(migrator, move_points[i]);
-		if (holds_lock(migrator))
-			expect_waits_for(other, migrator);
-		finish(other);
-		finish(migrator);
-		expect_ok(migrator);
-		expect_ok(other);
-		put_replaced_pages(t, old, 2);
-		for (unsigned int n = 2; n < zspage->class->geo.pages; n++)
-			put_page(old[n]);
-		expect_end(t);
-	}
+	needs_room_at(t, param_name(test));
+	get_pages(zspage, old);
+	migrator = migrator_of(t, page_of(zspage, 0));
+	other = migrator_of(t, page_of(zspage, 1));
+	run_to(migrator, param_name(test));
+	if (holds_lock(migrator))
+		expect_waits_for(other, migrator);
+	finish(other);
+	finish(migrator);
+	expect_ok(migrator);
+	expect_ok(other);
+	put_replaced_pages(t, old, 2);
+	for (unsigned int n = 2; n < zspage->class->geo.pages; n++)
+		put_page(old[n]);
+	expect_end(t);
 }
 
 /*
- * Rounds: a replaced page waits for the readers that were there
+ * Rounds: a replaced page waits for the readers that pinned its zspage before
  */
 
 /* Replaces the first page, and returns the old one, with a reference. */
@@ -955,78 +981,69 @@ static void expect_held(struct zst *t, struct page *page)
 	KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 2);
 }
 
-static struct actor *reader_of(struct zst *t, const char *name, struct obj *o)
-{
-	struct actor *reader = actor(t, name, reads_sg);
+/* Not "unpin_looked": a reader does not pass it in a round. */
+static const char * const pinned_points[] = { "pinned", "read", "open", "unpin" };
+NAMES_PARAM(pinned_points);
 
-	reader->obj = o;
-	return reader;
-}
-
-static void expect_read(struct actor *reader)
-{
-	finish(reader);
-	expect_ok(reader);
-}
-
-/* A later reader is there when the early one goes: it holds nothing back. */
+/* The late reader still has its object open when the early one closes its own. */
 static void later_readers_do_not_hold_replaced_pages(struct kunit *test)
 {
-	static const char * const points[] = {
-		"pinned", "read", "open", "unpin", "unpin_looked",
-	};
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
 	struct zspage *zspage = obj_zspage(o);
+	struct actor *early = reader_of(t, "early", o);
+	struct actor *late = reader_of(t, "late", o - 1);
+	struct page *old, *newer;
 
-	for (int i = 0; i < ARRAY_SIZE(points) - 1; i++) {
-		struct actor *early = reader_of(t, "early", o);
-		struct actor *late = reader_of(t, "late", o - 1);
-		struct page *old, *newer;
-
-		run_to(early, "open");
-		old = replace_page(t, zspage);
-		run_to(late, points[i]);
-		expect_held(t, old);
-		expect_read(early);
-		expect_free(t, old);
-		/* Now it is the early one. */
-		newer = replace_page(t, zspage);
-		expect_held(t, newer);
-		expect_read(late);
-		expect_free(t, newer);
-		expect_end(t);
-	}
+	run_to(early, "open");
+	old = replace_page(t, zspage);
+	run_to(late, param_name(test));
+	expect_held(t, old);
+	expect_read(early);
+	expect_free(t, old);
+	/* For the next page that is replaced, the late reader is early. */
+	newer = replace_page(t, zspage);
+	expect_held(t, newer);
+	expect_read(late);
+	expect_free(t, newer);
+	expect_end(t);
 }
 
-/* The round begins while a reader closes its object, at each step of that. */
+static const struct round_begin {
+	const char *name;
+	const char *point;
+	bool late;		/* another reader pins in the round */
+} round_begins[] = {
+	{ "unpin", "unpin" },
+	{ "unpin, late reader", "unpin", .late = true },
+	{ "unpin_looked", "unpin_looked" },
+	{ "unpin_looked, late reader", "unpin_looked", .late = true },
+};
+KUNIT_ARRAY_PARAM_DESC(round_begins, round_begins, name);
+
 static void round_begins_while_a_reader_unpins(struct kunit *test)
 {
-	static const char * const points[] = { "unpin", "unpin_looked" };
+	const struct round_begin *begin = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
-	struct zspage *zspage = obj_zspage(o);
+	struct actor *early = reader_of(t, "early", o);
+	struct actor *late = reader_of(t, "late", o - 1);
+	struct page *old;
 
-	for (int i = 0; i < 2 * ARRAY_SIZE(points); i++) {
-		struct actor *early = reader_of(t, "early", o);
-		struct actor *late = reader_of(t, "late", o - 1);
-		struct page *old;
-
-		run_to(early, points[i / 2]);
-		old = replace_page(t, zspage);
-		expect_held(t, old);
-		if (i % 2)
-			run_to(late, "open");
-		expect_read(early);
-		expect_free(t, old);
-		if (i % 2)
-			expect_read(late);
-		expect_end(t);
-	}
+	run_to(early, begin->point);
+	old = replace_page(t, obj_zspage(o));
+	expect_held(t, old);
+	if (begin->late)
+		run_to(late, "open");
+	expect_read(early);
+	expect_free(t, old);
+	if (begin->late)
+		expect_read(late);
+	expect_end(t);
 }
 
 /*
- * A reader has counted down in a round that began just before.  The round waits
+ * A reader has counted down in a round that began just before. The round waits
  * for it, pages that are replaced meanwhile wait for the next one, and the
  * zspage is not evacuated.
  */
@@ -1052,68 +1069,79 @@ static void round_waits_for_a_reader_that_counted_down(struct kunit *test)
 	expect_end(t);
 }
 
-/*
- * A reader has pinned in a round and is not noted yet: the round goes on, or has
- * ended, or the next one has begun, for which it is early.
- */
+static const struct late_pin {
+	const char *name;
+	bool ended;		/* the round in which the reader pinned */
+	bool next_began;	/* for this round, the reader is early */
+} late_pins[] = {
+	{ "round goes on" },
+	{ "round has ended", .ended = true },
+	{ "next round has begun", .ended = true, .next_began = true },
+};
+KUNIT_ARRAY_PARAM_DESC(late_pins, late_pins, name);
+
+/* A reader has pinned in a round, and its pin is not noted yet. */
 static void round_ends_before_a_late_pin_is_noted(struct kunit *test)
 {
+	const struct late_pin *pin = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
 	struct zspage *zspage = obj_zspage(o);
+	struct actor *early = reader_of(t, "early", o);
+	struct actor *late = reader_of(t, "late", o - 1);
+	struct page *old, *newer = NULL;
 
-	for (int rounds = 0; rounds < 3; rounds++) {
-		struct actor *early = reader_of(t, "early", o);
-		struct actor *late = reader_of(t, "late", o - 1);
-		struct page *old, *newer = NULL;
-
-		run_to(early, "open");
-		old = replace_page(t, zspage);
-		run_to(late, "pin_late");
-		if (rounds == 2)
-			newer = replace_page(t, zspage);
-		if (rounds) {
-			expect_read(early);
-			expect_free(t, old);
-		}
-		run_to(late, "open");
-		KUNIT_EXPECT_EQ(test, zspage->early, rounds != 1);
-		KUNIT_EXPECT_EQ(test, !zspage->nr_stale || !*zspage_late(zspage),
-				rounds != 0);
-		if (!rounds) {
-			expect_read(early);
-			expect_free(t, old);
-		}
-		if (newer)
-			expect_held(t, newer);
-		expect_read(late);
-		if (newer)
-			expect_free(t, newer);
-		expect_end(t);
+	run_to(early, "open");
+	old = replace_page(t, zspage);
+	run_to(late, "pin_late");
+	if (pin->next_began)
+		newer = replace_page(t, zspage);
+	if (pin->ended) {
+		expect_read(early);
+		expect_free(t, old);
 	}
+	run_to(late, "open");
+	KUNIT_EXPECT_EQ(test, zspage->early, !pin->ended || pin->next_began);
+	KUNIT_EXPECT_EQ(test, !zspage->nr_stale || !*zspage_late(zspage), pin->ended);
+	if (!pin->ended) {
+		expect_read(early);
+		expect_free(t, old);
+	}
+	if (newer)
+		expect_held(t, newer);
+	expect_read(late);
+	if (newer)
+		expect_free(t, newer);
+	expect_end(t);
 }
 
-/* Pins have no names: which of two readers of one object has gone is not known. */
+static const struct leaving {
+	const char *name;
+	bool late_first;
+} leavings[] = {
+	{ "early reader first" },
+	{ "late reader first", .late_first = true },
+};
+KUNIT_ARRAY_PARAM_DESC(leavings, leavings, name);
+
+/* Pins have no names: it is not known which of two readers of an object has unpinned. */
 static void two_readers_of_one_object_in_a_round(struct kunit *test)
 {
+	const struct leaving *leaving = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
-	struct zspage *zspage = obj_zspage(o);
+	struct actor *early = reader_of(t, "early", o);
+	struct actor *late = reader_of(t, "late", o);
+	struct page *old;
 
-	for (int late_first = 0; late_first < 2; late_first++) {
-		struct actor *early = reader_of(t, "early", o);
-		struct actor *late = reader_of(t, "late", o);
-		struct page *old;
-
-		run_to(early, "open");
-		old = replace_page(t, zspage);
-		run_to(late, "open");
-		expect_read(late_first ? late : early);
-		expect_held(t, old);
-		expect_read(late_first ? early : late);
-		expect_free(t, old);
-		expect_end(t);
-	}
+	run_to(early, "open");
+	old = replace_page(t, obj_zspage(o));
+	run_to(late, "open");
+	expect_read(leaving->late_first ? late : early);
+	expect_held(t, old);
+	expect_read(leaving->late_first ? early : late);
+	expect_free(t, old);
+	expect_end(t);
 }
 
 static unsigned long long_timeout(void)
@@ -1129,7 +1157,7 @@ static void migrates_patiently(struct actor *a)
 	current->kunit_test = NULL;
 }
 
-/* Migration that waits for a reader goes on when that closes its object. */
+/* Migration that waits for a reader continues when the reader closes its object. */
 static void last_reader_wakes_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1154,30 +1182,23 @@ static void last_reader_wakes_migration(struct kunit *test)
 	expect_end(t);
 }
 
-/* One page moves twice, and compaction tries its luck, under one reader. */
+/* One page migrates twice, and compaction is tried, under one reader. */
 static void reader_across_two_migrations_and_compaction(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
 	struct zspage *zspage = obj_zspage(o);
-	struct actor *reader = actor(t, "reader", reads_sg);
+	struct actor *reader = reader_of(t, "reader", o);
 	struct page *old[2];
-	LIST_HEAD(pages);
 
-	reader->obj = o;
 	run_to(reader, "open");
-	for (int i = 0; i < 2; i++) {
-		old[i] = page_of(zspage, 0);
-		get_page(old[i]);
-		KUNIT_ASSERT_TRUE(test, isolate(old[i], &pages));
-		KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
-	}
+	for (int i = 0; i < 2; i++)
+		old[i] = replace_page(t, zspage);
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 2);
 	compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
-	KUNIT_EXPECT_EQ(test, page_ref_count(old[0]), 2);
-	finish(reader);
-	expect_ok(reader);
+	expect_held(t, old[0]);
+	expect_read(reader);
 	put_replaced_pages(t, old, 2);
 	expect_end(t);
 }
@@ -1189,94 +1210,97 @@ static void reader_across_two_migrations_and_compaction(struct kunit *test)
 static const char * const writer_points[] = {
 	"looked_up", "pinned", "write", "write_half", "written", "unpin",
 };
+NAMES_PARAM(writer_points);
 
 static void writes_are_not_lost_to_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
+	struct actor *writer = actor(t, "writer", writes);
 
-	for (int i = 0; i < ARRAY_SIZE(writer_points); i++) {
-		struct actor *writer = actor(t, "writer", writes);
-
-		writer->obj = o;
-		run_to(writer, writer_points[i]);
-		migrate_zspage(t, obj_zspage(o));
-		finish(writer);
-		expect_end(t);
-	}
+	writer->obj = o;
+	run_to(writer, param_name(test));
+	migrate_zspage(t, obj_zspage(o));
+	finish(writer);
+	expect_end(t);
 }
 
-/* A writer that loses goes on until it has won. */
+static const char * const retried_points[] = { "write", "write_half", "written" };
+NAMES_PARAM(retried_points);
+
 static void writer_retries_until_no_page_moved(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
-	struct zspage *zspage = obj_zspage(o);
+	struct actor *writer = actor(t, "writer", writes);
+	LIST_HEAD(pages);
 
-	for (int i = 2; i < 5; i++) {
-		struct actor *writer = actor(t, "writer", writes);
-		LIST_HEAD(pages);
-
-		writer->obj = o;
-		for (int loses = 0; loses < 2; loses++) {
-			run_to(writer, writer_points[i]);
-			KUNIT_ASSERT_TRUE(test, isolate(page_of(zspage, 0), &pages));
-			KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
-		}
-		run_to(writer, writer_points[i]);
-		finish(writer);
-		expect_end(t);
+	writer->obj = o;
+	for (int retries = 0; retries < 2; retries++) {
+		run_to(writer, param_name(test));
+		KUNIT_ASSERT_TRUE(test, isolate(page_of(obj_zspage(o), 0), &pages));
+		KUNIT_EXPECT_EQ(test, migrate(&pages), 0);
 	}
+	run_to(writer, param_name(test));
+	finish(writer);
+	expect_end(t);
 }
 
-/* The writer has seen no move, then the page is copied, then it writes. */
+static const struct half {
+	const char *name;
+	const char *point;	/* before it is written */
+	unsigned int page;	/* where it is, from the object's first page on */
+} halves[] = {
+	{ "first half", "write", 0 },
+	{ "second half", "write_half", 1 },
+};
+KUNIT_ARRAY_PARAM_DESC(halves, halves, name);
+
+/* The writer has seen no move, then the page is copied, then the writer writes. */
 static void write_after_the_copy_is_repeated(struct kunit *test)
 {
+	const struct half *half = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
+	struct actor *writer = actor(t, "writer", writes);
+	struct actor *migrator;
 	unsigned int slot, index;
 
-	for (unsigned int half = 0; half < 2; half++) {
-		struct actor *writer = actor(t, "writer", writes);
-		struct actor *migrator;
-
-		zs_decode_location(o->handle, &slot);
-		index = slot * o->size / PAGE_SIZE + half;
-		migrator = migrator_of(t, page_of(obj_zspage(o), index));
-		writer->obj = o;
-		run_to(writer, half ? "write_half" : "write");
-		run_to(migrator, "migrate_publish");
-		run_to(writer, "written");
-		finish(migrator);
-		expect_ok(migrator);
-		finish(writer);
-		expect_end(t);
-	}
+	zs_decode_location(o->handle, &slot);
+	index = slot * o->size / PAGE_SIZE + half->page;
+	migrator = migrator_of(t, page_of(obj_zspage(o), index));
+	writer->obj = o;
+	run_to(writer, half->point);
+	run_to(migrator, "migrate_publish");
+	run_to(writer, "written");
+	finish(migrator);
+	expect_ok(migrator);
+	finish(writer);
+	expect_end(t);
 }
 
-/* A writer that comes while the page is copied waits for the end of that. */
+static const char * const copy_points[] = { "migrate_copy", "migrate_publish" };
+NAMES_PARAM(copy_points);
+
 static void writer_waits_while_a_page_is_copied(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
+	struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+	struct actor *writer = actor(t, "writer", writes);
 
-	for (int i = 1; i < 3; i++) {
-		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
-		struct actor *writer = actor(t, "writer", writes);
-
-		writer->obj = o;
-		run_to(migrator, move_points[i]);
-		expect_waits_for(writer, migrator);
-		expect_ok(migrator);
-		expect_end(t);
-	}
+	writer->obj = o;
+	run_to(migrator, param_name(test));
+	expect_waits_for(writer, migrator);
+	expect_ok(migrator);
+	expect_end(t);
 }
 
 /*
  * Freeing, isolation and the worker
  */
 
-/* Starts freeing the only object of a zspage whose first page is isolated. */
+/* A task that frees the only object of a zspage whose first page is isolated */
 static struct actor *free_of_the_last(struct zst *t, struct list_head *pages)
 {
 	struct actor *freer = actor(t, "freer", frees);
@@ -1295,44 +1319,55 @@ static void expect_all_freed(struct zst *t)
 	expect_end(t);
 }
 
-/* The last isolation ends as the last object is freed, whichever is first. */
+static const struct isolation_end {
+	const char *name;
+	void (*act)(struct actor *a);
+	const char *point;
+	bool free_first;
+} isolation_ends[] = {
+	{ "putback, then free", puts_back, "putback" },
+	{ "free, then putback", puts_back, "putback", .free_first = true },
+	{ "migration, then free", migrates, "migrate" },
+	{ "free, then migration", migrates, "migrate", .free_first = true },
+};
+KUNIT_ARRAY_PARAM_DESC(isolation_ends, isolation_ends, name);
+
 static void last_object_freed_while_isolation_ends(struct kunit *test)
 {
+	const struct isolation_end *end = test->param_value;
 	struct zst *t = test->priv;
+	struct actor *mover = actor(t, "mover", end->act);
+	struct actor *freer = free_of_the_last(t, &mover->pages);
 
-	for (int i = 0; i < 4; i++) {
-		bool moves = i & 1, free_first = i & 2;
-		struct actor *mover = actor(t, "mover", moves ? migrates : puts_back);
-		struct actor *freer = free_of_the_last(t, &mover->pages);
-
-		run_to(freer, "free");
-		run_to(mover, moves ? "migrate" : "putback");
-		finish(free_first ? freer : mover);
-		finish(free_first ? mover : freer);
-		expect_all_freed(t);
-	}
+	run_to(freer, "free");
+	run_to(mover, end->point);
+	finish(end->free_first ? freer : mover);
+	finish(end->free_first ? mover : freer);
+	expect_all_freed(t);
 }
 
-/* The last object is freed while its page is being copied, or has just been. */
+/* From the copy on: before that, see last_object_freed_while_isolation_ends(). */
+static const char * const late_move_points[] = {
+	"migrate_copy", "migrate_publish", "migrated",
+};
+NAMES_PARAM(late_move_points);
+
 static void last_object_freed_during_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
+	struct actor *migrator = actor(t, "migrator", migrates);
+	struct actor *freer = free_of_the_last(t, &migrator->pages);
 
-	for (int i = 1; i < ARRAY_SIZE(move_points); i++) {
-		struct actor *migrator = actor(t, "migrator", migrates);
-		struct actor *freer = free_of_the_last(t, &migrator->pages);
-
-		run_to(migrator, move_points[i]);
-		if (holds_lock(migrator))
-			expect_waits_for(freer, migrator);
-		finish(freer);
-		finish(migrator);
-		expect_ok(migrator);
-		expect_all_freed(t);
-	}
+	run_to(migrator, param_name(test));
+	if (holds_lock(migrator))
+		expect_waits_for(freer, migrator);
+	finish(freer);
+	finish(migrator);
+	expect_ok(migrator);
+	expect_all_freed(t);
 }
 
-/* The core has locked a page as its zspage dies: it must not get it. */
+/* The core has locked a page when its zspage dies: it must not isolate the page. */
 static void zspage_dies_during_isolation(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1342,7 +1377,7 @@ static void zspage_dies_during_isolation(struct kunit *test)
 	isolator->page = page_of(obj_zspage(o), 1);
 	run_to(isolator, "isolate");
 	obj_free(t, o);
-	/* The worker does not get the page lock that the isolator has. */
+	/* The worker does not get the page lock, which the isolator has. */
 	msleep(20);
 	KUNIT_EXPECT_GT(test, pool_pages(t->pool), 0);
 	finish(isolator);
@@ -1350,40 +1385,45 @@ static void zspage_dies_during_isolation(struct kunit *test)
 	expect_all_freed(t);
 }
 
-/* The worker locks pages as the core tries to isolate them. */
+static const struct worker_place {
+	const char *point;
+	bool has_locks;		/* of all pages */
+} worker_places[] = {
+	{ "deferred" },
+	{ "deferred_lock", .has_locks = true },
+};
+KUNIT_ARRAY_PARAM_DESC(worker_places, worker_places, point);
+
 static void worker_locks_pages_during_isolation(struct kunit *test)
 {
-	static const char * const points[] = { "deferred", "deferred_lock" };
+	const struct worker_place *place = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct zspage *zspage = obj_zspage(o);
+	struct actor *w = worker(t, place->point);
+	unsigned int nr = zspage->class->geo.pages;
+	struct page *pages[ZS_MAX_PAGES];
+	LIST_HEAD(list);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = obj_alloc(t, long_size(test));
-		struct zspage *zspage = obj_zspage(o);
-		struct actor *w = worker(t, points[i]);
-		unsigned int nr = zspage->class->geo.pages;
-		struct page *pages[ZS_MAX_PAGES];
-		LIST_HEAD(list);
-
-		get_pages(zspage, pages);
-		lock_page(pages[0]);
-		obj_free(t, o);
-		if (i)
-			unlock_page(pages[0]);
-		expect_stop(w);
-		if (!i)
-			unlock_page(pages[0]);
-		KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 0);
-		let_go(w);
-		zs_flush_deferred();
-		/* Too late, the other way round */
-		for (unsigned int n = 0; n < nr; n++)
-			KUNIT_EXPECT_FALSE(test, isolate(pages[n], &list));
-		put_replaced_pages(t, pages, nr);
-		expect_all_freed(t);
-	}
+	get_pages(zspage, pages);
+	lock_page(pages[0]);
+	obj_free(t, o);
+	if (place->has_locks)
+		unlock_page(pages[0]);
+	expect_stop(w);
+	if (!place->has_locks)
+		unlock_page(pages[0]);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 0);
+	let_go(w);
+	zs_flush_deferred();
+	/* Nor are they isolated when they have been freed. */
+	for (unsigned int n = 0; n < nr; n++)
+		KUNIT_EXPECT_FALSE(test, isolate(pages[n], &list));
+	put_replaced_pages(t, pages, nr);
+	expect_all_freed(t);
 }
 
-/* A dead zspage is nobody's: not malloc's, nor the core's, nor zs_compact()'s. */
+/* By zs_malloc(), by isolation, and by zs_compact() */
 static void dead_zspage_is_unreachable(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1403,7 +1443,19 @@ static void dead_zspage_is_unreachable(struct kunit *test)
 	expect_all_freed(t);
 }
 
-/* Two that found no room get a zspage each, and nobody else gets at a new one. */
+/* The object that @allocator has allocated is the test's now. */
+static struct obj *adopt(struct zst *t, struct actor *allocator)
+{
+	struct obj *o = &t->objs[t->nr];
+
+	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL((void *)allocator->handle));
+	*o = (struct obj){ .handle = allocator->handle, .size = allocator->result };
+	t->nr++;
+	obj_write(t, o);
+	return o;
+}
+
+/* Two tasks that find no free slot allocate a zspage each, for themselves at first. */
 static void new_zspage_is_private(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1417,39 +1469,25 @@ static void new_zspage_is_private(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
 	migrate_zspage(t, obj_zspage(o));
 	finish(allocator);
-	KUNIT_ASSERT_FALSE(test, IS_ERR_OR_NULL((void *)allocator->handle));
-	o = &t->objs[t->nr++];
-	*o = (struct obj){ .handle = allocator->handle, .size = size };
-	obj_write(t, o);
-	KUNIT_EXPECT_PTR_NE(test, obj_zspage(o), obj_zspage(&t->objs[0]));
+	KUNIT_EXPECT_PTR_NE(test, obj_zspage(adopt(t, allocator)), obj_zspage(o));
 	expect_end(t);
 }
 
-/* An object is allocated in a zspage one of whose pages is just moving. */
 static void object_allocated_during_migration(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	size_t size = long_size(test);
-	struct obj *o = obj_alloc(t, size);
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+	struct actor *allocator = actor(t, "allocator", allocates);
 
-	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
-		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
-		struct actor *allocator = actor(t, "allocator", allocates);
-		struct obj *new;
-
-		allocator->result = size;
-		run_to(migrator, move_points[i]);
-		if (holds_lock(migrator))
-			expect_waits_for(allocator, migrator);
-		finish(allocator);
-		finish(migrator);
-		new = &t->objs[t->nr++];
-		*new = (struct obj){ .handle = allocator->handle, .size = size };
-		KUNIT_EXPECT_PTR_EQ(test, obj_zspage(new), obj_zspage(o));
-		obj_write(t, new);
-		expect_end(t);
-		obj_free(t, new);
-	}
+	allocator->result = o->size;
+	run_to(migrator, param_name(test));
+	if (holds_lock(migrator))
+		expect_waits_for(allocator, migrator);
+	finish(allocator);
+	finish(migrator);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(adopt(t, allocator)), obj_zspage(o));
+	expect_end(t);
 }
 
 /*
@@ -1462,76 +1500,80 @@ static void expect_moved(struct kunit *test, const struct obj *o,
 	KUNIT_EXPECT_NE(test, obj_where(o), was);
 }
 
+static const struct use {
+	const char *name;
+	void (*act)(struct actor *a);
+} uses[] = {
+	{ "read", reads },
+	{ "read as a scatterlist", reads_sg },
+	{ "write", writes },
+};
+KUNIT_ARRAY_PARAM_DESC(uses, uses, name);
+
 /* Between the look at home and the pin, home becomes a forwarder. */
 static void home_becomes_a_forwarder_before_the_pin(struct kunit *test)
 {
-	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	const struct use *use = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct actor *user = actor(t, "user", use->act);
 
-	for (int i = 0; i < ARRAY_SIZE(acts); i++) {
-		struct obj *o = lonely(t);
-		struct actor *user = actor(t, "user", acts[i]);
-
-		user->obj = o;
-		run_to(user, "looked_up");
-		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
-		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
-		run_to(user, "link_read");
-		finish(user);
-		if (acts[i] != writes)
-			expect_ok(user);
-		expect_end(t);
-		free_all(t);
-	}
+	user->obj = o;
+	run_to(user, "looked_up");
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
+	run_to(user, "link_read");
+	finish(user);
+	expect_ok(user);
+	expect_end(t);
 }
 
-/* Once pinned, an object stays where it is. */
 static void compaction_skips_pinned_zspages(struct kunit *test)
 {
-	static const char * const points[] = { "pinned", "read", "open", "unpin" };
 	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct actor *reader = reader_of(t, "reader", o);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely(t);
-		struct actor *reader = actor(t, "reader", reads_sg);
-
-		reader->obj = o;
-		run_to(reader, points[i]);
-		KUNIT_EXPECT_GT(test, compact(t), 0);
-		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
-		finish(reader);
-		expect_ok(reader);
-		expect_end(t);
-		free_all(t);
-	}
+	run_to(reader, param_name(test));
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+	expect_read(reader);
+	expect_end(t);
 }
 
-static const char * const evacuation_points[] = { "frozen", "natives_moved" };
+static const struct use_of_frozen {
+	const char *name;
+	void (*act)(struct actor *a);
+	const char *point;
+} uses_of_frozen[] = {
+	{ "read, frozen", reads, "frozen" },
+	{ "read, natives_moved", reads, "natives_moved" },
+	{ "read as a scatterlist, frozen", reads_sg, "frozen" },
+	{ "read as a scatterlist, natives_moved", reads_sg, "natives_moved" },
+	{ "write, frozen", writes, "frozen" },
+	{ "write, natives_moved", writes, "natives_moved" },
+};
+KUNIT_ARRAY_PARAM_DESC(uses_of_frozen, uses_of_frozen, name);
 
-/* Who comes while its zspage is frozen waits, and finds the object moved. */
+/* A user of an object in a frozen zspage waits, and finds the object moved. */
 static void users_wait_for_an_evacuation(struct kunit *test)
 {
-	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	const struct use_of_frozen *use = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct actor *user = actor(t, "user", use->act);
 
-	for (int i = 0; i < ARRAY_SIZE(acts) * 2; i++) {
-		struct obj *o = lonely(t);
-		struct actor *compactor = actor(t, "compactor", compacts);
-		struct actor *user = actor(t, "user", acts[i / 2]);
-
-		user->obj = o;
-		run_to(compactor, evacuation_points[i % 2]);
-		run_to(user, "wait_thaw");
-		expect_waits_for(user, compactor);
-		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
-		if (acts[i / 2] != writes)
-			expect_ok(user);
-		expect_end(t);
-		free_all(t);
-	}
+	user->obj = o;
+	run_to(compactor, use->point);
+	run_to(user, "wait_thaw");
+	expect_waits_for(user, compactor);
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(o));
+	expect_ok(user);
+	expect_end(t);
 }
 
-/* Others of the pool do not wait, of the same class or of another. */
+/* Other objects of the pool are used meanwhile, of the same class or of another. */
 static void other_objects_do_not_wait_for_an_evacuation(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1551,56 +1593,56 @@ static void other_objects_do_not_wait_for_an_evacuation(struct kunit *test)
 	expect_end(t);
 }
 
-/*
- * The link is read; before its host is pinned, the object moves on, and the host
- * is freed (but for RCU), or lives on as a forwarder.
- */
+static const struct host_fate {
+	const char *name;
+	bool with_native;
+} host_fates[] = {
+	{ "host is freed" },
+	{ "host becomes a forwarder", .with_native = true },
+};
+KUNIT_ARRAY_PARAM_DESC(host_fates, host_fates, name);
+
+/* The link is read; before its host is pinned, the object is moved to another host. */
 static void guest_moves_on_before_the_pin(struct kunit *test)
 {
+	const struct host_fate *fate = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, fate->with_native);
+	struct actor *reader = actor(t, "reader", reads);
+	unsigned long was = obj_where(o);
 
-	for (int with_native = 0; with_native < 2; with_native++) {
-		struct obj *o = lonely_guest(t, with_native);
-		struct actor *reader = actor(t, "reader", reads);
-		unsigned long was = obj_where(o);
-
-		reader->obj = o;
-		run_to(reader, "link_read");
-		KUNIT_EXPECT_GT(test, compact(t), 0);
-		expect_moved(test, o, was);
-		/* Were it not for the reader, a grace period would end here. */
-		msleep(50);
-		run_to(reader, "link_pinned");
-		finish(reader);
-		expect_ok(reader);
-		expect_end(t);
-		free_all(t);
-	}
+	reader->obj = o;
+	run_to(reader, "link_read");
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	expect_moved(test, o, was);
+	/* Without the reader, a grace period would end here. */
+	msleep(50);
+	run_to(reader, "link_pinned");
+	expect_read(reader);
+	expect_end(t);
 }
 
-/* The host is pinned: the guest stays, whether the reader knows it or not. */
+static const char * const host_pinned_points[] = {
+	"link_pinned", "read", "open", "unpin",
+};
+NAMES_PARAM(host_pinned_points);
+
+/* Also before the reader has compared the link with the one that it had read. */
 static void guest_stays_in_a_pinned_host(struct kunit *test)
 {
-	static const char * const points[] = { "link_pinned", "read", "open", "unpin" };
 	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *reader = reader_of(t, "reader", o);
+	unsigned long was = obj_where(o);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely_guest(t, true);
-		struct actor *reader = actor(t, "reader", reads_sg);
-		unsigned long was = obj_where(o);
-
-		reader->obj = o;
-		run_to(reader, points[i]);
-		KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
-		KUNIT_EXPECT_EQ(test, obj_where(o), was);
-		finish(reader);
-		expect_ok(reader);
-		expect_end(t);
-		free_all(t);
-	}
+	run_to(reader, param_name(test));
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, obj_where(o), was);
+	expect_read(reader);
+	expect_end(t);
 }
 
-/* Copied, but the link still says where it was: that is frozen. */
+/* The guest is copied, but its link still names the old host, which is frozen. */
 static void reader_of_a_guest_waits_for_the_new_link(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1612,7 +1654,7 @@ static void reader_of_a_guest_waits_for_the_new_link(struct kunit *test)
 	reader->obj = o;
 	run_to(compactor, "guest_moved");
 	run_to(reader, "wait_thaw");
-	/* From here on it is found, while the evacuation goes on. */
+	/* With the new link, the guest is read while the evacuation continues. */
 	run_to(compactor, "natives_moved");
 	expect_moved(test, o, was);
 	KUNIT_EXPECT_TRUE(test, obj_intact(t, o));
@@ -1621,42 +1663,42 @@ static void reader_of_a_guest_waits_for_the_new_link(struct kunit *test)
 	expect_end(t);
 }
 
-/* A reader of a guest leaves a round in its host, which stays until then. */
+static const struct host_round {
+	const char *name;
+	const char *begins, *compacted;	/* the reader's point at each */
+} host_rounds[] = {
+	{ "compacted at unpin", "open", "unpin" },
+	{ "compacted at open", "read", "open" },
+	{ "compacted at unpin_early", "unpin_looked", "unpin_early" },
+};
+KUNIT_ARRAY_PARAM_DESC(host_rounds, host_rounds, name);
+
+/* A round waits for the reader of a guest: its host is not evacuated until then. */
 static void host_stays_until_its_reader_left_the_round(struct kunit *test)
 {
-	static const char * const points[][2] = {
-		{ "open", "unpin" },
-		{ "read", "open" },
-		{ "unpin_looked", "unpin_early" },
-	};
+	const struct host_round *round = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, false);
+	struct actor *reader = reader_of(t, "reader", o);
+	unsigned long was = obj_where(o);
+	struct page *old;
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely_guest(t, false);
-		struct actor *reader = reader_of(t, "reader", o);
-		unsigned long was = obj_where(o);
-		struct page *old;
-
-		run_to(reader, points[i][0]);
-		old = replace_page(t, obj_host(o));
-		run_to(reader, points[i][1]);
-		compact(t);
-		KUNIT_EXPECT_EQ(test, obj_where(o), was);
-		expect_held(t, old);
-		expect_read(reader);
-		expect_free(t, old);
-		expect_end(t);
-		free_all(t);
-	}
+	run_to(reader, round->begins);
+	old = replace_page(t, obj_host(o));
+	run_to(reader, round->compacted);
+	compact(t);
+	KUNIT_EXPECT_EQ(test, obj_where(o), was);
+	expect_held(t, old);
+	expect_read(reader);
+	expect_free(t, old);
+	expect_end(t);
 }
 
-/* Of its objects, guests are copied and natives can't be. */
-static struct zspage *half_bad;
-
+/* Guests of t->half_bad are copied, its natives cannot be. */
 static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
 			      struct zspage *source, unsigned int source_slot)
 {
-	if (source == half_bad && !source->nr_guests)
+	if (source == current_zst()->half_bad && !source->nr_guests)
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
@@ -1670,35 +1712,30 @@ static void fails_to_compact(struct actor *a)
 	current->kunit_test = NULL;
 }
 
-/* Who waited finds its object where it was, and has left no pin. */
+/* A user that waited finds its object where it was, and leaves no pin behind. */
 static void users_wait_for_a_failing_evacuation(struct kunit *test)
 {
-	static void (* const acts[])(struct actor *a) = { reads, reads_sg, writes };
+	const struct use *use = test->param_value;
 	struct zst *t = test->priv;
+	struct obj *o = lonely(t);
+	struct actor *compactor = actor(t, "compactor", fails_to_compact);
+	struct actor *user = actor(t, "user", use->act);
 
+	user->obj = o;
+	t->half_bad = obj_zspage(o);
 	kunit_activate_static_stub(test, zs_copy_slot, copy_but_bad_ones);
-	for (int i = 0; i < ARRAY_SIZE(acts); i++) {
-		struct obj *o = lonely(t);
-		struct actor *compactor = actor(t, "compactor", fails_to_compact);
-		struct actor *user = actor(t, "user", acts[i]);
-
-		user->obj = o;
-		half_bad = obj_zspage(o);
-		run_to(compactor, "frozen");
-		run_to(user, "wait_thaw");
-		expect_waits_for(user, compactor);
-		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
-		if (acts[i] != writes)
-			expect_ok(user);
-		expect_end(t);
-		free_all(t);
-	}
+	run_to(compactor, "frozen");
+	run_to(user, "wait_thaw");
+	expect_waits_for(user, compactor);
 	kunit_deactivate_static_stub(test, zs_copy_slot);
+	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+	expect_ok(user);
+	expect_end(t);
 }
 
 static void evacuate_guests_only(struct zst *t, struct zspage *host)
 {
-	half_bad = host;
+	t->half_bad = host;
 	kunit_activate_static_stub(t->test, zs_copy_slot, copy_but_bad_ones);
 	zs_compact(t->pool);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
@@ -1707,7 +1744,7 @@ static void evacuate_guests_only(struct zst *t, struct zspage *host)
 
 /*
  * A host whose evacuation failed half way has lost its guests, and is freed like
- * any other zspage.  A reader that has read the link of such a guest may still
+ * any other zspage. A reader that has read the link of such a guest may still
  * pin the host.
  */
 static void partly_evacuated_host_is_freed_under_a_reader(struct kunit *test)
@@ -1729,45 +1766,54 @@ static void partly_evacuated_host_is_freed_under_a_reader(struct kunit *test)
 	expect_end(t);
 }
 
-/* A reader pins a host in vain, as its object has left: in a round, early or late. */
-static void vain_pin_counts_in_a_round(struct kunit *test)
+static struct obj *native_of(struct zst *t, struct zspage *host)
 {
-	struct zst *t = test->priv;
-
-	for (int late = 0; late < 2; late++) {
-		struct obj *o = lonely_guest(t, true), *native = NULL;
-		struct actor *reader = reader_of(t, "reader", o);
-		struct zspage *host = obj_host(o);
-		struct actor *other;
-		struct page *old;
-
-		for (unsigned int n = 1; n < t->nr; n++)
-			if (obj_zspage(&t->objs[n]) == host)
-				native = &t->objs[n];
-		KUNIT_ASSERT_NOT_NULL(test, native);
-		other = reader_of(t, "other", native);
-		run_to(reader, "link_read");
-		evacuate_guests_only(t, host);
-		if (late)
-			run_to(other, "open");
-		else
-			run_to(reader, "link_pinned");
-		old = replace_page(t, host);
-		expect_held(t, old);
-		if (late)
-			run_to(reader, "pin_late");
-		expect_read(reader);
-		if (late) {
-			expect_held(t, old);
-			expect_read(other);
-		}
-		expect_free(t, old);
-		expect_end(t);
-		free_all(t);
-	}
+	for (unsigned int n = 0; n < t->nr; n++)
+		if (obj_zspage(&t->objs[n]) == host)
+			return &t->objs[n];
+	KUNIT_FAIL_AND_ABORT(t->test, "the host has no native");
 }
 
-/* A host that the guest has left before the pin, but others have not, is unpinned. */
+static const struct vain_pin {
+	const char *name;
+	bool late;
+} vain_pins[] = {
+	{ "before the round" },
+	{ "in the round", .late = true },
+};
+KUNIT_ARRAY_PARAM_DESC(vain_pins, vain_pins, name);
+
+/* A reader pins a host in vain, as its object was moved on. */
+static void vain_pin_counts_in_a_round(struct kunit *test)
+{
+	const struct vain_pin *pin = test->param_value;
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *reader = reader_of(t, "reader", o), *other;
+	struct zspage *host = obj_host(o);
+	struct page *old;
+
+	other = reader_of(t, "other", native_of(t, host));
+	run_to(reader, "link_read");
+	evacuate_guests_only(t, host);
+	if (pin->late)
+		run_to(other, "open");
+	else
+		run_to(reader, "link_pinned");
+	old = replace_page(t, host);
+	expect_held(t, old);
+	if (pin->late)
+		run_to(reader, "pin_late");
+	expect_read(reader);
+	if (pin->late) {
+		expect_held(t, old);
+		expect_read(other);
+	}
+	expect_free(t, old);
+	expect_end(t);
+}
+
+/* The guest was moved on before the pin, and the host has other objects. */
 static void reader_unpins_a_host_that_its_guest_left(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1790,14 +1836,11 @@ static void free_natives(struct zst *t, struct zspage *zspage)
 	for (unsigned int n = 1; n < t->nr; n++)
 		if (obj_zspage(&t->objs[n]) == zspage)
 			obj_free(t, &t->objs[n--]);
-	/* Were it not for a reader, a grace period would end here. */
+	/* Without a reader, a grace period would end here. */
 	msleep(50);
 }
 
-/*
- * A host is freed while a round waits for a vain pin: the reader keeps the
- * descriptor by RCU until it has left the round, which frees the replaced page.
- */
+/* The reader keeps the descriptor by RCU until it has left the round. */
 static void host_is_freed_while_a_round_waits_for_a_vain_pin(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1818,20 +1861,20 @@ static void host_is_freed_while_a_round_waits_for_a_vain_pin(struct kunit *test)
 	expect_end(t);
 }
 
-/* Of its objects the first is copied.  After that nothing can be. */
-static bool copied;
-
+/* The first object of t->half_bad is copied. After that no object can be. */
 static bool copy_once(struct zspage *dest, unsigned int dest_slot,
 		      struct zspage *source, unsigned int source_slot)
 {
-	if (copied)
+	struct zst *t = current_zst();
+
+	if (t->copied)
 		return false;
-	copied = source == half_bad;
+	t->copied = source == t->half_bad;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
 }
 
-/* Two guests, alone in one host; returns the one that leaves first. */
+/* Two guests, alone in one host; returns the one that is moved first. */
 static struct obj *two_guests(struct zst *t)
 {
 	size_t size = many_size(t->test);
@@ -1858,10 +1901,10 @@ static struct obj *two_guests(struct zst *t)
 }
 
 /*
- * A guest leaves its host, whose evacuation then fails, another object is stored
- * in the slot and freed, and the guest comes back to the very slot.  A reader that
- * has read the link before finds it unchanged: what it reads must be of after
- * that, see the acquire in zs_pin_forwarded().
+ * A guest is moved out of its host, whose evacuation then fails; another object is
+ * stored in the slot and freed; and the guest is moved back to the very slot. A
+ * reader that has read the link before finds it unchanged: the bytes that it reads
+ * must be those of after that, see the acquire in zs_pin_forwarded().
  */
 static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 {
@@ -1873,8 +1916,7 @@ static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	unsigned int nr;
 
 	run_to(reader, "link_read");
-	copied = false;
-	half_bad = host;
+	t->half_bad = host;
 	kunit_activate_static_stub(test, zs_copy_slot, copy_once);
 	zs_compact(t->pool);
 	kunit_deactivate_static_stub(test, zs_copy_slot);
@@ -1905,73 +1947,75 @@ static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	expect_end(t);
 }
 
-/* An object is freed while it moves, or between the moves. */
+static const char * const evacuation_points[] = {
+	"frozen", "natives_moved", "evacuated",
+};
+NAMES_PARAM(evacuation_points);
+
 static void object_freed_during_evacuation(struct kunit *test)
-{
-	static const char * const points[] = { "frozen", "natives_moved", "evacuated" };
-	struct zst *t = test->priv;
-
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely(t);
-		struct actor *compactor = actor(t, "compactor", compacts);
-		struct actor *freer = actor(t, "freer", frees);
-
-		run_to(compactor, points[i]);
-		give_to_free(t, freer, o);
-		if (holds_lock(compactor))
-			expect_waits_for(freer, compactor);
-		/* The forwarder goes with it, at once. */
-		finish(freer);
-		finish(compactor);
-		expect_end(t);
-		free_all(t);
-		expect_all_freed(t);
-	}
-}
-
-/* An object is freed through its forwarder as its host is evacuated. */
-static void guest_freed_during_evacuation_of_its_host(struct kunit *test)
-{
-	static const char * const points[] = {
-		"free", "frozen", "guest_moved", "natives_moved", "evacuated",
-	};
-	struct zst *t = test->priv;
-
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct obj *o = lonely_guest(t, true);
-		struct actor *compactor = actor(t, "compactor", compacts);
-		struct actor *freer = actor(t, "freer", frees);
-
-		give_to_free(t, freer, o);
-		if (i == 0) {
-			/* zs_free() has begun and knows nothing yet. */
-			run_to(freer, points[i]);
-			finish(compactor);
-		} else {
-			run_to(compactor, points[i]);
-			if (holds_lock(compactor))
-				expect_waits_for(freer, compactor);
-		}
-		finish(freer);
-		finish(compactor);
-		expect_end(t);
-		free_all(t);
-		expect_all_freed(t);
-	}
-}
-
-/* The core gets no page of a zspage while it is evacuated, nor the reverse. */
-static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
-	struct zspage *zspage = obj_zspage(o);
-	struct actor *isolator = actor(t, "isolator", isolates);
-	struct actor *compactor;
-	struct page *page = page_of(zspage, 0);
-	LIST_HEAD(pages);
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct actor *freer = actor(t, "freer", frees);
 
-	isolator->page = page;
+	run_to(compactor, param_name(test));
+	give_to_free(t, freer, o);
+	if (holds_lock(compactor))
+		expect_waits_for(freer, compactor);
+	/* The forwarder is freed with it, at once. */
+	finish(freer);
+	finish(compactor);
+	expect_end(t);
+	free_all(t);
+	expect_all_freed(t);
+}
+
+static const struct guest_free {
+	const char *point;
+	bool freer_stops;	/* there, and not the compactor */
+} guest_frees[] = {
+	{ "free", .freer_stops = true },
+	{ "frozen" },
+	{ "guest_moved" },
+	{ "natives_moved" },
+	{ "evacuated" },
+};
+KUNIT_ARRAY_PARAM_DESC(guest_frees, guest_frees, point);
+
+static void guest_freed_during_evacuation_of_its_host(struct kunit *test)
+{
+	const struct guest_free *way = test->param_value;
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, true);
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct actor *freer = actor(t, "freer", frees);
+
+	give_to_free(t, freer, o);
+	if (way->freer_stops) {
+		/* zs_free() has begun, and has not read the link. */
+		run_to(freer, way->point);
+		finish(compactor);
+	} else {
+		run_to(compactor, way->point);
+		if (holds_lock(compactor))
+			expect_waits_for(freer, compactor);
+	}
+	finish(freer);
+	finish(compactor);
+	expect_end(t);
+	free_all(t);
+	expect_all_freed(t);
+}
+
+/* Neither while its page is being isolated nor after that */
+static void isolated_zspage_is_not_evacuated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage = obj_zspage(lonely(t));
+	struct actor *isolator = actor(t, "isolator", isolates);
+
+	isolator->page = page_of(zspage, 0);
 	run_to(isolator, "isolate");
 	compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
@@ -1981,20 +2025,23 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	putback_movable_pages(&isolator->pages);
 	expect_end(t);
-	free_all(t);
+}
 
-	o = lonely(t);
-	zspage = obj_zspage(o);
-	page = page_of(zspage, 0);
-	compactor = actor(t, "compactor", compacts);
-	needs_room_at(t, evacuation_points[0]);
+/* At no step of an evacuation, nor after it */
+static void evacuated_zspage_is_not_isolated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage = obj_zspage(lonely(t));
+	struct actor *compactor = actor(t, "compactor", compacts);
+	struct page *page = page_of(zspage, 0);
+	LIST_HEAD(pages);
+
+	needs_room_at(t, "frozen");
 	get_page(page);
 	for (int i = 0; i < ARRAY_SIZE(evacuation_points); i++) {
 		run_to(compactor, evacuation_points[i]);
 		KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	}
-	run_to(compactor, "evacuated");
-	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
 	finish(compactor);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_FORWARDER);
 	KUNIT_EXPECT_FALSE(test, isolate(page, &pages));
@@ -2002,30 +2049,24 @@ static void evacuation_and_isolation_exclude_each_other(struct kunit *test)
 	expect_end(t);
 }
 
-/* A zspage is not evacuated while a page of it moves, at any step. */
 static void compaction_skips_zspages_whose_pages_migrate(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = lonely(t);
+	struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
+	struct actor *compactor = actor(t, "compactor", compacts);
+	bool locked;
 
-	for (int i = 0; i < ARRAY_SIZE(move_points); i++) {
-		struct actor *migrator = migrator_of(t, page_of(obj_zspage(o), 0));
-		struct actor *compactor = actor(t, "compactor", compacts);
-		bool locked;
-
-		run_to(migrator, move_points[i]);
-		locked = holds_lock(migrator);
-		if (locked)
-			expect_waits_for(compactor, migrator);
-		finish(compactor);
-		if (!locked)
-			KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
-		finish(migrator);
-		expect_ok(migrator);
-		expect_end(t);
-		free_all(t);
-		o = lonely(t);
-	}
+	run_to(migrator, param_name(test));
+	locked = holds_lock(migrator);
+	if (locked)
+		expect_waits_for(compactor, migrator);
+	finish(compactor);
+	if (!locked)
+		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
+	finish(migrator);
+	expect_ok(migrator);
+	expect_end(t);
 }
 
 static long pages_compacted(struct zst *t)
@@ -2039,31 +2080,26 @@ static long pages_compacted(struct zst *t)
 /* Two compactions of one class: each page is freed, and counted, once. */
 static void two_compactions_at_once(struct kunit *test)
 {
-	static const char * const points[] = { "frozen", "natives_moved", "evacuated" };
 	struct zst *t = test->priv;
+	struct actor *one = actor(t, "one", compacts);
+	struct actor *two = actor(t, "two", compacts);
+	unsigned long before;
+	long counted;
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct actor *one = actor(t, "one", compacts);
-		struct actor *two = actor(t, "two", compacts);
-		unsigned long before;
-		long counted;
-
-		sparse_zspages(t, many_size(test), 6, 3);
-		before = pool_pages(t->pool);
-		counted = pages_compacted(t);
-		run_to(one, points[i]);
-		if (holds_lock(one))
-			expect_waits_for(two, one);
-		finish(two);
-		finish(one);
-		KUNIT_EXPECT_EQ(test, one->result + two->result,
-				before - pool_pages(t->pool));
-		KUNIT_EXPECT_EQ(test, one->result + two->result,
-				pages_compacted(t) - counted);
-		KUNIT_EXPECT_GT(test, one->result, 0);
-		expect_end(t);
-		free_all(t);
-	}
+	sparse_zspages(t, many_size(test), 6, 3);
+	before = pool_pages(t->pool);
+	counted = pages_compacted(t);
+	run_to(one, param_name(test));
+	if (holds_lock(one))
+		expect_waits_for(two, one);
+	finish(two);
+	finish(one);
+	KUNIT_EXPECT_EQ(test, one->result + two->result,
+			before - pool_pages(t->pool));
+	KUNIT_EXPECT_EQ(test, one->result + two->result,
+			pages_compacted(t) - counted);
+	KUNIT_EXPECT_GT(test, one->result, 0);
+	expect_end(t);
 }
 
 /* One class is compacted while another one is. */
@@ -2090,73 +2126,83 @@ static void classes_are_compacted_in_parallel(struct kunit *test)
  * The end of a pool
  */
 
-static void end_pool(struct zst *t)
+/* The test has destroyed its pool. */
+static void expect_pool_freed(struct zst *t)
 {
+	t->pool = NULL;
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(t->test, all_zspages(), t->pages_before);
-	nr_cast = 0;
-	t->pool = zs_create_pool("kunit");
-	KUNIT_ASSERT_NOT_NULL(t->test, t->pool);
 }
 
-/* The pool is destroyed while the core has a page of it in its hands. */
+static const struct last_move {
+	const char *point;
+	void (*act)(struct actor *a);
+} last_moves[] = {
+	{ "migrate", migrates },
+	{ "migrate_copy", migrates },
+	{ "migrate_publish", migrates },
+	{ "migrated", migrates },
+	{ "putback", puts_back },
+};
+KUNIT_ARRAY_PARAM_DESC(last_moves, last_moves, point);
+
+/* The core has isolated the last page of the pool. */
 static void pool_destroyed_during_migration_or_putback(struct kunit *test)
 {
+	const struct last_move *move = test->param_value;
 	struct zst *t = test->priv;
+	struct actor *mover = actor(t, "mover", move->act);
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct obj *o = obj_alloc(t, long_size(test));
 
-	for (int i = 0; i < ARRAY_SIZE(move_points) + 1; i++) {
-		bool moves = i < ARRAY_SIZE(move_points);
-		struct actor *mover = actor(t, "mover", moves ? migrates : puts_back);
-		struct actor *destroyer = actor(t, "destroyer", destroys);
-		struct obj *o = obj_alloc(t, long_size(test));
-
-		KUNIT_ASSERT_TRUE(test, isolate(page_of(obj_zspage(o), 0),
-						&mover->pages));
-		obj_free(t, o);
-		run_to(mover, moves ? move_points[i] : "putback");
-		if (holds_lock(mover)) {
-			expect_waits_for(destroyer, mover);
-		} else {
-			let_go(destroyer);
-			msleep(20);
-		}
-		finish(mover);
-		finish(destroyer);
-		end_pool(t);
+	KUNIT_ASSERT_TRUE(test, isolate(page_of(obj_zspage(o), 0), &mover->pages));
+	obj_free(t, o);
+	run_to(mover, move->point);
+	if (holds_lock(mover)) {
+		expect_waits_for(destroyer, mover);
+	} else {
+		let_go(destroyer);
+		msleep(20);
 	}
+	finish(mover);
+	finish(destroyer);
+	expect_pool_freed(t);
 }
 
-/* ... while the worker is about to free its last zspage, or it itself. */
+static const struct last_free {
+	const char *point;
+	bool frees_pool;	/* and not the last zspage */
+} last_frees[] = {
+	{ "deferred" },
+	{ "deferred_lock" },
+	{ "pool_free", .frees_pool = true },
+};
+KUNIT_ARRAY_PARAM_DESC(last_frees, last_frees, point);
+
+/* The worker is about to free the last zspage of the pool, or the pool. */
 static void pool_destroyed_while_the_worker_frees(struct kunit *test)
 {
-	static const char * const points[] = { "deferred", "deferred_lock", "pool_free" };
+	const struct last_free *last = test->param_value;
 	struct zst *t = test->priv;
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct actor *w = worker(t, last->point);
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct page *page = page_of(obj_zspage(o), 0);
 
-	for (int i = 0; i < ARRAY_SIZE(points); i++) {
-		struct actor *destroyer = actor(t, "destroyer", destroys);
-		struct actor *w = worker(t, points[i]);
-		struct obj *o = obj_alloc(t, long_size(test));
-		struct page *page = page_of(obj_zspage(o), 0);
-
-		get_page(page);
-		lock_page(page);
-		obj_free(t, o);
-		unlock_page(page);
-		if (i < 2)
-			expect_stop(w);
-		if (i == 2) {
-			let_go(destroyer);
-			expect_stop(w);
-		}
-		expect_waiting(destroyer);
-		let_go(w);
-		finish(destroyer);
-		put_replaced_pages(t, &page, 1);
-		end_pool(t);
-	}
+	get_page(page);
+	lock_page(page);
+	obj_free(t, o);
+	unlock_page(page);
+	if (last->frees_pool)
+		let_go(destroyer);
+	expect_stop(w);
+	expect_waiting(destroyer);
+	let_go(w);
+	finish(destroyer);
+	put_replaced_pages(t, &page, 1);
+	expect_pool_freed(t);
 }
 
-/* ... while the worker has just not got a page lock. */
 static void pool_destroyed_after_the_worker_missed_a_page_lock(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2173,58 +2219,56 @@ static void pool_destroyed_after_the_worker_missed_a_page_lock(struct kunit *tes
 	expect_waiting(destroyer);
 	let_go(w);
 	finish(destroyer);
-	/* It is not for the next try of the worker, which is late. */
+	/* The zspage is not left to the next try of the worker, which comes later. */
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
 	put_replaced_pages(t, &page, 1);
-	end_pool(t);
+	expect_pool_freed(t);
 }
 
-/* One pool has a page that stays locked.  Another one is destroyed meanwhile. */
+static const struct other_end {
+	const char *point;	/* where the worker stops */
+	bool before_destroy;
+} other_ends[] = {
+	{ "deferred_lock", .before_destroy = true },
+	{ "pool_free" },
+};
+KUNIT_ARRAY_PARAM_DESC(other_ends, other_ends, point);
+
+/* A page of the test's pool stays locked while another pool is destroyed. */
 static void locked_page_does_not_delay_other_pools(struct kunit *test)
 {
+	const struct other_end *end = test->param_value;
 	struct zst *t = test->priv;
 	struct obj *o = obj_alloc(t, long_size(test));
-	struct page *page = page_of(obj_zspage(o), 0);
+	struct page *page = page_of(obj_zspage(o), 0), *other;
 	unsigned long pages = pool_pages(t->pool), handle;
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct actor *w = worker(t, end->point);
 	struct zs_pool *pool = t->pool;
+	struct zspage *zspage;
+	unsigned int slot;
 
 	get_page(page);
 	lock_page(page);
 	obj_free(t, o);
 
-	for (int i = 0; i < 2; i++) {
-		struct actor *destroyer = actor(t, "destroyer", destroys);
-		struct actor *w = worker(t, i ? "pool_free" : "deferred_lock");
-		struct zspage *zspage;
-		struct page *other;
-		unsigned int slot;
-
-		destroyer->t.pool = zs_create_pool("kunit-other");
-		KUNIT_ASSERT_NOT_NULL(test, destroyer->t.pool);
-		handle = zs_malloc(destroyer->t.pool, long_size(test), GFP_TEST, TEST_NODE);
-		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-		zspage = zs_decode_location(handle, &slot);
-		other = page_of(zspage, 0);
-		get_page(other);
-		lock_page(other);
-		zs_free(destroyer->t.pool, handle);
-		unlock_page(other);
-		if (!i) {
-			/* Its zspage is freed, without any help. */
-			expect_stop(w);
-			let_go(w);
-			finish(destroyer);
-		} else {
-			/* It goes itself. */
-			let_go(destroyer);
-			expect_stop(w);
-			let_go(w);
-			finish(destroyer);
-		}
-		put_replaced_pages(t, &other, 1);
-		KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before + pages);
-		nr_cast = 0;
-	}
+	destroyer->t.pool = zs_create_pool("kunit-other");
+	KUNIT_ASSERT_NOT_NULL(test, destroyer->t.pool);
+	handle = zs_malloc(destroyer->t.pool, long_size(test), GFP_TEST, TEST_NODE);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	zspage = zs_decode_location(handle, &slot);
+	other = page_of(zspage, 0);
+	get_page(other);
+	lock_page(other);
+	zs_free(destroyer->t.pool, handle);
+	unlock_page(other);
+	if (!end->before_destroy)
+		let_go(destroyer);
+	expect_stop(w);
+	let_go(w);
+	finish(destroyer);
+	put_replaced_pages(t, &other, 1);
+	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before + pages);
 
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(pool), pages);
 	unlock_page(page);
@@ -2235,7 +2279,7 @@ static void locked_page_does_not_delay_other_pools(struct kunit *test)
 	expect_all_freed(t);
 }
 
-/* The core comes across a page whose zspage goes with the pool. */
+/* The core has found a page of the last zspage of the pool. */
 static void pool_destroyed_during_isolation(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2250,7 +2294,7 @@ static void pool_destroyed_during_isolation(struct kunit *test)
 	KUNIT_EXPECT_GT(test, all_zspages(), t->pages_before);
 	finish(isolator);
 	KUNIT_EXPECT_FALSE(test, isolator->ok);
-	end_pool(t);
+	expect_pool_freed(t);
 }
 
 /* Two tasks reclaim memory: the second one leaves the pool to the first. */
@@ -2270,7 +2314,7 @@ static void pool_is_packed_by_one_reclaimer_at_a_time(struct kunit *test)
 	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
 	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), SHRINK_STOP);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), before);
-	/* zs_compact() was asked for by name. */
+	/* zs_compact() packs the pool in any case. */
 	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
 	finish(reclaimer);
 	expect_end(t);
@@ -2278,10 +2322,9 @@ static void pool_is_packed_by_one_reclaimer_at_a_time(struct kunit *test)
 	sparse_zspages(t, many_size(test), 8, 4);
 	KUNIT_EXPECT_NE(test, shrinker->scan_objects(shrinker, &sc), SHRINK_STOP);
 	expect_end(t);
-	free_all(t);
 }
 
-/* Reclaim packs the pool as it ends: the end waits for that. */
+/* zs_destroy_pool() waits for the shrinker. */
 static void pool_destroyed_during_shrinker(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2294,7 +2337,7 @@ static void pool_destroyed_during_shrinker(struct kunit *test)
 	expect_waiting(destroyer);
 	finish(reclaimer);
 	finish(destroyer);
-	end_pool(t);
+	expect_pool_freed(t);
 }
 
 static int race_init(struct kunit *test)
@@ -2313,12 +2356,14 @@ static int race_init(struct kunit *test)
 	return 0;
 }
 
-/* The test ended early: this is what @a has, or was to do away with. */
-static void give_back(struct actor *a)
+/* The test ended early: @a still has pages, an object, or has destroyed the pool. */
+static void give_back(struct zst *t, struct actor *a)
 {
 	putback_movable_pages(&a->pages);
 	if (a->act == frees && !a->task)
 		zs_free(a->t.pool, a->handle);
+	if (a->act == destroys && a->task && a->t.pool == t->pool)
+		t->pool = NULL;
 }
 
 static void race_exit(struct kunit *test)
@@ -2341,59 +2386,60 @@ static void race_exit(struct kunit *test)
 		return;
 	}
 	for (unsigned int i = 0; i < nr_cast; i++)
-		give_back(&cast[i]);
+		give_back(t, &cast[i]);
 	zst_exit(test);
 }
 
 static struct kunit_case race_cases[] = {
-	KUNIT_CASE(pages_migrate_under_a_reader),
-	KUNIT_CASE(pages_migrate_under_a_copying_reader),
-	KUNIT_CASE(page_migrates_during_handle_to_nid),
-	KUNIT_CASE(object_moves_during_handle_to_nid),
-	KUNIT_CASE(readers_do_not_wait_for_migration),
-	KUNIT_CASE(two_pages_migrate_at_once),
-	KUNIT_CASE(later_readers_do_not_hold_replaced_pages),
-	KUNIT_CASE(round_begins_while_a_reader_unpins),
+	KUNIT_CASE_PARAM(pages_migrate_under_a_reader, reader_places_gen_params),
+	KUNIT_CASE_PARAM(pages_migrate_under_a_copying_reader, copying_points_gen_params),
+	KUNIT_CASE_PARAM(page_migrates_during_handle_to_nid, page_queries_gen_params),
+	KUNIT_CASE_PARAM(object_moves_during_handle_to_nid, object_queries_gen_params),
+	KUNIT_CASE_PARAM(readers_do_not_wait_for_migration, move_points_gen_params),
+	KUNIT_CASE_PARAM(two_pages_migrate_at_once, move_points_gen_params),
+	KUNIT_CASE_PARAM(later_readers_do_not_hold_replaced_pages, pinned_points_gen_params),
+	KUNIT_CASE_PARAM(round_begins_while_a_reader_unpins, round_begins_gen_params),
 	KUNIT_CASE(round_waits_for_a_reader_that_counted_down),
-	KUNIT_CASE(round_ends_before_a_late_pin_is_noted),
-	KUNIT_CASE(two_readers_of_one_object_in_a_round),
+	KUNIT_CASE_PARAM(round_ends_before_a_late_pin_is_noted, late_pins_gen_params),
+	KUNIT_CASE_PARAM(two_readers_of_one_object_in_a_round, leavings_gen_params),
 	KUNIT_CASE(last_reader_wakes_migration),
 	KUNIT_CASE(reader_across_two_migrations_and_compaction),
-	KUNIT_CASE(writes_are_not_lost_to_migration),
-	KUNIT_CASE(writer_retries_until_no_page_moved),
-	KUNIT_CASE(write_after_the_copy_is_repeated),
-	KUNIT_CASE(writer_waits_while_a_page_is_copied),
-	KUNIT_CASE(last_object_freed_while_isolation_ends),
-	KUNIT_CASE(last_object_freed_during_migration),
+	KUNIT_CASE_PARAM(writes_are_not_lost_to_migration, writer_points_gen_params),
+	KUNIT_CASE_PARAM(writer_retries_until_no_page_moved, retried_points_gen_params),
+	KUNIT_CASE_PARAM(write_after_the_copy_is_repeated, halves_gen_params),
+	KUNIT_CASE_PARAM(writer_waits_while_a_page_is_copied, copy_points_gen_params),
+	KUNIT_CASE_PARAM(last_object_freed_while_isolation_ends, isolation_ends_gen_params),
+	KUNIT_CASE_PARAM(last_object_freed_during_migration, late_move_points_gen_params),
 	KUNIT_CASE(zspage_dies_during_isolation),
-	KUNIT_CASE(worker_locks_pages_during_isolation),
+	KUNIT_CASE_PARAM(worker_locks_pages_during_isolation, worker_places_gen_params),
 	KUNIT_CASE(dead_zspage_is_unreachable),
 	KUNIT_CASE(new_zspage_is_private),
-	KUNIT_CASE(object_allocated_during_migration),
-	KUNIT_CASE(home_becomes_a_forwarder_before_the_pin),
-	KUNIT_CASE(compaction_skips_pinned_zspages),
-	KUNIT_CASE(users_wait_for_an_evacuation),
-	KUNIT_CASE(users_wait_for_a_failing_evacuation),
+	KUNIT_CASE_PARAM(object_allocated_during_migration, move_points_gen_params),
+	KUNIT_CASE_PARAM(home_becomes_a_forwarder_before_the_pin, uses_gen_params),
+	KUNIT_CASE_PARAM(compaction_skips_pinned_zspages, pinned_points_gen_params),
+	KUNIT_CASE_PARAM(users_wait_for_an_evacuation, uses_of_frozen_gen_params),
+	KUNIT_CASE_PARAM(users_wait_for_a_failing_evacuation, uses_gen_params),
 	KUNIT_CASE(other_objects_do_not_wait_for_an_evacuation),
-	KUNIT_CASE(guest_moves_on_before_the_pin),
-	KUNIT_CASE(guest_stays_in_a_pinned_host),
+	KUNIT_CASE_PARAM(guest_moves_on_before_the_pin, host_fates_gen_params),
+	KUNIT_CASE_PARAM(guest_stays_in_a_pinned_host, host_pinned_points_gen_params),
 	KUNIT_CASE(reader_of_a_guest_waits_for_the_new_link),
-	KUNIT_CASE(host_stays_until_its_reader_left_the_round),
+	KUNIT_CASE_PARAM(host_stays_until_its_reader_left_the_round, host_rounds_gen_params),
 	KUNIT_CASE(partly_evacuated_host_is_freed_under_a_reader),
-	KUNIT_CASE(vain_pin_counts_in_a_round),
+	KUNIT_CASE_PARAM(vain_pin_counts_in_a_round, vain_pins_gen_params),
 	KUNIT_CASE(host_is_freed_while_a_round_waits_for_a_vain_pin),
 	KUNIT_CASE(guest_returns_to_its_slot_before_the_pin),
 	KUNIT_CASE(reader_unpins_a_host_that_its_guest_left),
-	KUNIT_CASE(object_freed_during_evacuation),
-	KUNIT_CASE(guest_freed_during_evacuation_of_its_host),
-	KUNIT_CASE(evacuation_and_isolation_exclude_each_other),
-	KUNIT_CASE(compaction_skips_zspages_whose_pages_migrate),
-	KUNIT_CASE(two_compactions_at_once),
+	KUNIT_CASE_PARAM(object_freed_during_evacuation, evacuation_points_gen_params),
+	KUNIT_CASE_PARAM(guest_freed_during_evacuation_of_its_host, guest_frees_gen_params),
+	KUNIT_CASE(isolated_zspage_is_not_evacuated),
+	KUNIT_CASE(evacuated_zspage_is_not_isolated),
+	KUNIT_CASE_PARAM(compaction_skips_zspages_whose_pages_migrate, move_points_gen_params),
+	KUNIT_CASE_PARAM(two_compactions_at_once, evacuation_points_gen_params),
 	KUNIT_CASE(classes_are_compacted_in_parallel),
-	KUNIT_CASE(pool_destroyed_during_migration_or_putback),
-	KUNIT_CASE(pool_destroyed_while_the_worker_frees),
+	KUNIT_CASE_PARAM(pool_destroyed_during_migration_or_putback, last_moves_gen_params),
+	KUNIT_CASE_PARAM(pool_destroyed_while_the_worker_frees, last_frees_gen_params),
 	KUNIT_CASE(pool_destroyed_after_the_worker_missed_a_page_lock),
-	KUNIT_CASE(locked_page_does_not_delay_other_pools),
+	KUNIT_CASE_PARAM(locked_page_does_not_delay_other_pools, other_ends_gen_params),
 	KUNIT_CASE(pool_destroyed_during_isolation),
 	KUNIT_CASE(pool_is_packed_by_one_reclaimer_at_a_time),
 	KUNIT_CASE(pool_destroyed_during_shrinker),
