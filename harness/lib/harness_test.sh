@@ -359,8 +359,8 @@ test_ordering() {
 test_matrix() {
 	local doc=mm/tests/zsmalloc_race_kunit.c suites=(mm/tests/zsmalloc*_kunit.c)
 	sed -n '/^ \* Table of races$/,/^ \*\/$/p' "$doc" > "$tmp/matrix"
-	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' "${suites[@]}" | sort > "$tmp/cases"
-	sed -n -E 's/^\tKUNIT_CASE(_SLOW)?\((.*)\),$/\2/p' \
+	sed -n -E 's/^\tKUNIT_CASE(_SLOW|_PARAM)?\(([a-z_]+)[,)].*/\2/p' "${suites[@]}" | sort > "$tmp/cases"
+	sed -n -E 's/^\tKUNIT_CASE(_SLOW|_PARAM)?\(([a-z_]+)[,)].*/\2/p' \
 		mm/tests/zsmalloc_race_kunit.c | sort > "$tmp/races"
 	grep -o -E '\b[a-z]+(_[a-z]+){3,}\b' "$tmp/matrix" | sort -u > "$tmp/named"
 	yes 'there is a table of races' test -s "$tmp/named"

@@ -60,9 +60,17 @@ first_words() {
 	awk -v stamp="^$STAMP" -v splat="$(sed -n -E '/^[0-9]+:/ { s/:.*//p; q }' "$2")" '
 	{ sub(/\r$/, ""); sub(stamp, "") }
 	NR == splat { text = ": " substr($0, 1, 70) }
-	/^    (not )?ok [0-9]+ / {
-		name = $1 == "not" ? $4 : $3
-		if ($1 == "not" || text != "") {
+	/^        # Subtest: / { parameterised = $3 }
+	/^    (    )?(not )?ok [0-9]+ / {
+		failed = $1 == "not"
+		name = failed ? $4 : $3
+		# Of a parameter; its name may have several words.
+		if (/^        /) {
+			sub(/^ *(not )?ok [0-9]+ /, "")
+			sub(/ # SKIP .*/, "")
+			name = parameterised " (" $0 ")"
+		}
+		if (failed || text != "") {
 			print name text
 			found = 1
 			exit
