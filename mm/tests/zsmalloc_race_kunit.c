@@ -264,15 +264,20 @@ struct actor {
 	bool ok;
 };
 
-static struct actor cast[MAX_ACTORS];
-static unsigned int nr_cast;
-static atomic_t now;
-/* Something went wrong: nobody stops any more. */
-static bool curtain;
-/* An actor has spun for so long that it set the curtain. */
-static bool overdue;
-/* Actors that spin, each on a CPU of its own */
-static atomic_t spinning;
+/*
+ * All that the threads of a test share. Not in struct zst: pass() is also called by
+ * threads that belong to no test, such as a worker of the allocator, which cannot ask
+ * for the current test, and may still run when the test has ended. race_init() and
+ * actor() reset it, so that nothing is left to the next test.
+ */
+static struct {
+	struct actor cast[MAX_ACTORS];
+	unsigned int nr_cast;
+	atomic_t now;		/* numbers the ends of stops, and of actors */
+	bool curtain;		/* something went wrong: no actor stops any more */
+	bool overdue;		/* an actor has spun for so long that it set the curtain */
+	atomic_t spinning;	/* actors that spin, each on a CPU of its own */
+} stage;
 
 /* What an actor did before it stopped, or ended, is to be seen after these. */
 static const char *stands_at(struct actor *a)
@@ -290,8 +295,8 @@ static bool has_ended(struct actor *a)
 /* An actor that has ended may have left its task_struct to a new thread. */
 static struct actor *actor_of(struct task_struct *task)
 {
-	for (unsigned int i = 0; i < nr_cast; i++) {
-		struct actor *a = &cast[i];
+	for (unsigned int i = 0; i < stage.nr_cast; i++) {
+		struct actor *a = &stage.cast[i];
 
 		if (a->task == task && !has_ended(a))
 			return a;
@@ -339,13 +344,13 @@ static void stand(struct actor *a, const struct point *point)
 	bool takes_cpu = !sleeps && !preempted_at(point->context);
 	unsigned long end = jiffies + PATIENCE;
 
-	if (takes_cpu && !atomic_add_unless(&spinning, 1, spare_cpus())) {
+	if (takes_cpu && !atomic_add_unless(&stage.spinning, 1, spare_cpus())) {
 		WRITE_ONCE(a->no_room, point->name);
 		return;
 	}
 	/* Pairs with stands_at() */
 	smp_store_release(&a->at, point->name);
-	while (stands_at(a) && !READ_ONCE(curtain)) {
+	while (stands_at(a) && !READ_ONCE(stage.curtain)) {
 		unsigned long until = READ_ONCE(a->until);
 
 		if (until && time_after(jiffies, until))
@@ -355,14 +360,14 @@ static void stand(struct actor *a, const struct point *point)
 			continue;
 		}
 		if (time_after(jiffies, end)) {
-			WRITE_ONCE(overdue, true);
-			WRITE_ONCE(curtain, true);
+			WRITE_ONCE(stage.overdue, true);
+			WRITE_ONCE(stage.curtain, true);
 		}
 		cpu_relax();
 	}
 	if (takes_cpu)
-		atomic_dec(&spinning);
-	WRITE_ONCE(a->left, atomic_inc_return(&now));
+		atomic_dec(&stage.spinning);
+	WRITE_ONCE(a->left, atomic_inc_return(&stage.now));
 }
 
 static void release(struct actor *a)
@@ -397,7 +402,7 @@ static int actor_thread(void *data)
 	struct actor *a = data;
 
 	a->act(a);
-	WRITE_ONCE(a->ended, atomic_inc_return(&now));
+	WRITE_ONCE(a->ended, atomic_inc_return(&stage.now));
 	/* Pairs with has_ended() */
 	smp_store_release(&a->done, true);
 	complete_all(&a->end);
@@ -407,12 +412,12 @@ static int actor_thread(void *data)
 static struct actor *actor(struct zst *t, const char *name,
 			   void (*act)(struct actor *a))
 {
-	struct actor *a = &cast[nr_cast];
+	struct actor *a = &stage.cast[stage.nr_cast];
 
-	KUNIT_ASSERT_LT(t->test, nr_cast, MAX_ACTORS);
+	KUNIT_ASSERT_LT(t->test, stage.nr_cast, MAX_ACTORS);
 	memset(a, 0, sizeof(*a));
 	a->t = *t;
-	a->t.seed = (nr_cast + 1) << 24 | t->seed;
+	a->t.seed = (stage.nr_cast + 1) << 24 | t->seed;
 	a->t.want = kunit_kzalloc(t->test, PAGE_SIZE, GFP_KERNEL);
 	a->t.copy = kunit_kzalloc(t->test, PAGE_SIZE, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(t->test, a->t.want);
@@ -421,7 +426,7 @@ static struct actor *actor(struct zst *t, const char *name,
 	a->act = act;
 	INIT_LIST_HEAD(&a->pages);
 	init_completion(&a->end);
-	nr_cast++;
+	stage.nr_cast++;
 	return a;
 }
 
@@ -456,9 +461,9 @@ static void fail_with_scene(struct actor *who, const char *what)
 {
 	struct kunit *test = who->t.test;
 
-	WRITE_ONCE(curtain, true);
-	for (unsigned int i = 0; i < nr_cast; i++) {
-		struct actor *a = &cast[i];
+	WRITE_ONCE(stage.curtain, true);
+	for (unsigned int i = 0; i < stage.nr_cast; i++) {
+		struct actor *a = &stage.cast[i];
 
 		kunit_err(test, "%s: %s%s, last came by %s\n", a->name,
 			  a->done ? "done" : a->at ? "stands at " : "running",
@@ -2348,10 +2353,11 @@ static int race_init(struct kunit *test)
 	ret = zst_init(test);
 	if (ret)
 		return ret;
-	nr_cast = 0;
-	curtain = false;
-	overdue = false;
-	atomic_set(&spinning, 0);
+	/* Not stage.cast: an actor of another test may hang. See actor(). */
+	stage.nr_cast = 0;
+	stage.curtain = false;
+	stage.overdue = false;
+	atomic_set(&stage.spinning, 0);
 	WRITE_ONCE(zs_race_hook, pass);
 	return 0;
 }
@@ -2373,20 +2379,20 @@ static void race_exit(struct kunit *test)
 
 	if (!t)
 		return;
-	WRITE_ONCE(curtain, true);
-	for (unsigned int i = 0; i < nr_cast; i++)
-		if (cast[i].task && !cast[i].done)
-			stuck |= !wait_for_completion_timeout(&cast[i].end,
+	WRITE_ONCE(stage.curtain, true);
+	for (unsigned int i = 0; i < stage.nr_cast; i++)
+		if (stage.cast[i].task && !stage.cast[i].done)
+			stuck |= !wait_for_completion_timeout(&stage.cast[i].end,
 							      PATIENCE);
 	WRITE_ONCE(zs_race_hook, NULL);
-	if (READ_ONCE(overdue))
+	if (READ_ONCE(stage.overdue))
 		KUNIT_FAIL(test, "an actor that spins was not let go in time\n");
 	if (stuck) {
 		KUNIT_FAIL(test, "an actor hangs; its pool is left to it\n");
 		return;
 	}
-	for (unsigned int i = 0; i < nr_cast; i++)
-		give_back(t, &cast[i]);
+	for (unsigned int i = 0; i < stage.nr_cast; i++)
+		give_back(t, &stage.cast[i]);
 	zst_exit(test);
 }
 
