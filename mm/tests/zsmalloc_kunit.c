@@ -35,18 +35,59 @@
 
 #include "zsmalloc_kunit.h"
 
+static const struct test_size small_and_long[] = {
+	{ "small", 32 },
+	{ "long", LONG_SIZE },
+};
+KUNIT_ARRAY_PARAM_DESC(small_and_long, small_and_long, name);
+
+static const struct test_size long_and_page[] = {
+	{ "long", LONG_SIZE },
+	{ "page", PAGE_SIZE },
+};
+KUNIT_ARRAY_PARAM_DESC(long_and_page, long_and_page, name);
+
+static const struct test_size small_long_and_page[] = {
+	{ "small", 32 },
+	{ "long", LONG_SIZE },
+	{ "page", PAGE_SIZE },
+};
+KUNIT_ARRAY_PARAM_DESC(small_long_and_page, small_long_and_page, name);
+
 /*
  * The interface at its edges
  */
+
+/* nr_node_ids is not known when the kernel is compiled. */
+#define KNOWN_NODES	(INT_MAX - 1)
+
+static const struct bad_node {
+	const char *name;
+	int nid;
+} bad_nodes[] = {
+	{ "INT_MIN", INT_MIN },
+	{ "below NUMA_NO_NODE", NUMA_NO_NODE - 1 },
+	{ "nr_node_ids", KNOWN_NODES },
+	{ "MAX_NUMNODES", MAX_NUMNODES },
+	{ "INT_MAX", INT_MAX },
+};
+KUNIT_ARRAY_PARAM_DESC(bad_nodes, bad_nodes, name);
+
+static void nodes_out_of_range_are_refused(struct kunit *test)
+{
+	const struct bad_node *bad = test->param_value;
+	int nid = bad->nid == KNOWN_NODES ? nr_node_ids : bad->nid;
+	struct zst *t = test->priv;
+
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, nid),
+			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
+}
 
 static void sizes_out_of_range_are_refused(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
-	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, nr_node_ids),
-			(unsigned long)-EINVAL);
-	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, NUMA_NO_NODE - 1),
-			(unsigned long)-EINVAL);
 	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 0, GFP_TEST, NUMA_NO_NODE),
 			(unsigned long)-EINVAL);
 	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, PAGE_SIZE + 1, GFP_TEST,
@@ -214,16 +255,16 @@ static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
 		if (lengths[i] && lengths[i] <= size)
 			continue;
 		kunit_warning_suppress(test) {
-			for (int n = 0; n < 3; n++) {
-				t->pool->reported = 0;
-				if (n == 0)
-					zs_obj_write(t->pool, o->handle,
-						     t->want, lengths[i]);
-				else
-					expect_zeroes(t, o, lengths[i]);
-				/* Two reads, and one trace */
-				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, n + 1);
-			}
+			t->pool->reported = 0;
+			zs_obj_write(t->pool, o->handle, t->want, lengths[i]);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+			t->pool->reported = 0;
+			expect_zeroes(t, o, lengths[i]);
+			/* Two reads, and one trace */
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+			t->pool->reported = 0;
+			expect_zeroes(t, o, lengths[i]);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
 		}
 		KUNIT_EXPECT_EQ(test, atomic_read(&obj_host(o)->pins), 0);
 	}
@@ -232,23 +273,18 @@ static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
 /* Neighbours, and what is next to a zspage's pages, are neither read nor written. */
 static void lengths_out_of_range_are_refused(struct kunit *test)
 {
-	const size_t sizes[] = { 32, long_size(test), PAGE_SIZE };
 	struct zst *t = test->priv;
+	size_t size = test_class(t, param_size(test))->geo.size;
 
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		size_t size = test_class(t, sizes[i])->geo.size;
-
-		fill_zspage(t, size);
-		for (unsigned int n = 0; n < t->nr; n++) {
-			/* Those in the middle of long lists are like the others. */
-			if (n > 8 && n < t->nr - 8)
-				continue;
-			memset(t->want, 0xff, PAGE_SIZE);
-			refuse_lengths(t, &t->objs[n], size);
-		}
-		expect_all_intact(t);
-		free_all(t);
+	fill_zspage(t, size);
+	for (unsigned int n = 0; n < t->nr; n++) {
+		/* Those in the middle of long lists are like the others. */
+		if (n > 8 && n < t->nr - 8)
+			continue;
+		memset(t->want, 0xff, PAGE_SIZE);
+		refuse_lengths(t, &t->objs[n], size);
 	}
+	expect_all_intact(t);
 }
 
 static void refused_read_needs_no_buffer(struct kunit *test)
@@ -333,53 +369,49 @@ static void use_after_free_of_forwarded_object_is_reported(struct kunit *test)
 
 static void use_after_free_is_reported(struct kunit *test)
 {
-	const size_t sizes[] = { 32, long_size(test) };
 	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, param_size(test));
+	struct obj *first, stale;
 
 	if (!IS_ENABLED(CONFIG_DEBUG_VM))
 		kunit_skip(test, "no CONFIG_DEBUG_VM");
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		size_t size = test_class(t, sizes[i])->geo.size;
-		struct obj *first = fill_zspage(t, size), stale = first[1];
-
-		obj_free(t, &first[1]);
-		expect_stale(t, &stale);
-		/* The handle that the slot's next object will have */
-		stale.handle = zspage_handle(obj_zspage(&stale), 1);
-		expect_stale(t, &stale);
-		/* A slot that the zspage does not have */
-		stale.handle += test_class(t, size)->geo.slots - 1;
-		expect_stale(t, &stale);
-	}
+	first = fill_zspage(t, class->geo.size);
+	stale = first[1];
+	obj_free(t, &first[1]);
+	expect_stale(t, &stale);
+	/* The handle that the slot's next object will have */
+	stale.handle = zspage_handle(obj_zspage(&stale), 1);
+	expect_stale(t, &stale);
+	/* A slot that the zspage does not have */
+	stale.handle += class->geo.slots - 1;
+	expect_stale(t, &stale);
 }
 
 static void reused_slot_has_a_new_handle(struct kunit *test)
 {
-	const size_t sizes[] = { 32, long_size(test) };
+	size_t size = param_size(test);
 	struct zst *t = test->priv;
 
 	if (ZS_GENERATIONS == 1)
 		kunit_skip(test, "no 64-bit debug build");
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		fill_zspage(t, sizes[i]);
-		for (int round = 0; round < 2 * ZS_GENERATIONS; round++) {
-			struct obj stale = t->objs[t->nr - 1], *again;
+	fill_zspage(t, size);
+	for (int round = 0; round < 2 * ZS_GENERATIONS; round++) {
+		struct obj stale = t->objs[t->nr - 1], *again;
 
-			obj_free(t, &t->objs[t->nr - 1]);
-			again = obj_alloc(t, sizes[i]);
-			KUNIT_EXPECT_EQ(test, obj_where(again), obj_where(&stale));
-			KUNIT_EXPECT_NE(test, again->handle, stale.handle);
-			/* Not 0, and far from the error values */
-			KUNIT_EXPECT_GT(test, (long)again->handle, 0);
-			expect_stale(t, &stale);
-			kunit_warning_suppress(test) {
-				t->pool->reported = 0;
-				zs_free(t->pool, stale.handle);
-				KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
-			}
+		obj_free(t, &t->objs[t->nr - 1]);
+		again = obj_alloc(t, size);
+		KUNIT_EXPECT_EQ(test, obj_where(again), obj_where(&stale));
+		KUNIT_EXPECT_NE(test, again->handle, stale.handle);
+		/* Not 0, and far from the error values */
+		KUNIT_EXPECT_GT(test, (long)again->handle, 0);
+		expect_stale(t, &stale);
+		kunit_warning_suppress(test) {
+			t->pool->reported = 0;
+			zs_free(t->pool, stale.handle);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 		}
-		expect_all_intact(t);
 	}
+	expect_all_intact(t);
 }
 
 static void stale_handle_does_not_reach_a_guest(struct kunit *test)
@@ -1005,26 +1037,25 @@ static void short_bulk_allocation_is_completed_singly(struct kunit *test)
 
 static void pages_come_from_the_requested_node(struct kunit *test)
 {
-	const size_t sizes[] = { PAGE_SIZE, long_size(test) };
+	size_t size = param_size(test);
 	struct zst *t = test->priv;
 	int nid;
 
 	if (num_node_state(N_MEMORY) < 2)
 		kunit_skip(test, "one node only");
-	for_each_node_state(nid, N_MEMORY)
-		for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-			struct zspage *zspage;
-			unsigned long handle;
-			unsigned int slot;
+	for_each_node_state(nid, N_MEMORY) {
+		struct zspage *zspage;
+		unsigned long handle;
+		unsigned int slot;
 
-			handle = zs_malloc(t->pool, sizes[i], GFP_TEST, nid);
-			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
-			zspage = zs_decode_location(handle, &slot);
-			for (slot = 0; slot < zspage->class->geo.pages; slot++)
-				KUNIT_EXPECT_EQ(test, nid,
-						page_to_nid(zpdesc_page(zspage->pages[slot])));
-			zs_free(t->pool, handle);
-		}
+		handle = zs_malloc(t->pool, size, GFP_TEST, nid);
+		KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+		zspage = zs_decode_location(handle, &slot);
+		for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+			KUNIT_EXPECT_EQ(test, nid,
+					page_to_nid(zpdesc_page(zspage->pages[i])));
+		zs_free(t->pool, handle);
+	}
 }
 
 static void needs_two_nodes(struct kunit *test, int nid[2])
@@ -1178,9 +1209,9 @@ static void node_works_without_classes(struct kunit *test)
  */
 static void allocation_for_an_offline_node_succeeds(struct kunit *test)
 {
-	const size_t sizes[] = { 32, long_size(test), PAGE_SIZE };
+	size_t size = param_size(test);
 	struct zst *t = test->priv;
-	unsigned long handles[ARRAY_SIZE(sizes)];
+	unsigned long handle;
 	bool was_online;
 	int nid;
 
@@ -1190,22 +1221,11 @@ static void allocation_for_an_offline_node_succeeds(struct kunit *test)
 	was_online = node_online(nid);
 	if (was_online)
 		node_set_offline(nid);
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-		handles[i] = zs_malloc(t->pool, sizes[i], GFP_TEST, nid);
+	handle = zs_malloc(t->pool, size, GFP_TEST, nid);
 	if (was_online)
 		node_set_online(nid);
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handles[i]));
-		zs_free(t->pool, handles[i]);
-	}
-
-	/* Not even possible: none of the hints below is. */
-	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, MAX_NUMNODES),
-			(unsigned long)-EINVAL);
-	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, INT_MAX),
-			(unsigned long)-EINVAL);
-	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, 1, GFP_TEST, INT_MIN),
-			(unsigned long)-EINVAL);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	zs_free(t->pool, handle);
 }
 
 /* Memory of one node, and all the caller may do to get some, is used up. */
@@ -1828,9 +1848,19 @@ static void lose_what_was_written(const char *point)
 		unlucky.moved++;
 }
 
-/* All of it, wherever its pages are by then, and nothing but it */
+static const struct lost_tries {
+	const char *name;
+	unsigned int nr;
+} lost_tries[] = {
+	{ "one try lost", 1 },
+	{ "two tries lost", 2 },
+};
+KUNIT_ARRAY_PARAM_DESC(lost_tries, lost_tries, name);
+
+/* All of the object, wherever its pages are by then, and nothing else */
 static void write_is_repeated_as_a_whole(struct kunit *test)
 {
+	const struct lost_tries *lost = test->param_value;
 	struct zst *t = test->priv;
 
 	if (!IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS))
@@ -1838,20 +1868,19 @@ static void write_is_repeated_as_a_whole(struct kunit *test)
 	needs_migration(test);
 	fill_zspage(t, long_size(test));
 	unlucky.writer = current;
-	for (unsigned int losses = 1; losses <= 2; losses++)
-		for (unsigned int i = 0; i < t->nr; i++) {
-			unlucky.obj = &t->objs[i];
-			unlucky.losses = losses;
-			unlucky.tries = 0;
-			unlucky.moved = 0;
-			WRITE_ONCE(zs_race_hook, lose_what_was_written);
-			obj_write(t, unlucky.obj);
-			WRITE_ONCE(zs_race_hook, NULL);
-			KUNIT_ASSERT_EQ(test, unlucky.moved, losses);
-			KUNIT_EXPECT_EQ(test, unlucky.tries, losses + 1);
-			expect_all_intact(t);
-			expect_quiet(t);
-		}
+	for (unsigned int i = 0; i < t->nr; i++) {
+		unlucky.obj = &t->objs[i];
+		unlucky.losses = lost->nr;
+		unlucky.tries = 0;
+		unlucky.moved = 0;
+		WRITE_ONCE(zs_race_hook, lose_what_was_written);
+		obj_write(t, unlucky.obj);
+		WRITE_ONCE(zs_race_hook, NULL);
+		KUNIT_ASSERT_EQ(test, unlucky.moved, lost->nr);
+		KUNIT_EXPECT_EQ(test, unlucky.tries, lost->nr + 1);
+		expect_all_intact(t);
+		expect_quiet(t);
+	}
 }
 
 static void isolated_pages_can_be_put_back(struct kunit *test)
@@ -2006,33 +2035,40 @@ static unsigned int count_waits_of(struct zst *t, enum migrate_mode mode,
 	return patience.waits;
 }
 
-/* Where the core may have unmapped other pages, replaced ones are a promise. */
+static const struct batch_mode {
+	const char *name;
+	enum migrate_mode mode;
+} batch_modes[] = {
+	{ "MIGRATE_ASYNC", MIGRATE_ASYNC },
+	{ "MIGRATE_SYNC_LIGHT", MIGRATE_SYNC_LIGHT },
+};
+KUNIT_ARRAY_PARAM_DESC(batch_modes, batch_modes, name);
+
+/* The core may have unmapped other pages: nothing may wait before they are mapped. */
 static void migration_in_a_batch_does_not_wait_for_readers(struct kunit *test)
 {
-	static const enum migrate_mode modes[] = { MIGRATE_ASYNC, MIGRATE_SYNC_LIGHT };
+	const struct batch_mode *batch = test->param_value;
+	const unsigned int zspages = 32;
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
 	struct scatterlist sg[2];
+	unsigned int slots;
 
 	needs_migration(test);
-	for (int i = 0; i < 32; i++)
+	for (unsigned int i = 0; i < zspages; i++)
 		fill_zspage(t, size);
-	for (int m = 0; m < ARRAY_SIZE(modes); m++) {
-		unsigned int stride = t->nr / 32;
+	slots = t->nr / zspages;
+	for (unsigned int i = 0; i < zspages; i++)
+		zs_obj_read_sg_begin(t->pool, t->objs[i * slots].handle, sg, size);
+	KUNIT_EXPECT_EQ(test, count_waits_of(t, batch->mode, false), 0);
+	for (unsigned int i = 0; i < zspages; i++) {
+		struct obj *o = &t->objs[i * slots];
 
-		for (int i = 0; i < 32; i++)
-			zs_obj_read_sg_begin(t->pool, t->objs[i * stride].handle,
-					     sg, size);
-		KUNIT_EXPECT_EQ(test, count_waits_of(t, modes[m], false), 0);
-		for (int i = 0; i < 32; i++) {
-			struct obj *o = &t->objs[i * stride];
-
-			KUNIT_EXPECT_EQ(test, obj_zspage(o)->nr_stale,
-					obj_zspage(o)->class->geo.pages);
-			zs_obj_read_sg_end(t->pool, o->handle);
-		}
-		expect_quiet(t);
+		KUNIT_EXPECT_EQ(test, obj_zspage(o)->nr_stale,
+				obj_zspage(o)->class->geo.pages);
+		zs_obj_read_sg_end(t->pool, o->handle);
 	}
+	expect_quiet(t);
 	expect_all_intact(t);
 }
 
@@ -2161,10 +2197,28 @@ static void migrated_page_has_its_own_kasan_tag(struct kunit *test)
 	expect_all_intact(t);
 }
 
-/* Freed by whoever ends the last isolation: putback (0) or migration (1). */
-static void emptied_while_isolated(struct zst *t, bool last_migrates)
+static const struct end_of_isolation {
+	const char *name;
+	bool migrates;
+} ends_of_isolation[] = {
+	{ "putback" },
+	{ "migration", .migrates = true },
+};
+KUNIT_ARRAY_PARAM_DESC(ends_of_isolation, ends_of_isolation, name);
+
+static void end_isolation(struct zst *t, struct list_head *list, bool migrates)
 {
-	struct kunit *test = t->test;
+	if (migrates)
+		KUNIT_EXPECT_EQ(t->test, migrate(list), 0);
+	else
+		putback_movable_pages(list);
+}
+
+/* By the end of the last isolation; that of the other page ends in the other way. */
+static void zspage_emptied_while_isolated_is_freed(struct kunit *test)
+{
+	const struct end_of_isolation *end = test->param_value;
+	struct zst *t = test->priv;
 	struct zspage *zspage;
 	unsigned int pages;
 	LIST_HEAD(first);
@@ -2180,31 +2234,15 @@ static void emptied_while_isolated(struct zst *t, bool last_migrates)
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_EMPTY);
 
-	if (last_migrates)
-		putback_movable_pages(&first);
-	else
-		KUNIT_EXPECT_EQ(test, migrate(&first), 0);
+	end_isolation(t, &first, !end->migrates);
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 
-	if (last_migrates)
-		KUNIT_EXPECT_EQ(test, migrate(&last), 0);
-	else
-		putback_movable_pages(&last);
+	end_isolation(t, &last, end->migrates);
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
-}
-
-static void emptied_while_isolated_freed_by_putback(struct kunit *test)
-{
-	emptied_while_isolated(test->priv, false);
-}
-
-static void emptied_while_isolated_freed_by_migration(struct kunit *test)
-{
-	emptied_while_isolated(test->priv, true);
 }
 
 static void zspage_emptied_while_isolated_is_used_again(struct kunit *test)
@@ -2304,11 +2342,11 @@ static void zone_counters_follow_migration(struct kunit *test)
 {
 	struct target there = { .gfp = GFP_KERNEL | GFP_DMA };
 	struct target back = { .gfp = GFP_KERNEL };
-	const size_t sizes[] = { PAGE_SIZE, long_size(test) };
-	unsigned long before[32];
 	struct zone *zone, *from, *to;
 	struct zst *t = test->priv;
+	unsigned long before[32];
 	struct zspage *zspage;
+	unsigned int last;
 	LIST_HEAD(list);
 	int nr = 0;
 
@@ -2319,41 +2357,37 @@ static void zone_counters_follow_migration(struct kunit *test)
 		KUNIT_ASSERT_LT(test, nr, ARRAY_SIZE(before));
 		before[nr++] = zone_page_state_snapshot(zone, NR_ZSPAGES);
 	}
-	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		unsigned int last = 0;
+	zspage = obj_zspage(fill_zspage(t, param_size(test)));
+	last = zspage->class->geo.pages - 1;
+	from = page_zone(zpdesc_page(zspage->pages[last]));
+	to = &NODE_DATA(first_memory_node)->node_zones[0];
+	if (from == to || !populated_zone(to))
+		kunit_skip(test, "one zone only");
+	expect_zone_counters(t, before);
 
-		zspage = obj_zspage(fill_zspage(t, sizes[i]));
-		last = zspage->class->geo.pages - 1;
-		from = page_zone(zpdesc_page(zspage->pages[last]));
-		to = &NODE_DATA(first_memory_node)->node_zones[0];
-		if (from == to || !populated_zone(to))
-			kunit_skip(test, "one zone only");
-		expect_zone_counters(t, before);
+	/* One of its pages, and back; the rest stays where it was. */
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+	KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
+	KUNIT_ASSERT_PTR_EQ(test, page_zone(zpdesc_page(zspage->pages[last])), to);
+	expect_zone_counters(t, before);
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+	KUNIT_ASSERT_EQ(test, migrate_to(&list, &back, MIGRATE_SYNC), 0);
+	KUNIT_ASSERT_PTR_NE(test, page_zone(zpdesc_page(zspage->pages[last])), to);
+	expect_zone_counters(t, before);
 
-		/* One of its pages, and back; the rest stays where it was. */
-		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
-		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
-		KUNIT_ASSERT_PTR_EQ(test, page_zone(zpdesc_page(zspage->pages[last])), to);
-		expect_zone_counters(t, before);
-		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
-		KUNIT_ASSERT_EQ(test, migrate_to(&list, &back, MIGRATE_SYNC), 0);
-		KUNIT_ASSERT_PTR_NE(test, page_zone(zpdesc_page(zspage->pages[last])), to);
-		expect_zone_counters(t, before);
+	/* A page that cannot be copied counts where it stays. */
+	kunit_activate_static_stub(test, zs_copy_page, cannot_be_read);
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+	KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 1);
+	kunit_deactivate_static_stub(test, zs_copy_page);
+	expect_zone_counters(t, before);
 
-		/* A page that cannot be copied counts where it stays. */
-		kunit_activate_static_stub(test, zs_copy_page, cannot_be_read);
-		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
-		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 1);
-		kunit_deactivate_static_stub(test, zs_copy_page);
-		expect_zone_counters(t, before);
-
-		/* Pages of two zones are freed. */
-		KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
-		KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
-		free_all(t);
-		zs_flush_deferred();
-		expect_zone_counters(t, before);
-	}
+	/* Pages of two zones are freed. */
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[last]), &list));
+	KUNIT_ASSERT_EQ(test, migrate_to(&list, &there, MIGRATE_SYNC), 0);
+	free_all(t);
+	zs_flush_deferred();
+	expect_zone_counters(t, before);
 }
 
 /*
@@ -2682,15 +2716,21 @@ static void compaction_skips_zspages_with_locked_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 }
 
+enum busy {
+	BUSY_OPEN,		/* an object is open */
+	BUSY_LOCKED,		/* a page is locked */
+	BUSY_ISOLATED,		/* a page is isolated */
+	NR_BUSY,
+};
+
 /*
  * @nr zspages with one object each that cannot be evacuated; then two that can, and
- * two more that are half full.  Those that were made last are tried first.
+ * two more that are half full. Those that were allocated last are tried first.
  */
-#define WAYS_TO_BE_IN_USE	3
 
-static struct scatterlist in_use_sg[2];
+static struct scatterlist busy_sg[2];
 
-static void sparse_zspages_in_use(struct zst *t, size_t size, unsigned int nr)
+static void sparse_zspages_and_busy_ones(struct zst *t, size_t size, unsigned int nr)
 {
 	unsigned int slots = test_class(t, size)->geo.slots, sparse = 2 + nr, kept = 0;
 
@@ -2706,40 +2746,52 @@ static void sparse_zspages_in_use(struct zst *t, size_t size, unsigned int nr)
 	for (unsigned int n = 2; n < sparse; n++) {
 		struct zspage *zspage = obj_zspage(&t->objs[n]);
 
-		switch (n % WAYS_TO_BE_IN_USE) {
-		case 0:
-			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, in_use_sg, size);
+		switch ((enum busy)(n % NR_BUSY)) {
+		case BUSY_OPEN:
+			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, busy_sg, size);
 			break;
-		case 1:
+		case BUSY_LOCKED:
 			zpdesc_lock(zspage->pages[0]);
 			break;
-		case 2:
+		case BUSY_ISOLATED:
 			zspage->isolated++;
+			break;
+		case NR_BUSY:
 			break;
 		}
 	}
 }
 
-static void end_use(struct zst *t, unsigned int nr)
+static void end_busy(struct zst *t, unsigned int nr)
 {
 	for (unsigned int n = 2; n < 2 + nr; n++) {
 		struct zspage *zspage = obj_zspage(&t->objs[n]);
 
-		switch (n % WAYS_TO_BE_IN_USE) {
-		case 0:
+		switch ((enum busy)(n % NR_BUSY)) {
+		case BUSY_OPEN:
 			zs_obj_read_sg_end(t->pool, t->objs[n].handle);
 			break;
-		case 1:
+		case BUSY_LOCKED:
 			zpdesc_unlock(zspage->pages[0]);
 			break;
-		case 2:
+		case BUSY_ISOLATED:
 			zspage->isolated--;
+			break;
+		case NR_BUSY:
 			break;
 		}
 	}
 }
 
-static const unsigned int nr_in_use[] = { 1, 2, 3, 15, 16, 17, 40, 100 };
+/* Around the most that are tried in one hold of the lock, and many */
+static const unsigned int nr_busy[] = { 1, 2, 3, 15, 16, 17, 40, 100 };
+
+static void nr_busy_desc(const unsigned int *nr, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u", *nr);
+}
+
+KUNIT_ARRAY_PARAM(nr_busy, nr_busy, nr_busy_desc);
 
 static struct {
 	struct task_struct *compactor;
@@ -2792,27 +2844,22 @@ static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
 }
 
 /*
- * However many there are, all others get their turn in the same call, and fuller
- * ones, too.  Each is tried once, and not too many under one hold of the lock.
+ * However many there are, all others are evacuated by the same call, and fuller ones,
+ * too. Each is tried once, and not too many in one hold of the lock.
  */
 static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 {
+	const unsigned int nr = *(const unsigned int *)test->param_value;
 	struct zst *t = test->priv;
-	unsigned int pages = test_class(t, 256)->geo.pages;
 
-	for (int i = 0; i < ARRAY_SIZE(nr_in_use); i++) {
-		unsigned int nr = nr_in_use[i];
-
-		sparse_zspages_in_use(t, 256, nr);
-		KUNIT_EXPECT_GE_MSG(test, watched_compact(t, NULL), 3 * pages,
-				    "%u in use", nr);
-		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
-		KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
-		KUNIT_EXPECT_LE(test, search.tried, nr);
-		KUNIT_EXPECT_LE(test, search.longest_hold, 16);
-		end_use(t, nr);
-		free_all(t);
-	}
+	sparse_zspages_and_busy_ones(t, 256, nr);
+	KUNIT_EXPECT_GE(test, watched_compact(t, NULL),
+			3 * test_class(t, 256)->geo.pages);
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
+	KUNIT_EXPECT_LE(test, search.tried, nr);
+	KUNIT_EXPECT_LE(test, search.longest_hold, 16);
+	end_busy(t, nr);
 }
 
 /* Reclaim gets past them, too, and ends when it has freed what it should. */
@@ -2825,11 +2872,11 @@ static void busy_zspages_do_not_stop_reclaim(struct kunit *test)
 		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 1,
 	};
 
-	sparse_zspages_in_use(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, 256, 40);
 	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), pages);
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
 	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
-	end_use(t, 40);
+	end_busy(t, 40);
 	expect_all_intact(t);
 }
 
@@ -2840,7 +2887,7 @@ static void zspages_come_and_go(void)
 {
 	struct zst *t = search_t;
 
-	end_use(t, 40);
+	end_busy(t, 40);
 	for (unsigned int n = 2; n < 42; n++)
 		zs_free(t->pool, t->objs[n].handle);
 	t->nr -= 40;
@@ -2855,7 +2902,7 @@ static void zspages_are_freed_and_allocated_during_a_search(struct kunit *test)
 	struct zst *t = test->priv;
 
 	search_t = t;
-	sparse_zspages_in_use(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, 256, 40);
 	watched_compact(t, zspages_come_and_go);
 	expect_packed(t, 256);
 }
@@ -2874,17 +2921,29 @@ static void compaction_during_a_search_of_another_task(struct kunit *test)
 	unsigned int pages = test_class(t, 256)->geo.pages;
 
 	search_t = t;
-	sparse_zspages_in_use(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, 256, 40);
 	KUNIT_EXPECT_EQ(test, watched_compact(t, compact_in_between), 0);
 	KUNIT_EXPECT_GE(test, freed_in_between, 3 * pages);
 	KUNIT_EXPECT_LE(test, search.tried, 2 * 40);
-	end_use(t, 40);
+	end_busy(t, 40);
 }
 
-/* What cannot be had for one zspage is not asked for again by the same call. */
+static const struct packer {
+	const char *name;
+	bool is_shrinker;
+} packers[] = {
+	{ "zs_compact" },
+	{ "shrinker", .is_shrinker = true },
+};
+KUNIT_ARRAY_PARAM_DESC(packers, packers, name);
+
+/* Memory that one zspage did not get is not asked for again by the same call. */
 static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 {
-	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
+	struct shrink_control sc = {
+		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 128,
+	};
+	const struct packer *packer = test->param_value;
 	struct zst *t = test->priv;
 	struct shrinker *shrinker = t->pool->shrinker;
 
@@ -2892,17 +2951,14 @@ static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 	sparse_zspages(t, 512, 4, 2);
 	sparse_zspages(t, 1536, 4, 2);
 	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_fails);
-	for (int reclaim = 0; reclaim < 2; reclaim++) {
-		nr_until_failure = 1;
-		nr_supplies = 0;
-		sc.nr_to_scan = 128;
-		if (reclaim)
-			KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
-					SHRINK_STOP);
-		else
-			KUNIT_EXPECT_EQ(test, compact(t), 0);
-		KUNIT_EXPECT_EQ(test, nr_supplies, 1);
-	}
+	nr_until_failure = 1;
+	nr_supplies = 0;
+	if (packer->is_shrinker)
+		KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
+				SHRINK_STOP);
+	else
+		KUNIT_EXPECT_EQ(test, compact(t), 0);
+	KUNIT_EXPECT_EQ(test, nr_supplies, 1);
 	/* A class that was not searched is still promised. */
 	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
@@ -3083,41 +3139,47 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 }
 
+static const struct bad_first {
+	const char *name;
+	bool last;
+} bad_firsts[] = {
+	{ "first zspage goes bad first" },
+	{ "last zspage goes bad first", .last = true },
+};
+KUNIT_ARRAY_PARAM_DESC(bad_firsts, bad_firsts, name);
+
 /* Neither from a page that is known to be bad nor to one */
 static void compaction_skips_bad_zspages(struct kunit *test)
 {
+	const struct bad_first *param = test->param_value;
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
 	struct size_class *class = test_class(t, size);
+	struct zspage *bad, *other;
+	unsigned int both;
 
-	for (int last = 0; last < 2; last++) {
-		unsigned int both;
-		struct zspage *bad;
+	sparse_zspages(t, size, 2, 2);
+	both = t->nr;
+	bad = obj_zspage(&t->objs[param->last ? both - 1 : 0]);
+	other = obj_zspage(&t->objs[param->last ? 0 : both - 1]);
+	go_bad(t, zpdesc_page(bad->pages[0]));
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	KUNIT_EXPECT_EQ(test, bad->fullness, ZS_BAD);
+	/* There is no promise of room that is not used. */
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 
-		sparse_zspages(t, size, 2, 2);
-		both = t->nr;
-		bad = obj_zspage(&t->objs[last ? both - 1 : 0]);
-		go_bad(t, zpdesc_page(bad->pages[0]));
-		KUNIT_EXPECT_EQ(test, compact(t), 0);
-		KUNIT_EXPECT_EQ(test, bad->fullness, ZS_BAD);
-		/* There is no promise of room that is not used. */
-		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
-
-		/* Those beside bad ones are packed, and by themselves. */
-		go_bad(t, zpdesc_page(obj_zspage(&t->objs[last ? 0 : both - 1])->pages[1]));
-		KUNIT_EXPECT_EQ(test, compact(t), 0);
-		sparse_zspages(t, size, 2, 2);
-		KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
-		KUNIT_EXPECT_GT(test, compact(t), 0);
-		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
-		for (unsigned int i = 0; i < both; i++)
-			KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[i]));
-		KUNIT_EXPECT_EQ(test, bad->nr_guests, 0);
-		free_all(t);
-		/* The page may be allocated again. */
-		t->nr_bad = 0;
-		KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
-	}
+	/* Those beside bad ones are packed, and by themselves. */
+	go_bad(t, zpdesc_page(other->pages[1]));
+	KUNIT_EXPECT_EQ(test, compact(t), 0);
+	sparse_zspages(t, size, 2, 2);
+	KUNIT_EXPECT_GT(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	for (unsigned int i = 0; i < both; i++)
+		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[i]));
+	KUNIT_EXPECT_EQ(test, bad->nr_guests, 0);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
 }
 
 /* Its other pages can still be migrated, and the last isolation frees it. */
@@ -3320,55 +3382,59 @@ static bool dest_goes_bad(struct zspage *dest, unsigned int dest_slot,
 	return true;
 }
 
+static const struct evacuation_end {
+	const char *name;
+	bool fails;
+} evacuation_ends[] = {
+	{ "evacuation succeeds" },
+	{ "evacuation fails", .fails = true },
+};
+KUNIT_ARRAY_PARAM_DESC(evacuation_ends, evacuation_ends, name);
+
 /*
- * What is moved after that goes elsewhere; and if that fails, what was moved there
- * comes back from there, too.
+ * The objects that are copied after that are moved to another host. If the evacuation
+ * fails, those that were moved to the bad one are moved back, too.
  */
 static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 {
+	const struct evacuation_end *end = test->param_value;
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
-	unsigned int slots = class->geo.slots;
+	unsigned int slots = class->geo.slots, natives = slots / 4, kept = 0;
+	struct zspage *source, *others[3];
 
+	/* A quarter of the first is in use, and of the others a half. */
+	for (int i = 0; i < 1 + ARRAY_SIZE(others); i++)
+		fill_zspage(t, 256);
+	source = obj_zspage(&t->objs[0]);
+	for (int i = 0; i < ARRAY_SIZE(others); i++) {
+		others[i] = obj_zspage(&t->objs[(i + 1) * slots]);
+		atomic_inc(&others[i]->pins);
+	}
+	for (unsigned int i = 0; i < t->nr; i++) {
+		if (i % slots < (i < slots ? natives : slots / 2))
+			t->objs[kept++] = t->objs[i];
+		else
+			zs_free(t->pool, t->objs[i].handle);
+	}
+	t->nr = kept;
+
+	nr_until_bad = natives / 2;
+	nr_until_failure = end->fails ? natives : 0;
 	kunit_activate_static_stub(test, zs_page_is_bad, passes_for_bad);
 	kunit_activate_static_stub(test, zs_copy_slot, dest_goes_bad);
-	for (int fails = 0; fails < 2; fails++) {
-		unsigned int natives = slots / 4, kept = 0;
-		struct zspage *source, *others[3];
-
-		/* A quarter of the first is in use, and of the others a half. */
-		for (int i = 0; i < 4; i++)
-			fill_zspage(t, 256);
-		source = obj_zspage(&t->objs[0]);
-		for (int i = 0; i < 3; i++) {
-			others[i] = obj_zspage(&t->objs[(i + 1) * slots]);
-			atomic_inc(&others[i]->pins);
-		}
-		for (unsigned int i = 0; i < t->nr; i++) {
-			if (i % slots < (i < slots ? natives : slots / 2))
-				t->objs[kept++] = t->objs[i];
-			else
-				zs_free(t->pool, t->objs[i].handle);
-		}
-		t->nr = kept;
-
-		nr_until_bad = natives / 2;
-		nr_until_failure = fails ? natives : 0;
-		KUNIT_EXPECT_EQ(test, compact(t), fails ? 0 : class->geo.pages);
-		KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
-		KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
-		KUNIT_EXPECT_EQ(test, source->state, fails ? ZSPAGE_LIVE : ZSPAGE_FORWARDER);
-		KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
-		KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_guests, fails ? 0 : natives / 2);
-		KUNIT_EXPECT_EQ(test, class->forwarded, fails ? 0 : natives);
-		KUNIT_EXPECT_EQ(test, class->bad_inuse,
-				slots / 2 + (fails ? 0 : natives / 2));
-		for (int i = 0; i < 3; i++)
-			atomic_dec(&others[i]->pins);
-		free_all(t);
-		t->nr_bad = 0;
-	}
+	KUNIT_EXPECT_EQ(test, compact(t), end->fails ? 0 : class->geo.pages);
 	kunit_deactivate_static_stub(test, zs_copy_slot);
+	KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
+	KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
+	KUNIT_EXPECT_EQ(test, source->state, end->fails ? ZSPAGE_LIVE : ZSPAGE_FORWARDER);
+	KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
+	KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_guests, end->fails ? 0 : natives / 2);
+	KUNIT_EXPECT_EQ(test, class->forwarded, end->fails ? 0 : natives);
+	KUNIT_EXPECT_EQ(test, class->bad_inuse,
+			slots / 2 + (end->fails ? 0 : natives / 2));
+	for (int i = 0; i < ARRAY_SIZE(others); i++)
+		atomic_dec(&others[i]->pins);
 }
 
 /*
@@ -3535,45 +3601,49 @@ static void shrinker_frees_as_much_as_it_counts(struct kunit *test)
 	}
 }
 
-/* The last guest is freed through its forwarder while its host can't be. */
+static const struct busy_host {
+	const char *name;
+	bool isolated, migrates;
+} busy_hosts[] = {
+	{ "page locked" },
+	{ "page isolated, putback", .isolated = true },
+	{ "page isolated, migration", .isolated = true, .migrates = true },
+};
+KUNIT_ARRAY_PARAM_DESC(busy_hosts, busy_hosts, name);
+
+/* The last guest is freed through its forwarder while its host cannot be freed. */
 static void busy_host_emptied_through_forwarders_is_freed_later(struct kunit *test)
 {
+	const struct busy_host *busy = test->param_value;
 	struct zst *t = test->priv;
-	size_t size = long_size(test);
+	struct zspage *host = NULL;
 	struct page *page;
 	LIST_HEAD(list);
 
 	needs_migration(test);
-	for (int isolated = 0; isolated < 3; isolated++) {
-		struct zspage *host = NULL;
-
-		sparse_zspages(t, size, 2, 2);
-		KUNIT_EXPECT_GT(test, compact(t), 0);
-		for (unsigned int i = 0; i < t->nr;) {
-			if (!obj_is_forwarded(&t->objs[i]))
-				obj_free(t, &t->objs[i]);
-			else
-				host = obj_host(&t->objs[i++]);
-		}
-		KUNIT_ASSERT_NOT_NULL(test, host);
-		KUNIT_EXPECT_EQ(test, host->inuse, host->nr_guests);
-		page = zpdesc_page(host->pages[1]);
-		if (isolated)
-			KUNIT_ASSERT_TRUE(test, isolate(page, &list));
+	sparse_zspages(t, long_size(test), 2, 2);
+	KUNIT_EXPECT_GT(test, compact(t), 0);
+	for (unsigned int i = 0; i < t->nr;) {
+		if (!obj_is_forwarded(&t->objs[i]))
+			obj_free(t, &t->objs[i]);
 		else
-			lock_page(page);
-		free_all(t);
-		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
-				host->class->geo.pages);
-		if (isolated == 2)
-			KUNIT_EXPECT_EQ(test, migrate(&list), 0);
-		else if (isolated)
-			putback_movable_pages(&list);
-		else
-			unlock_page(page);
-		zs_flush_deferred();
-		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
+			host = obj_host(&t->objs[i++]);
 	}
+	KUNIT_ASSERT_NOT_NULL(test, host);
+	KUNIT_EXPECT_EQ(test, host->inuse, host->nr_guests);
+	page = zpdesc_page(host->pages[1]);
+	if (busy->isolated)
+		KUNIT_ASSERT_TRUE(test, isolate(page, &list));
+	else
+		lock_page(page);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), host->class->geo.pages);
+	if (busy->isolated)
+		end_isolation(t, &list, busy->migrates);
+	else
+		unlock_page(page);
+	zs_flush_deferred();
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 }
 
 static void pages_of_hosts_can_be_migrated(struct kunit *test)
@@ -3630,13 +3700,20 @@ static void *nth_supply_of_cache_fails(size_t size)
 	return kmem_cache_alloc(supply_cache, GFP_NOWAIT);
 }
 
+static const struct test_size metadata_sizes[] = {
+	{ "all links in the descriptor", LONG_SIZE },
+	{ "links beyond the descriptor", PAGE_SIZE / 8 },
+};
+KUNIT_ARRAY_PARAM_DESC(metadata_sizes, metadata_sizes, name);
+
 /*
- * What the allocator allocates for itself comes from caches of the test's: when
- * they are destroyed they can tell whether all of it was freed.
+ * The memory that the allocator uses for itself comes from caches of the test: when
+ * they are destroyed they tell whether all of it was freed.
  */
-static void metadata_is_freed(struct kunit *test, size_t size)
+static void all_metadata_is_freed(struct kunit *test)
 {
 	const slab_flags_t flags = SLAB_SKIP_KFENCE | SLAB_NO_MERGE;
+	size_t size = param_size(test);
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, size);
 	struct kmem_cache *descriptors, *was = class->cache;
@@ -3753,12 +3830,6 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	}
 }
 
-static void all_metadata_is_freed(struct kunit *test)
-{
-	metadata_is_freed(test, long_size(test));
-	/* Forwarders with more links than there is room for in the descriptor */
-	metadata_is_freed(test, PAGE_SIZE / 8);
-}
 
 static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
 {
@@ -4026,38 +4097,45 @@ static void memory_file_shows_all_memory(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o->handle);
 }
 
+static const struct pool_end {
+	const char *name;
+	bool leaks;
+} pool_ends[] = {
+	{ "empty pool" },
+	{ "pool with an object", .leaks = true },
+};
+KUNIT_ARRAY_PARAM_DESC(pool_ends, pool_ends, name);
+
 /* A file that outlives its pool would be read after free. */
 static void debugfs_files_are_removed_with_their_pool(struct kunit *test)
 {
 	static const char * const files[] = {
 		NULL, "classes", "compaction", "memory", "migration",
 	};
+	const struct pool_end *end = test->param_value;
 	struct zst *t = test->priv;
+	unsigned long handle = 0;
 	struct zs_pool *pool;
 
 	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
 		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
-	for (int leaks = 0; leaks < 2; leaks++) {
-		unsigned long handle = 0;
-
-		pool = zs_create_pool("kunit-files");
-		KUNIT_ASSERT_NOT_NULL(test, pool);
-		if (leaks)
-			handle = zs_malloc(pool, 100, GFP_TEST, NUMA_NO_NODE);
-		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
-		for (int i = 0; i < ARRAY_SIZE(files); i++)
-			KUNIT_EXPECT_TRUE(test, has_file("kunit-files", files[i]));
-		kunit_warning_suppress(test) {
-			zs_destroy_pool(pool);
-			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, leaks);
-		}
-		KUNIT_EXPECT_FALSE(test, has_file("kunit-files", NULL));
-		/* That keeps the pool, but not the files. */
-		if (leaks)
-			zs_free(pool, handle);
-		zs_flush_deferred();
+	pool = zs_create_pool("kunit-files");
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	if (end->leaks)
+		handle = zs_malloc(pool, 100, GFP_TEST, NUMA_NO_NODE);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	for (int i = 0; i < ARRAY_SIZE(files); i++)
+		KUNIT_EXPECT_TRUE(test, has_file("kunit-files", files[i]));
+	kunit_warning_suppress(test) {
+		zs_destroy_pool(pool);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, end->leaks);
 	}
-	/* Others' stay. */
+	KUNIT_EXPECT_FALSE(test, has_file("kunit-files", NULL));
+	/* The object keeps the pool, but not the files. */
+	if (end->leaks)
+		zs_free(pool, handle);
+	zs_flush_deferred();
+	/* Files of other pools stay. */
 	KUNIT_EXPECT_TRUE(test, has_file("kunit", NULL));
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 }
@@ -4148,9 +4226,10 @@ static void overhead_does_not_grow_over_time(struct kunit *test)
  * The end of a pool
  */
 
-static void destroyed_with_isolated_pages(struct zst *t, bool migrates)
+static void pool_destroyed_while_pages_are_isolated(struct kunit *test)
 {
-	struct kunit *test = t->test;
+	const struct end_of_isolation *end = test->param_value;
+	struct zst *t = test->priv;
 	unsigned int pages;
 	LIST_HEAD(list);
 
@@ -4162,22 +4241,9 @@ static void destroyed_with_isolated_pages(struct zst *t, bool migrates)
 	free_all(t);
 	destroy(t);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, pages);
-	if (migrates)
-		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
-	else
-		putback_movable_pages(&list);
+	end_isolation(t, &list, end->migrates);
 	zs_flush_deferred();
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
-}
-
-static void destroyed_while_isolated_freed_by_putback(struct kunit *test)
-{
-	destroyed_with_isolated_pages(test->priv, false);
-}
-
-static void destroyed_while_isolated_freed_by_migration(struct kunit *test)
-{
-	destroyed_with_isolated_pages(test->priv, true);
 }
 
 static void objects_outlive_a_destroyed_pool(struct kunit *test)
@@ -4402,18 +4468,19 @@ static void users_migration_and_compaction_at_once(struct kunit *test)
 }
 
 static struct kunit_case zst_cases[] = {
+	KUNIT_CASE_PARAM(nodes_out_of_range_are_refused, bad_nodes_gen_params),
 	KUNIT_CASE(sizes_out_of_range_are_refused),
 	KUNIT_CASE(every_size_keeps_its_bytes),
 	KUNIT_CASE(every_slot_of_every_class_keeps_its_bytes),
 	KUNIT_CASE(free_ignores_null_and_errors),
 	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
 	KUNIT_CASE(double_free_reports_are_rate_limited),
-	KUNIT_CASE(lengths_out_of_range_are_refused),
+	KUNIT_CASE_PARAM(lengths_out_of_range_are_refused, small_long_and_page_gen_params),
 	KUNIT_CASE(refused_read_needs_no_buffer),
 	KUNIT_CASE(forwarded_objects_refuse_lengths_out_of_range),
 	KUNIT_CASE(use_after_free_of_forwarded_object_is_reported),
-	KUNIT_CASE(use_after_free_is_reported),
-	KUNIT_CASE(reused_slot_has_a_new_handle),
+	KUNIT_CASE_PARAM(use_after_free_is_reported, small_and_long_gen_params),
+	KUNIT_CASE_PARAM(reused_slot_has_a_new_handle, small_and_long_gen_params),
 	KUNIT_CASE(stale_handle_does_not_reach_a_guest),
 	KUNIT_CASE(class_index_ascends_with_slot_size),
 	KUNIT_CASE(huge_objects_take_a_page_each),
@@ -4432,11 +4499,11 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(failed_allocation_leaks_nothing),
 	KUNIT_CASE(unreachable_descriptors_are_refused),
 	KUNIT_CASE(short_bulk_allocation_is_completed_singly),
-	KUNIT_CASE(pages_come_from_the_requested_node),
+	KUNIT_CASE_PARAM(pages_come_from_the_requested_node, long_and_page_gen_params),
 	KUNIT_CASE(pool_takes_no_memory_for_unused_nodes),
 	KUNIT_CASE(first_object_of_a_node_in_atomic_context),
 	KUNIT_CASE(node_works_without_classes),
-	KUNIT_CASE(allocation_for_an_offline_node_succeeds),
+	KUNIT_CASE_PARAM(allocation_for_an_offline_node_succeeds, small_long_and_page_gen_params),
 	KUNIT_CASE(free_slots_of_the_requested_node_are_used_first),
 	KUNIT_CASE(slots_of_other_nodes_are_used_before_reclaim),
 	KUNIT_CASE(slots_of_the_nearest_node_are_used),
@@ -4453,22 +4520,21 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(late_reader_without_memory_holds_the_page),
 	KUNIT_CASE(notes_of_late_pins_are_freed),
 	KUNIT_CASE(late_readers_beyond_the_notes_hold_the_page),
-	KUNIT_CASE(write_is_repeated_as_a_whole),
+	KUNIT_CASE_PARAM(write_is_repeated_as_a_whole, lost_tries_gen_params),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
 	KUNIT_CASE(zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failed_migration_changes_nothing),
 	KUNIT_CASE(migrations_are_counted),
-	KUNIT_CASE(migration_in_a_batch_does_not_wait_for_readers),
+	KUNIT_CASE_PARAM(migration_in_a_batch_does_not_wait_for_readers, batch_modes_gen_params),
 	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
 	KUNIT_CASE(bad_page_is_not_migrated),
 	KUNIT_CASE(migrated_page_has_its_own_kasan_tag),
 	KUNIT_CASE(pages_marked_by_memory_failure_are_bad),
-	KUNIT_CASE(emptied_while_isolated_freed_by_putback),
-	KUNIT_CASE(emptied_while_isolated_freed_by_migration),
+	KUNIT_CASE_PARAM(zspage_emptied_while_isolated_is_freed, ends_of_isolation_gen_params),
 	KUNIT_CASE(zspage_emptied_while_isolated_is_used_again),
 	KUNIT_CASE(locked_page_defers_freeing),
 	KUNIT_CASE(dead_zspage_is_not_isolated),
-	KUNIT_CASE(zone_counters_follow_migration),
+	KUNIT_CASE_PARAM(zone_counters_follow_migration, long_and_page_gen_params),
 	KUNIT_CASE(compaction_packs_objects),
 	KUNIT_CASE(compaction_of_a_packed_pool_frees_nothing),
 	KUNIT_CASE(forwarded_objects_can_be_written),
@@ -4478,40 +4544,39 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(compaction_skips_zspages_with_open_objects),
 	KUNIT_CASE(compaction_skips_isolated_zspages),
 	KUNIT_CASE(compaction_skips_zspages_with_locked_pages),
-	KUNIT_CASE(busy_zspages_do_not_stop_compaction),
+	KUNIT_CASE_PARAM(busy_zspages_do_not_stop_compaction, nr_busy_gen_params),
 	KUNIT_CASE(busy_zspages_do_not_stop_reclaim),
 	KUNIT_CASE(zspages_are_freed_and_allocated_during_a_search),
 	KUNIT_CASE(compaction_during_a_search_of_another_task),
-	KUNIT_CASE(compaction_ends_at_the_first_failed_allocation),
+	KUNIT_CASE_PARAM(compaction_ends_at_the_first_failed_allocation, packers_gen_params),
 	KUNIT_CASE(guests_are_moved_to_many_hosts),
 	KUNIT_CASE(guests_are_not_moved_to_too_many_hosts),
 	KUNIT_CASE(compaction_frees_more_than_it_allocates),
 	KUNIT_CASE(bad_zspages_get_no_new_objects),
-	KUNIT_CASE(compaction_skips_bad_zspages),
+	KUNIT_CASE_PARAM(compaction_skips_bad_zspages, bad_firsts_gen_params),
 	KUNIT_CASE(bad_zspage_is_freed_by_the_last_putback),
 	KUNIT_CASE(compaction_begins_only_if_there_is_room),
 	KUNIT_CASE(failed_evacuation_does_not_stop_others),
 	KUNIT_CASE(failed_copy_undoes_the_evacuation),
 	KUNIT_CASE(half_readable_object_is_not_moved),
-	KUNIT_CASE(host_that_goes_bad_gets_no_more_guests),
+	KUNIT_CASE_PARAM(host_that_goes_bad_gets_no_more_guests, evacuation_ends_gen_params),
 	KUNIT_CASE(evacuation_has_to_pay),
 	KUNIT_CASE(total_pages_include_links_and_guest_blocks),
 	KUNIT_CASE(shrinker_does_not_repeat_a_vain_promise),
 	KUNIT_CASE(forwarders_have_only_the_links_they_need),
 	KUNIT_CASE(shrinker_frees_as_much_as_it_counts),
-	KUNIT_CASE(busy_host_emptied_through_forwarders_is_freed_later),
+	KUNIT_CASE_PARAM(busy_host_emptied_through_forwarders_is_freed_later, busy_hosts_gen_params),
 	KUNIT_CASE(pages_of_hosts_can_be_migrated),
 	KUNIT_CASE(compaction_survives_allocation_failure),
-	KUNIT_CASE(all_metadata_is_freed),
+	KUNIT_CASE_PARAM(all_metadata_is_freed, metadata_sizes_gen_params),
 	KUNIT_CASE(links_of_the_wrong_size_are_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
 	KUNIT_CASE(classes_file_shows_every_class),
 	KUNIT_CASE(compaction_file_shows_forwarders),
 	KUNIT_CASE(memory_file_shows_all_memory),
-	KUNIT_CASE(debugfs_files_are_removed_with_their_pool),
+	KUNIT_CASE_PARAM(debugfs_files_are_removed_with_their_pool, pool_ends_gen_params),
 	KUNIT_CASE_SLOW(overhead_does_not_grow_over_time),
-	KUNIT_CASE(destroyed_while_isolated_freed_by_putback),
-	KUNIT_CASE(destroyed_while_isolated_freed_by_migration),
+	KUNIT_CASE_PARAM(pool_destroyed_while_pages_are_isolated, ends_of_isolation_gen_params),
 	KUNIT_CASE(objects_outlive_a_destroyed_pool),
 	KUNIT_CASE_SLOW(users_migration_and_compaction_at_once),
 	{ }

@@ -285,6 +285,21 @@ static inline size_t long_size(struct kunit *test)
 	kunit_skip(test, "no class with three pages per zspage");
 }
 
+/* Sizes as parameters of a test */
+struct test_size {
+	const char *name;
+	size_t size;
+};
+
+#define LONG_SIZE	0U	/* long_size() */
+
+static inline size_t param_size(struct kunit *test)
+{
+	const struct test_size *size = test->param_value;
+
+	return size->size == LONG_SIZE ? long_size(test) : size->size;
+}
+
 /*
  * Pages that go bad: by a stand-in for the flag, as not every machine has that,
  * and until the end of the test.
