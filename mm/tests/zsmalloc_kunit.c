@@ -418,7 +418,7 @@ static void stale_handle_does_not_reach_a_guest(struct kunit *test)
 {
 	size_t size = long_size(test);
 	struct zst *t = test->priv;
-	unsigned int nr = 0, kept = 0, reused = 0;
+	unsigned int nr = 0, reused = 0;
 	struct zspage *dense;
 	struct obj *freed;
 
@@ -429,17 +429,11 @@ static void stale_handle_does_not_reach_a_guest(struct kunit *test)
 	dense = obj_zspage(fill_zspage(t, size));
 	for (int i = 1; i < 10; i++)
 		fill_zspage(t, size);
-	for (unsigned int i = 0; i < t->nr; i++) {
-		struct obj o = t->objs[i];
-
-		if (!(i % 4) == (obj_zspage(&o) == dense)) {
-			freed[nr++] = o;
-			zs_free(t->pool, o.handle);
-		} else {
-			t->objs[kept++] = o;
-		}
-	}
-	t->nr = kept;
+	/* Of the dense zspage every fourth object is freed, of others all but these. */
+	for (unsigned int n = 0; n < t->nr; n++)
+		if (!(n % 4) == (obj_zspage(&t->objs[n]) == dense))
+			freed[nr++] = t->objs[n];
+	keep_if(t, 0, n, !(n % 4) != (obj_zspage(&t->objs[n]) == dense));
 	KUNIT_ASSERT_GT(test, compact(t), 0);
 
 	for (unsigned int n = 0; n < nr; n++)
@@ -2691,19 +2685,13 @@ static void compaction_skips_zspages_with_locked_pages(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
 	struct zst *t = test->priv;
-	unsigned int slots = test_class(t, 384)->geo.slots, kept = 0;
+	unsigned int slots = test_class(t, 384)->geo.slots;
 	struct zspage *locked;
 	struct page *page;
 
 	for (int i = 0; i < ARRAY_SIZE(keep); i++)
 		fill_zspage(t, 384);
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i % slots < keep[i / slots])
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n % slots < keep[n / slots]);
 
 	locked = obj_zspage(&t->objs[0]);
 	page = zpdesc_page(locked->pages[1]);
@@ -2732,17 +2720,11 @@ static struct scatterlist busy_sg[2];
 
 static void sparse_zspages_and_busy_ones(struct zst *t, size_t size, unsigned int nr)
 {
-	unsigned int slots = test_class(t, size)->geo.slots, sparse = 2 + nr, kept = 0;
+	unsigned int slots = test_class(t, size)->geo.slots, sparse = 2 + nr;
 
 	for (unsigned int n = 0; n < sparse + 2; n++)
 		fill_zspage(t, size);
-	for (unsigned int n = 0; n < t->nr; n++) {
-		if (n % (n / slots < sparse ? slots : 2) == 0)
-			t->objs[kept++] = t->objs[n];
-		else
-			zs_free(t->pool, t->objs[n].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n % (n / slots < sparse ? slots : 2) == 0);
 	for (unsigned int n = 2; n < sparse; n++) {
 		struct zspage *zspage = obj_zspage(&t->objs[n]);
 
@@ -2993,7 +2975,7 @@ static unsigned int too_many_hosts(const struct zs_geometry *geo)
 static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	unsigned int slots = 0, nr = 0, kept = 0, nr_geos;
+	unsigned int slots = 0, nr = 0, nr_geos;
 	const struct zs_geometry *geos, *geo = NULL;
 
 	geos = zs_geometries(&nr_geos);
@@ -3009,13 +2991,7 @@ static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 	for (unsigned int i = 0; i <= nr; i++)
 		fill_zspage(t, geo->size);
 	/* Room for one object in each but the first, which has as many */
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i < slots ? i < nr : i % slots)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n < slots ? n < nr : n % slots);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
 
@@ -3047,18 +3023,12 @@ static void guests_are_moved_to_many_hosts(struct kunit *test)
 	const unsigned int nr = 6;
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 128);
-	unsigned int slots = class->geo.slots, kept = 0;
+	unsigned int slots = class->geo.slots;
 
 	for (unsigned int i = 0; i <= nr; i++)
 		fill_zspage(t, 128);
 	/* Room for one object in each but the first, which has as many */
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i < slots ? i < nr : i % slots)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n < slots ? n < nr : n % slots);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	KUNIT_EXPECT_EQ(test, class->forwarded, nr);
 	KUNIT_EXPECT_EQ(test, class->guest_blocks, nr);
@@ -3086,20 +3056,14 @@ static void compaction_frees_more_than_it_allocates(struct kunit *test)
 static struct size_class *bad_zspages(struct zst *t, size_t size, unsigned int nr)
 {
 	struct size_class *class = test_class(t, size);
-	unsigned int pages = class->geo.pages, kept = t->nr, slots = class->geo.slots;
+	unsigned int pages = class->geo.pages, first = t->nr;
 
 	for (unsigned int i = 0; i < nr; i++) {
 		struct zspage *zspage = obj_zspage(fill_zspage(t, size));
 
 		go_bad(t, zpdesc_page(zspage->pages[i % pages]));
 	}
-	for (unsigned int i = kept, n = 0; i < t->nr; i++, n++) {
-		if (n % slots)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, first, n, n % class->geo.slots);
 	return class;
 }
 
@@ -3247,31 +3211,25 @@ static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 	return true;
 }
 
-/* A zspage that can't be evacuated, the emptiest, keeps no other from it. */
+/* It is tried first. */
 static void failed_evacuation_does_not_stop_others(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
-	unsigned int slots = class->geo.slots, kept = 0, zspages;
+	unsigned int slots = class->geo.slots, zspages;
 
-	/* One object each in two, the first of which is tried first */
+	/* One object each in two, the second of which is tried first */
 	for (int i = 0; i < 3; i++)
 		fill_zspage(t, 256);
-	for (unsigned int i = t->nr; i--;)
-		if (i % slots && i / slots < 2)
-			zs_free(t->pool, t->objs[i].handle);
-	for (unsigned int i = 0; i < t->nr; i++)
-		if (i % slots == 0 || i / slots == 2)
-			t->objs[kept++] = t->objs[i];
-	t->nr = kept;
+	keep_if(t, 0, n, n % slots == 0 || n / slots == 2);
 	obj_free(t, &t->objs[t->nr / 2]);
-	unreadable = obj_zspage(&t->objs[0]);
+	unreadable = obj_zspage(&t->objs[1]);
 
 	kunit_activate_static_stub(test, zs_copy_slot, copy_what_is_readable);
 	zspages = compact(t) / class->geo.pages;
 	kunit_deactivate_static_stub(test, zs_copy_slot);
-	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
-	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
+	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[1]));
+	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
 	KUNIT_EXPECT_GE(test, zspages, 1);
 }
 
@@ -3324,19 +3282,13 @@ static void half_readable_object_is_not_moved(struct kunit *test)
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
 	struct size_class *class = test_class(t, size);
-	unsigned int slots = class->geo.slots, kept = 0;
+	unsigned int slots = class->geo.slots;
 	struct zspage *source, *other;
 	LIST_HEAD(list);
 
 	source = obj_zspage(fill_zspage(t, size));
 	other = obj_zspage(fill_zspage(t, size));
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i < slots ? zs_straddles(i * size % PAGE_SIZE, size) : i == slots)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n < slots ? zs_straddles(n * size % PAGE_SIZE, size) : n == slots);
 	KUNIT_ASSERT_GE(test, t->nr, 3);
 
 	atomic_inc(&other->pins);
@@ -3400,7 +3352,7 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 	const struct evacuation_end *end = test->param_value;
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
-	unsigned int slots = class->geo.slots, natives = slots / 4, kept = 0;
+	unsigned int slots = class->geo.slots, natives = slots / 4;
 	struct zspage *source, *others[3];
 
 	/* A quarter of the first is in use, and of the others a half. */
@@ -3411,13 +3363,7 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 		others[i] = obj_zspage(&t->objs[(i + 1) * slots]);
 		atomic_inc(&others[i]->pins);
 	}
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i % slots < (i < slots ? natives : slots / 2))
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n % slots < (n < slots ? natives : slots / 2));
 
 	nr_until_bad = natives / 2;
 	nr_until_failure = end->fails ? natives : 0;
@@ -3446,7 +3392,7 @@ static void evacuation_has_to_pay(struct kunit *test)
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, ZS_MIN_SIZE);
 	unsigned int slots = class->geo.slots, most = class->geo.max_natives;
-	unsigned int zspages, kept = 0;
+	unsigned int zspages;
 
 	if (most + 1 >= slots)
 		kunit_skip(test, "links are too small to matter");
@@ -3454,13 +3400,7 @@ static void evacuation_has_to_pay(struct kunit *test)
 	zspages = DIV_ROUND_UP(slots, slots - most - 1);
 	for (unsigned int i = 0; i < zspages; i++)
 		fill_zspage(t, ZS_MIN_SIZE);
-	for (unsigned int i = 0; i < t->nr; i++) {
-		if (i % slots <= most)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n % slots <= most);
 	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
 
@@ -3795,7 +3735,7 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	const unsigned int size = PAGE_SIZE / 32;
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, size);
-	unsigned int slots = class->geo.slots, kept = 0;
+	unsigned int slots = class->geo.slots;
 	struct zspage *first;
 
 	supply_cache = kmem_cache_create("kunit-zs-supply", 1024, 0,
@@ -3805,16 +3745,8 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 		fill_zspage(t, size);
 	first = obj_zspage(&t->objs[0]);
 	/* A quarter of the first is in use, a half of the next, and most of the others. */
-	for (unsigned int i = 0; i < t->nr; i++) {
-		unsigned int in_use = i < slots ? slots / 4 :
-				      i < 2 * slots ? slots / 2 : slots * 3 / 4;
-
-		if (i % slots < in_use)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, 0, n, n % slots < (n < slots ? slots / 4 :
+				      n < 2 * slots ? slots / 2 : slots * 3 / 4));
 	opened_meanwhile = first;
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_for_another);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);

@@ -442,18 +442,32 @@ static inline unsigned long compact(struct zst *t)
 	return freed;
 }
 
+/*
+ * Frees the objects from objs[@first] on, but for those that @condition is true for,
+ * in which @n is the number of the object, counted from @first. An object is freed
+ * before the next one is looked at, so the zspage that was emptied last is the first
+ * of its list.
+ */
+#define keep_if(t, first, n, condition)						\
+	do {									\
+		struct zst *__t = (t);						\
+		unsigned int __first = (first), __kept = __first;		\
+										\
+		for (unsigned int n = 0; __first + n < __t->nr; n++) {		\
+			struct obj __o = __t->objs[__first + n];		\
+										\
+			if (condition)						\
+				__t->objs[__kept++] = __o;			\
+			else							\
+				zs_free(__t->pool, __o.handle);			\
+		}								\
+		__t->nr = __kept;						\
+	} while (0)
+
 /* Keeps every @nth object from @first on. */
 static inline void thin_out(struct zst *t, unsigned int first, unsigned int nth)
 {
-	unsigned int kept = first;
-
-	for (unsigned int i = first; i < t->nr; i++) {
-		if ((i - first) % nth == 0)
-			t->objs[kept++] = t->objs[i];
-		else
-			zs_free(t->pool, t->objs[i].handle);
-	}
-	t->nr = kept;
+	keep_if(t, first, n, n % nth == 0);
 }
 
 /* As many objects as @zspages have slots, and then only every @nth of them */
