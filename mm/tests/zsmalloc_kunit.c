@@ -141,13 +141,26 @@ static void free_ignores_null_and_errors(struct kunit *test)
 	expect_all_intact(t);
 }
 
-/* Lines on the console that report a mistake without a trace */
-static atomic_t nr_report_lines;
-
-static void count_report_lines(void *unused, const char *text, size_t len)
+/* Called by any thread that prints a line: the test is in @data. */
+static void count_report_lines(void *data, const char *text, size_t len)
 {
+	struct zst *t = data;
+
 	if (strnstr(text, "zsmalloc: pool kunit: ", len))
-		atomic_inc(&nr_report_lines);
+		atomic_inc(&t->nr_report_lines);
+}
+
+static void end_of_report_lines(void *data)
+{
+	unregister_trace_console(count_report_lines, data);
+	tracepoint_synchronize_unregister();
+}
+
+/* Counts, until the test ends, lines that report a mistake without a trace. */
+static bool watch_report_lines(struct zst *t)
+{
+	return !register_trace_console(count_report_lines, t) &&
+	       !kunit_add_action_or_reset(t->test, end_of_report_lines, t);
 }
 
 static void double_free_is_reported_and_changes_nothing(struct kunit *test)
@@ -196,17 +209,14 @@ static void double_free_reports_are_rate_limited(struct kunit *test)
 	handle = o->handle;
 	obj_free(t, o);
 
-	atomic_set(&nr_report_lines, 0);
-	if (register_trace_console(count_report_lines, NULL))
+	if (!watch_report_lines(t))
 		kunit_skip(test, "no CONFIG_TRACEPOINTS");
 	kunit_warning_suppress(test) {
 		for (int i = 0; i < 100; i++)
 			zs_free(t->pool, handle);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 	}
-	unregister_trace_console(count_report_lines, NULL);
-	tracepoint_synchronize_unregister();
-	lines = atomic_read(&nr_report_lines);
+	lines = atomic_read(&t->nr_report_lines);
 	KUNIT_EXPECT_GT(test, lines, 0);
 	/* It may take longer than the interval of the limit. */
 	KUNIT_EXPECT_LT(test, lines, 50);
@@ -830,11 +840,9 @@ static void random_operations_agree_with_a_model(struct kunit *test)
 
 /* Failing allocations, each in turn */
 
-static int nr_until_failure;
-
-static bool fails_now(void)
+static bool fails_now(struct zst *t)
 {
-	return nr_until_failure && !--nr_until_failure;
+	return t->nr_until_failure && !--t->nr_until_failure;
 }
 
 static struct zs_pool *no_pool(size_t size)
@@ -847,17 +855,15 @@ static struct zspage *no_descriptor(struct size_class *class, gfp_t gfp, int nid
 	return NULL;
 }
 
-/* Pages that were allocated before one could not be */
-static struct page *given[ZS_MAX_PAGES];
-static unsigned int nr_given;
-
+/* Until an allocation has failed, the test has a reference to each page. */
 static struct zpdesc *give(gfp_t gfp, int nid)
 {
 	struct page *page = alloc_pages_node(nid, gfp, 0);
+	struct zst *t = current_zst();
 
-	if (page && nr_until_failure) {
+	if (page && t->nr_until_failure) {
 		get_page(page);
-		given[nr_given++] = page;
+		t->given[t->nr_given++] = page;
 	}
 	return page_zpdesc(page);
 }
@@ -877,15 +883,15 @@ static unsigned int no_bulk(gfp_t gfp, int nid, unsigned int nr,
 
 static struct zpdesc *nth_single_fails(gfp_t gfp, int nid)
 {
-	return fails_now() ? NULL : give(gfp, nid);
+	return fails_now(current_zst()) ? NULL : give(gfp, nid);
 }
 
 static void expect_enomem(struct zst *t, size_t size)
 {
 	KUNIT_EXPECT_EQ(t->test, zs_malloc(t->pool, size, GFP_TEST, NUMA_NO_NODE),
 			(unsigned long)-ENOMEM);
-	while (nr_given) {
-		struct page *page = given[--nr_given];
+	while (t->nr_given) {
+		struct page *page = t->given[--t->nr_given];
 
 		KUNIT_EXPECT_EQ(t->test, page_ref_count(page), 1);
 		put_page(page);
@@ -948,15 +954,15 @@ static void failed_allocation_leaks_nothing(struct kunit *test)
 	kunit_activate_static_stub(test, zs_alloc_single, nth_single_fails);
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
 	for (unsigned int n = 1; n <= pages; n++) {
-		nr_until_failure = n;
+		t->nr_until_failure = n;
 		expect_enomem(t, size);
 	}
 	kunit_activate_static_stub(test, zs_alloc_bulk, short_bulk);
 	for (unsigned int n = 1; n < pages; n++) {
-		nr_until_failure = n;
+		t->nr_until_failure = n;
 		expect_enomem(t, size);
 	}
-	nr_until_failure = 0;
+	t->nr_until_failure = 0;
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 
@@ -965,19 +971,20 @@ static void failed_allocation_leaks_nothing(struct kunit *test)
 }
 
 /* A descriptor that no handle can name */
-static void *unreachable;
-static unsigned int nr_unreachable;
-
 static struct zspage *unreachable_descriptor(struct size_class *class, gfp_t gfp,
 					     int nid)
 {
-	nr_unreachable++;
-	return unreachable;
+	struct zst *t = current_zst();
+
+	t->nr_unreachable++;
+	return t->unreachable;
 }
 
 static void discard_unreachable(struct size_class *class, struct zspage *zspage)
 {
-	nr_unreachable -= zspage == unreachable;
+	struct zst *t = current_zst();
+
+	t->nr_unreachable -= zspage == t->unreachable;
 }
 
 static void unreachable_descriptors_are_refused(struct kunit *test)
@@ -995,24 +1002,20 @@ static void unreachable_descriptors_are_refused(struct kunit *test)
 	};
 	bool traced;
 
-	atomic_set(&nr_report_lines, 0);
-	traced = !register_trace_console(count_report_lines, NULL);
+	traced = watch_report_lines(t);
 	kunit_activate_static_stub(test, zs_alloc_descriptor,
 				   unreachable_descriptor);
 	kunit_activate_static_stub(test, zs_discard_descriptor,
 				   discard_unreachable);
 	for (int i = 0; i < ARRAY_SIZE(descriptors); i++) {
-		unreachable = descriptors[i];
+		t->unreachable = descriptors[i];
 		expect_enomem(t, long_size(test));
-		KUNIT_EXPECT_EQ(test, nr_unreachable, 0);
+		KUNIT_EXPECT_EQ(test, t->nr_unreachable, 0);
 	}
 	kunit_deactivate_static_stub(test, zs_discard_descriptor);
 	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
-	if (traced) {
-		unregister_trace_console(count_report_lines, NULL);
-		tracepoint_synchronize_unregister();
-		KUNIT_EXPECT_EQ(test, atomic_read(&nr_report_lines), 1);
-	}
+	if (traced)
+		KUNIT_EXPECT_EQ(test, atomic_read(&t->nr_report_lines), 1);
 
 	fill_zspage(t, long_size(test));
 	expect_all_intact(t);
@@ -1101,11 +1104,9 @@ static unsigned int nr_classes(struct zs_pool *pool, int nid)
 	return nr;
 }
 
-static size_t size_of_pool;
-
 static struct zs_pool *measured_pool(size_t size)
 {
-	size_of_pool = size;
+	current_zst()->size_of_pool = size;
 	return kvzalloc(size, GFP_KERNEL);
 }
 
@@ -1113,6 +1114,7 @@ static struct zs_pool *measured_pool(size_t size)
 static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 {
 	static const char name[] = "kunit-nodes";
+	struct zst *t = test->priv;
 	struct zs_pool *pool;
 	unsigned int geos;
 	int node;
@@ -1121,7 +1123,7 @@ static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 	pool = zs_create_pool(name);
 	kunit_deactivate_static_stub(test, zs_alloc_pool);
 	KUNIT_ASSERT_NOT_NULL(test, pool);
-	KUNIT_EXPECT_EQ(test, size_of_pool, sizeof(*pool) + sizeof(name) +
+	KUNIT_EXPECT_EQ(test, t->size_of_pool, sizeof(*pool) + sizeof(name) +
 			nr_node_ids * sizeof(struct size_class *));
 	zs_geometries(&geos);
 	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE), geos);
@@ -1222,10 +1224,7 @@ static void allocation_for_an_offline_node_succeeds(struct kunit *test)
 	zs_free(t->pool, handle);
 }
 
-/* Memory of one node, and all the caller may do to get some, is used up. */
-static int empty_node;
-static gfp_t gfp_of_last_page;
-
+/* Memory of t->empty_node, and all the caller may do to get some, is used up. */
 static unsigned int no_bulk_on_empty_node(gfp_t gfp, int nid, unsigned int nr,
 					  struct zpdesc **pages)
 {
@@ -1234,8 +1233,10 @@ static unsigned int no_bulk_on_empty_node(gfp_t gfp, int nid, unsigned int nr,
 
 static struct zpdesc *none_on_empty_node(gfp_t gfp, int nid)
 {
-	gfp_of_last_page = gfp;
-	if (nid != empty_node)
+	struct zst *t = current_zst();
+
+	t->gfp_of_last_page = gfp;
+	if (nid != t->empty_node)
 		return page_zpdesc(alloc_pages_node(nid, gfp, 0));
 	if (gfp & __GFP_THISNODE)
 		return NULL;
@@ -1246,7 +1247,7 @@ static struct zpdesc *none_on_empty_node(gfp_t gfp, int nid)
 /* There is memory on the first node. */
 static struct zpdesc *first_nodes_page(gfp_t gfp, int nid)
 {
-	if (nid == empty_node && (gfp & __GFP_THISNODE))
+	if (nid == current_zst()->empty_node && (gfp & __GFP_THISNODE))
 		return NULL;
 	return page_zpdesc(alloc_pages_node(first_memory_node, gfp, 0));
 }
@@ -1261,11 +1262,11 @@ static void slots_of_other_nodes_are_used_before_reclaim(struct kunit *test)
 
 	needs_two_nodes(test, nid);
 	obj_alloc_node(t, size, nid[1]);
-	empty_node = nid[0];
+	t->empty_node = nid[0];
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
 	for (unsigned int i = 1; i < 3 * slots; i++) {
-		gfp_of_last_page = 0;
+		t->gfp_of_last_page = 0;
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, nid[0])));
 		/* What did not fit went to one zspage of the other node's, too. */
@@ -1273,9 +1274,9 @@ static void slots_of_other_nodes_are_used_before_reclaim(struct kunit *test)
 				(i / slots + 1) * pages);
 		/* It has looked for memory that is free, and only then for more. */
 		KUNIT_EXPECT_EQ(test, !(i % slots),
-				!!(gfp_of_last_page & __GFP_DIRECT_RECLAIM));
+				!!(t->gfp_of_last_page & __GFP_DIRECT_RECLAIM));
 		KUNIT_EXPECT_EQ(test, !!(i % slots),
-				!!(gfp_of_last_page & __GFP_THISNODE));
+				!!(t->gfp_of_last_page & __GFP_THISNODE));
 	}
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
@@ -1295,25 +1296,25 @@ static void slots_of_the_nearest_node_are_used(struct kunit *test)
 	if (nodes < 3)
 		kunit_skip(test, "no three nodes");
 	/* From the last but one, the order is another than from the first. */
-	empty_node = NUMA_NO_NODE;
+	t->empty_node = NUMA_NO_NODE;
 	for_each_node_state(node, N_MEMORY)
 		if (next_memory_node(node) < MAX_NUMNODES)
-			empty_node = node;
+			t->empty_node = node;
 	for_each_node_state(node, N_MEMORY)
-		if (node != empty_node)
+		if (node != t->empty_node)
 			obj_alloc_node(t, size, node);
 	pages = pool_pages(t->pool);
 
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
-	last = empty_node;
-	for (z = node_zonelist(empty_node, GFP_TEST)->_zonerefs; zonelist_zone(z); z++) {
+	last = t->empty_node;
+	for (z = node_zonelist(t->empty_node, GFP_TEST)->_zonerefs; zonelist_zone(z); z++) {
 		if (zonelist_node_idx(z) == last)
 			continue;
 		last = zonelist_node_idx(z);
 		for (unsigned int i = 1; i < slots; i++)
 			KUNIT_EXPECT_EQ(test, last,
-					obj_node(obj_alloc_node(t, size, empty_node)));
+					obj_node(obj_alloc_node(t, size, t->empty_node)));
 	}
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
@@ -1331,7 +1332,7 @@ static void thisnode_allocation_uses_no_other_node(struct kunit *test)
 
 	needs_two_nodes(test, nid);
 	obj_alloc_node(t, size, nid[1]);
-	empty_node = nid[0];
+	t->empty_node = nid[0];
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
 	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, size, GFP_TEST | __GFP_THISNODE, nid[0]),
@@ -1343,7 +1344,7 @@ static void thisnode_allocation_uses_no_other_node(struct kunit *test)
 
 static bool not_on_empty_node(int nid)
 {
-	return nid != empty_node && node_state(nid, N_MEMORY);
+	return nid != current_zst()->empty_node && node_state(nid, N_MEMORY);
 }
 
 /* Reclaim does not ask for such a node, so another one has to pack its zspages. */
@@ -1364,7 +1365,7 @@ static void node_without_memory_is_packed_by_another(struct kunit *test)
 	KUNIT_EXPECT_GT(test, freeable, 0);
 	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[0]), 0);
 
-	empty_node = nid[1];
+	t->empty_node = nid[1];
 	kunit_activate_static_stub(test, zs_node_has_memory, not_on_empty_node);
 	for_each_node_state(node, N_MEMORY)
 		KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, node),
@@ -1386,7 +1387,7 @@ static void node_without_memory_gets_no_classes(struct kunit *test)
 	int nid[2];
 
 	needs_two_nodes(test, nid);
-	empty_node = nid[1];
+	t->empty_node = nid[1];
 	kunit_activate_static_stub(test, zs_node_has_memory, not_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
 	kunit_activate_static_stub(test, zs_alloc_single, first_nodes_page);
@@ -1742,11 +1743,9 @@ static void late_reader_without_memory_holds_the_page(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static struct kmem_cache *note_cache;
-
 static void *notes_of_cache(size_t size)
 {
-	return kmem_cache_zalloc(note_cache, GFP_NOWAIT);
+	return kmem_cache_zalloc(current_zst()->cache, GFP_NOWAIT);
 }
 
 /* The memory of the notes goes with their round: its cache is empty then. */
@@ -1760,9 +1759,9 @@ static void notes_of_late_pins_are_freed(struct kunit *test)
 	needs_migration(test);
 	o = fill_zspage(t, long_size(test));
 	zspage = obj_zspage(o);
-	note_cache = kmem_cache_create("kunit-zs-notes", zspage->class->geo.slots,
-				       0, SLAB_NO_MERGE, NULL);
-	KUNIT_ASSERT_NOT_NULL(test, note_cache);
+	t->cache = kmem_cache_create("kunit-zs-notes", zspage->class->geo.slots,
+				     0, SLAB_NO_MERGE, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, t->cache);
 	kunit_activate_static_stub(test, zs_alloc_late, notes_of_cache);
 	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
 	put_page(replace_page(t, zspage));
@@ -1775,7 +1774,7 @@ static void notes_of_late_pins_are_freed(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o[2].handle);
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
 	kunit_deactivate_static_stub(test, zs_alloc_late);
-	kmem_cache_destroy(note_cache);
+	kmem_cache_destroy(t->cache);
 	expect_all_intact(t);
 }
 
@@ -1806,32 +1805,29 @@ static void late_readers_beyond_the_notes_hold_the_page(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static struct {
-	struct task_struct *writer;
-	struct obj *obj;
-	unsigned int losses;	/* tries from now on that are lost */
-	unsigned int tries;
-	unsigned int moved;
-} unlucky;
-
 /*
  * What was written is lost, and the pages move: as if they had been copied before
  * it was written.
  */
 static void lose_what_was_written(const char *point)
 {
-	struct zspage *zspage = obj_zspage(unlucky.obj);
-	unsigned int size = zspage->class->geo.size, slot;
+	struct kunit *test = kunit_get_current_test();
+	struct zspage *zspage;
+	unsigned int size, slot;
+	struct zst *t;
 	LIST_HEAD(list);
 
-	if (current != unlucky.writer || strcmp(point, "written"))
+	/* Other threads come by here, too. They belong to no test. */
+	if (!test || strcmp(point, "written"))
 		return;
-	unlucky.tries++;
-	if (!unlucky.losses)
+	t = test->priv;
+	t->unlucky.tries++;
+	if (!t->unlucky.losses)
 		return;
-	unlucky.losses--;
-	zs_decode_location(unlucky.obj->handle, &slot);
-	for (unsigned int i = 0; i < unlucky.obj->size; i++) {
+	t->unlucky.losses--;
+	zspage = zs_decode_location(t->unlucky.obj->handle, &slot);
+	size = zspage->class->geo.size;
+	for (unsigned int i = 0; i < t->unlucky.obj->size; i++) {
 		u8 *byte = map_byte(zspage, slot * size + i);
 
 		*byte = ~*byte;
@@ -1839,7 +1835,7 @@ static void lose_what_was_written(const char *point)
 	}
 	/* One page, as only so many may be held back by the writer's pin. */
 	if (isolate(zpdesc_page(zspage->pages[0]), &list) && !migrate(&list))
-		unlucky.moved++;
+		t->unlucky.moved++;
 }
 
 static const struct lost_tries {
@@ -1861,17 +1857,16 @@ static void write_is_repeated_as_a_whole(struct kunit *test)
 		kunit_skip(test, "no race points");
 	needs_migration(test);
 	fill_zspage(t, long_size(test));
-	unlucky.writer = current;
 	for (unsigned int i = 0; i < t->nr; i++) {
-		unlucky.obj = &t->objs[i];
-		unlucky.losses = lost->nr;
-		unlucky.tries = 0;
-		unlucky.moved = 0;
+		t->unlucky.obj = &t->objs[i];
+		t->unlucky.losses = lost->nr;
+		t->unlucky.tries = 0;
+		t->unlucky.moved = 0;
 		WRITE_ONCE(zs_race_hook, lose_what_was_written);
-		obj_write(t, unlucky.obj);
+		obj_write(t, t->unlucky.obj);
 		WRITE_ONCE(zs_race_hook, NULL);
-		KUNIT_ASSERT_EQ(test, unlucky.moved, lost->nr);
-		KUNIT_EXPECT_EQ(test, unlucky.tries, lost->nr + 1);
+		KUNIT_ASSERT_EQ(test, t->unlucky.moved, lost->nr);
+		KUNIT_EXPECT_EQ(test, t->unlucky.tries, lost->nr + 1);
 		expect_all_intact(t);
 		expect_quiet(t);
 	}
@@ -1995,38 +1990,34 @@ static void migrations_are_counted(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static struct {
-	struct task_struct *migrator;
-	struct zst *t;
-	unsigned int waits;	/* how often migration waited for readers */
-	bool close;		/* the reader closes its object meanwhile */
-} patience;
-
 static void count_waits(const char *point)
 {
-	if (current != patience.migrator || strcmp(point, "stale_wait"))
+	struct kunit *test = kunit_get_current_test();
+	struct zst *t;
+
+	/* Other threads come by here, too. They belong to no test. */
+	if (!test || strcmp(point, "stale_wait"))
 		return;
-	patience.waits++;
-	if (patience.close)
-		zs_obj_read_sg_end(patience.t->pool,
-				   patience.t->objs[0].handle);
+	t = test->priv;
+	t->patience.waits++;
+	if (t->patience.close)
+		zs_obj_read_sg_end(t->pool, t->objs[0].handle);
 }
 
+/* If @close, the first wait ends as the reader of objs[0] closes it. */
 static unsigned int count_waits_of(struct zst *t, enum migrate_mode mode,
 				   bool close)
 {
 	struct target target = { .gfp = GFP_TEST };
 	LIST_HEAD(list);
 
-	patience.migrator = current;
-	patience.t = t;
-	patience.waits = 0;
-	patience.close = close;
+	t->patience.waits = 0;
+	t->patience.close = close;
 	KUNIT_EXPECT_GT(t->test, isolate_pool(t->pool, &list), 0);
 	WRITE_ONCE(zs_race_hook, count_waits);
 	KUNIT_EXPECT_EQ(t->test, migrate_to(&list, &target, mode), 0);
 	WRITE_ONCE(zs_race_hook, NULL);
-	return patience.waits;
+	return t->patience.waits;
 }
 
 static const struct batch_mode {
@@ -2090,11 +2081,9 @@ static void synchronous_migration_waits_for_readers_once(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static unsigned int nr_page_copies;
-
 static int copies_are_counted(struct zpdesc *new, struct zpdesc *old)
 {
-	nr_page_copies++;
+	current_zst()->nr_copies++;
 	copy_highpage(zpdesc_page(new), zpdesc_page(old));
 	return 0;
 }
@@ -2120,11 +2109,11 @@ static void bad_page_is_not_migrated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), pages - 1);
 
 	go_bad(t, last);
-	nr_page_copies = 0;
+	t->nr_copies = 0;
 	kunit_activate_static_stub(test, zs_copy_page, copies_are_counted);
 	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
 	kunit_deactivate_static_stub(test, zs_copy_page);
-	KUNIT_EXPECT_EQ(test, nr_page_copies, pages - 2);
+	KUNIT_EXPECT_EQ(test, t->nr_copies, pages - 2);
 
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), first);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[pages - 1]), last);
@@ -2157,14 +2146,13 @@ static void pages_marked_by_memory_failure_are_bad(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static u8 tag_of_new_page;
-
 static struct folio *new_folio_with_tag(struct folio *src, unsigned long private)
 {
 	struct folio *folio = folio_alloc(GFP_TEST, 0);
+	u8 *tag = (u8 *)private;
 
 	if (folio)
-		tag_of_new_page = page_kasan_tag(folio_page(folio, 0));
+		*tag = page_kasan_tag(folio_page(folio, 0));
 	return folio;
 }
 
@@ -2175,6 +2163,7 @@ static void migrated_page_has_its_own_kasan_tag(struct kunit *test)
 	struct zspage *zspage;
 	struct page *page;
 	LIST_HEAD(list);
+	u8 tag = KASAN_TAG_KERNEL;
 
 	needs_migration(test);
 	if (!IS_ENABLED(CONFIG_KASAN_SW_TAGS) && !IS_ENABLED(CONFIG_KASAN_HW_TAGS))
@@ -2183,11 +2172,12 @@ static void migrated_page_has_its_own_kasan_tag(struct kunit *test)
 		kunit_skip(test, "nothing checks tags");
 	zspage = obj_zspage(obj_alloc(t, PAGE_SIZE));
 	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(zspage->pages[0]), &list));
-	KUNIT_EXPECT_EQ(test, migrate_pages(&list, new_folio_with_tag, NULL, 0,
-					    MIGRATE_SYNC, MR_COMPACTION, NULL), 0);
+	KUNIT_EXPECT_EQ(test, migrate_pages(&list, new_folio_with_tag, NULL,
+					    (unsigned long)&tag, MIGRATE_SYNC,
+					    MR_COMPACTION, NULL), 0);
 	page = zpdesc_page(zspage->pages[0]);
-	KUNIT_EXPECT_NE(test, tag_of_new_page, KASAN_TAG_KERNEL);
-	KUNIT_EXPECT_EQ(test, page_kasan_tag(page), tag_of_new_page);
+	KUNIT_EXPECT_NE(test, tag, KASAN_TAG_KERNEL);
+	KUNIT_EXPECT_EQ(test, page_kasan_tag(page), tag);
 	expect_all_intact(t);
 }
 
@@ -2472,13 +2462,13 @@ static unsigned int others_in(struct zst *t, struct zspage *host)
 	return nr;
 }
 
-static int nr_copies;
-
 static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
 			   struct zspage *source, unsigned int source_slot)
 {
-	nr_copies++;
-	if (fails_now())
+	struct zst *t = current_zst();
+
+	t->nr_copies++;
+	if (fails_now(t))
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
@@ -2487,19 +2477,21 @@ static bool nth_copy_fails(struct zspage *dest, unsigned int dest_slot,
 static bool copies_fail_from_nth_on(struct zspage *dest, unsigned int dest_slot,
 				    struct zspage *source, unsigned int source_slot)
 {
-	if (++nr_copies >= nr_until_failure)
+	struct zst *t = current_zst();
+
+	if (++t->nr_copies >= t->nr_until_failure)
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
 }
 
-static unsigned int nr_supplies;
-
 /* It may sleep, as no lock is held. */
 static void *nth_supply_fails(size_t size)
 {
-	nr_supplies++;
-	return fails_now() ? NULL : kmalloc(size, GFP_KERNEL);
+	struct zst *t = current_zst();
+
+	t->nr_supplies++;
+	return fails_now(t) ? NULL : kmalloc(size, GFP_KERNEL);
 }
 
 /*
@@ -2510,19 +2502,19 @@ static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
 {
 	unsigned long freed;
 
-	nr_copies = 0;
-	nr_until_failure = nth;
+	t->nr_copies = 0;
+	t->nr_until_failure = nth;
 	kunit_activate_static_stub(t->test, zs_copy_slot, copies_fail_from_nth_on);
 	freed = compact(t);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
 	expect_quiet(t);
 
-	nr_until_failure = nth;
+	t->nr_until_failure = nth;
 	kunit_activate_static_stub(t->test, zs_alloc_supply, nth_supply_fails);
 	freed += compact(t);
 	kunit_deactivate_static_stub(t->test, zs_alloc_supply);
 	expect_quiet(t);
-	nr_until_failure = 0;
+	t->nr_until_failure = 0;
 	return freed;
 }
 
@@ -2715,9 +2707,6 @@ enum busy {
  * @nr zspages with one object each that cannot be evacuated; then two that can, and
  * two more that are half full. Those that were allocated last are tried first.
  */
-
-static struct scatterlist busy_sg[2];
-
 static void sparse_zspages_and_busy_ones(struct zst *t, size_t size, unsigned int nr)
 {
 	unsigned int slots = test_class(t, size)->geo.slots, sparse = 2 + nr;
@@ -2730,7 +2719,7 @@ static void sparse_zspages_and_busy_ones(struct zst *t, size_t size, unsigned in
 
 		switch ((enum busy)(n % NR_BUSY)) {
 		case BUSY_OPEN:
-			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, busy_sg, size);
+			zs_obj_read_sg_begin(t->pool, t->objs[n].handle, t->busy_sg, size);
 			break;
 		case BUSY_LOCKED:
 			zpdesc_lock(zspage->pages[0]);
@@ -2775,51 +2764,49 @@ static void nr_busy_desc(const unsigned int *nr, char *desc)
 
 KUNIT_ARRAY_PARAM(nr_busy, nr_busy, nr_busy_desc);
 
-static struct {
-	struct task_struct *compactor;
-	unsigned int tried;
-	unsigned int in_this_hold;
-	unsigned int longest_hold;
-	void (*between_holds)(void);	/* called once, when some were tried */
-} search;
-
 static void watch_search(const char *point)
 {
-	void (*act)(void) = search.between_holds;
+	struct kunit *test = kunit_get_current_test();
+	void (*act)(struct zst *t);
+	struct zst *t;
 
-	if (current != search.compactor)
+	/* Other threads come by here, too. They belong to no test. */
+	if (!test)
 		return;
+	t = test->priv;
 	if (!strcmp(point, "tried")) {
-		search.tried++;
-		search.in_this_hold++;
+		t->search.tried++;
+		t->search.in_this_hold++;
 	} else if (!strcmp(point, "searching")) {
-		search.longest_hold = max(search.longest_hold, search.in_this_hold);
-		search.in_this_hold = 0;
-		if (!search.tried || !act)
+		t->search.longest_hold = max(t->search.longest_hold,
+					     t->search.in_this_hold);
+		t->search.in_this_hold = 0;
+		act = t->search.between_holds;
+		if (!t->search.tried || !act)
 			return;
-		search.between_holds = NULL;
-		act();
+		t->search.between_holds = NULL;
+		act(t);
 	}
 }
 
-static void watch(void (*between_holds)(void))
+static void watch(struct zst *t, void (*between_holds)(struct zst *t))
 {
-	search.compactor = current;
-	search.tried = 0;
-	search.in_this_hold = 0;
-	search.longest_hold = 0;
-	search.between_holds = between_holds;
+	t->search.tried = 0;
+	t->search.in_this_hold = 0;
+	t->search.longest_hold = 0;
+	t->search.between_holds = between_holds;
 	WRITE_ONCE(zs_race_hook, watch_search);
 }
 
-static unsigned long watched_compact(struct zst *t, void (*between_holds)(void))
+static unsigned long watched_compact(struct zst *t,
+				     void (*between_holds)(struct zst *t))
 {
 	unsigned long freed;
 
-	watch(between_holds);
+	watch(t, between_holds);
 	freed = zs_compact(t->pool);
 	WRITE_ONCE(zs_race_hook, NULL);
-	KUNIT_EXPECT_TRUE(t->test, !search.between_holds);
+	KUNIT_EXPECT_TRUE(t->test, !t->search.between_holds);
 	expect_all_intact(t);
 	expect_model(t);
 	return freed;
@@ -2839,8 +2826,8 @@ static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 			3 * test_class(t, 256)->geo.pages);
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
-	KUNIT_EXPECT_LE(test, search.tried, nr);
-	KUNIT_EXPECT_LE(test, search.longest_hold, 16);
+	KUNIT_EXPECT_LE(test, t->search.tried, nr);
+	KUNIT_EXPECT_LE(test, t->search.longest_hold, 16);
 	end_busy(t, nr);
 }
 
@@ -2862,13 +2849,12 @@ static void busy_zspages_do_not_stop_reclaim(struct kunit *test)
 	expect_all_intact(t);
 }
 
-static struct zst *search_t;
-
-/* All that were in use go, also the one whose turn is next, and new ones come. */
-static void zspages_come_and_go(void)
+/*
+ * All busy zspages are freed, also the one that is to be tried next, and new ones are
+ * allocated.
+ */
+static void free_and_allocate(struct zst *t)
 {
-	struct zst *t = search_t;
-
 	end_busy(t, 40);
 	for (unsigned int n = 2; n < 42; n++)
 		zs_free(t->pool, t->objs[n].handle);
@@ -2883,17 +2869,14 @@ static void zspages_are_freed_and_allocated_during_a_search(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
-	search_t = t;
 	sparse_zspages_and_busy_ones(t, 256, 40);
-	watched_compact(t, zspages_come_and_go);
+	watched_compact(t, free_and_allocate);
 	expect_packed(t, 256);
 }
 
-static unsigned long freed_in_between;
-
-static void compact_in_between(void)
+static void compact_in_between(struct zst *t)
 {
-	freed_in_between = zs_compact(search_t->pool);
+	t->search.freed_in_between = zs_compact(t->pool);
 }
 
 /* Each of two searches goes its own way. */
@@ -2902,11 +2885,10 @@ static void compaction_during_a_search_of_another_task(struct kunit *test)
 	struct zst *t = test->priv;
 	unsigned int pages = test_class(t, 256)->geo.pages;
 
-	search_t = t;
 	sparse_zspages_and_busy_ones(t, 256, 40);
 	KUNIT_EXPECT_EQ(test, watched_compact(t, compact_in_between), 0);
-	KUNIT_EXPECT_GE(test, freed_in_between, 3 * pages);
-	KUNIT_EXPECT_LE(test, search.tried, 2 * 40);
+	KUNIT_EXPECT_GE(test, t->search.freed_in_between, 3 * pages);
+	KUNIT_EXPECT_LE(test, t->search.tried, 2 * 40);
 	end_busy(t, 40);
 }
 
@@ -2933,14 +2915,14 @@ static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 	sparse_zspages(t, 512, 4, 2);
 	sparse_zspages(t, 1536, 4, 2);
 	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_fails);
-	nr_until_failure = 1;
-	nr_supplies = 0;
+	t->nr_until_failure = 1;
+	t->nr_supplies = 0;
 	if (packer->is_shrinker)
 		KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
 				SHRINK_STOP);
 	else
 		KUNIT_EXPECT_EQ(test, compact(t), 0);
-	KUNIT_EXPECT_EQ(test, nr_supplies, 1);
+	KUNIT_EXPECT_EQ(test, t->nr_supplies, 1);
 	/* A class that was not searched is still promised. */
 	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
@@ -3003,17 +2985,15 @@ static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 			debug_bytes(test_class(t, geo->size)));
 }
 
-static struct zs_pool *supplied_pool;
-static unsigned long supplied, supplied_pages;
-
 /* No memory is free but what compaction has freed, and half a zspage in reserve. */
 static void *supply_of_what_was_freed(size_t size)
 {
-	unsigned long freed = supplied_pages - pool_pages(supplied_pool);
+	struct zst *t = current_zst();
+	unsigned long freed = t->supplied.pages - pool_pages(t->pool);
 
-	if (supplied + size > freed * PAGE_SIZE + PAGE_SIZE / 2)
+	if (t->supplied.bytes + size > freed * PAGE_SIZE + PAGE_SIZE / 2)
 		return NULL;
-	supplied += size;
+	t->supplied.bytes += size;
 	return kmalloc(size, GFP_KERNEL);
 }
 
@@ -3041,13 +3021,12 @@ static void compaction_frees_more_than_it_allocates(struct kunit *test)
 
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
 		sparse_zspages(t, sizes[i], 6, 4);
-	supplied = 0;
-	supplied_pool = t->pool;
-	supplied_pages = pool_pages(t->pool);
+	t->supplied.bytes = 0;
+	t->supplied.pages = pool_pages(t->pool);
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_of_what_was_freed);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
-	KUNIT_EXPECT_GT(test, supplied, 0);
+	KUNIT_EXPECT_GT(test, t->supplied.bytes, 0);
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
 		expect_packed(t, sizes[i]);
 }
@@ -3190,22 +3169,20 @@ static void compaction_begins_only_if_there_is_room(struct kunit *test)
 	while (t->nr > slots + 1)
 		obj_free(t, &t->objs[t->nr / 2]);
 	KUNIT_ASSERT_EQ(test, class_zspages(class), 2);
-	nr_copies = 0;
+	t->nr_copies = 0;
 	kunit_activate_static_stub(test, zs_copy_slot, nth_copy_fails);
 	KUNIT_EXPECT_EQ(test, compact(t), 0);
-	KUNIT_EXPECT_EQ(test, nr_copies, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_copies, 0);
 	obj_free(t, &t->objs[slots / 2]);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
-	KUNIT_EXPECT_GT(test, nr_copies, 0);
+	KUNIT_EXPECT_GT(test, t->nr_copies, 0);
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 }
-
-static struct zspage *unreadable;
 
 static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 				  struct zspage *source, unsigned int source_slot)
 {
-	if (source == unreadable)
+	if (source == current_zst()->unreadable)
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
 	return true;
@@ -3223,7 +3200,7 @@ static void failed_evacuation_does_not_stop_others(struct kunit *test)
 		fill_zspage(t, 256);
 	keep_if(t, 0, n, n % slots == 0 || n / slots == 2);
 	obj_free(t, &t->objs[t->nr / 2]);
-	unreadable = obj_zspage(&t->objs[1]);
+	t->unreadable = obj_zspage(&t->objs[1]);
 
 	kunit_activate_static_stub(test, zs_copy_slot, copy_what_is_readable);
 	zspages = compact(t) / class->geo.pages;
@@ -3245,28 +3222,27 @@ static void failed_copy_undoes_the_evacuation(struct kunit *test)
 		      obj_zspage(&t->objs[t->nr - 1])->inuse);
 	kunit_activate_static_stub(test, zs_copy_slot, copies_fail_from_nth_on);
 	for (unsigned int n = 1; n <= objects; n++) {
-		nr_copies = 0;
-		nr_until_failure = n;
+		t->nr_copies = 0;
+		t->nr_until_failure = n;
 		KUNIT_EXPECT_EQ(test, compact(t), 0);
 		/* The other zspage is tried, too, and fails at once. */
-		KUNIT_EXPECT_EQ(test, nr_copies, n + 1);
+		KUNIT_EXPECT_EQ(test, t->nr_copies, n + 1);
 		expect_quiet(t);
 	}
-	nr_until_failure = 0;
+	t->nr_until_failure = 0;
 	kunit_deactivate_static_stub(test, zs_copy_slot);
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	expect_packed(t, size);
 }
 
-static struct page *unreadable_page;
-static unsigned int nr_unreadable;
-
 static bool copy_bytes_of_readable_pages(struct page *to, size_t to_offset,
 					 struct page *from, size_t from_offset,
 					 size_t len)
 {
-	if (from == unreadable_page) {
-		nr_unreadable++;
+	struct zst *t = current_zst();
+
+	if (from == t->unreadable_page) {
+		t->nr_unreadable++;
 		return false;
 	}
 	memcpy_page(to, to_offset, from, from_offset, len);
@@ -3293,12 +3269,12 @@ static void half_readable_object_is_not_moved(struct kunit *test)
 
 	atomic_inc(&other->pins);
 	for (unsigned int i = 0; i < class->geo.pages; i++) {
-		nr_unreadable = 0;
-		unreadable_page = zpdesc_page(source->pages[i]);
+		t->nr_unreadable = 0;
+		t->unreadable_page = zpdesc_page(source->pages[i]);
 		kunit_activate_static_stub(test, zs_copy_bytes,
 					   copy_bytes_of_readable_pages);
 		KUNIT_EXPECT_EQ(test, compact(t), 0);
-		KUNIT_EXPECT_EQ(test, nr_unreadable, 1);
+		KUNIT_EXPECT_EQ(test, t->nr_unreadable, 1);
 		KUNIT_EXPECT_EQ(test, class->forwarded, 0);
 		KUNIT_EXPECT_EQ(test, other->inuse, 1);
 		if (IS_ENABLED(CONFIG_MIGRATION) && zs_migration) {
@@ -3306,7 +3282,7 @@ static void half_readable_object_is_not_moved(struct kunit *test)
 					class->geo.pages);
 			KUNIT_EXPECT_EQ(test, migrate(&list), 1);
 			KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(source->pages[i]),
-					    unreadable_page);
+					    t->unreadable_page);
 		}
 		kunit_deactivate_static_stub(test, zs_copy_bytes);
 		expect_all_intact(t);
@@ -3315,21 +3291,18 @@ static void half_readable_object_is_not_moved(struct kunit *test)
 	atomic_dec(&other->pins);
 }
 
-static struct zspage *dest_gone_bad;
-static int nr_until_bad;
-
 /* The zspage that this object goes to goes bad. */
 static bool dest_goes_bad(struct zspage *dest, unsigned int dest_slot,
 			  struct zspage *source, unsigned int source_slot)
 {
-	struct zst *t = kunit_get_current_test()->priv;
+	struct zst *t = current_zst();
 
-	if (fails_now())
+	if (fails_now(t))
 		return false;
 	copy_bytes(dest, dest_slot, source, source_slot);
-	if (nr_until_bad && !--nr_until_bad) {
+	if (t->nr_until_bad && !--t->nr_until_bad) {
 		t->bad[t->nr_bad++] = zpdesc_page(dest->pages[0]);
-		dest_gone_bad = dest;
+		t->dest_gone_bad = dest;
 	}
 	return true;
 }
@@ -3365,17 +3338,17 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 	}
 	keep_if(t, 0, n, n % slots < (n < slots ? natives : slots / 2));
 
-	nr_until_bad = natives / 2;
-	nr_until_failure = end->fails ? natives : 0;
+	t->nr_until_bad = natives / 2;
+	t->nr_until_failure = end->fails ? natives : 0;
 	kunit_activate_static_stub(test, zs_page_is_bad, passes_for_bad);
 	kunit_activate_static_stub(test, zs_copy_slot, dest_goes_bad);
 	KUNIT_EXPECT_EQ(test, compact(t), end->fails ? 0 : class->geo.pages);
 	kunit_deactivate_static_stub(test, zs_copy_slot);
-	KUNIT_EXPECT_EQ(test, nr_until_bad, 0);
-	KUNIT_EXPECT_EQ(test, nr_until_failure, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_until_bad, 0);
+	KUNIT_EXPECT_EQ(test, t->nr_until_failure, 0);
 	KUNIT_EXPECT_EQ(test, source->state, end->fails ? ZSPAGE_LIVE : ZSPAGE_FORWARDER);
-	KUNIT_EXPECT_EQ(test, dest_gone_bad->fullness, ZS_BAD);
-	KUNIT_EXPECT_EQ(test, dest_gone_bad->nr_guests, end->fails ? 0 : natives / 2);
+	KUNIT_EXPECT_EQ(test, t->dest_gone_bad->fullness, ZS_BAD);
+	KUNIT_EXPECT_EQ(test, t->dest_gone_bad->nr_guests, end->fails ? 0 : natives / 2);
 	KUNIT_EXPECT_EQ(test, class->forwarded, end->fails ? 0 : natives);
 	KUNIT_EXPECT_EQ(test, class->bad_inuse,
 			slots / 2 + (end->fails ? 0 : natives / 2));
@@ -3444,12 +3417,12 @@ static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, promised, 2 * class->geo.pages);
 	sc.nr_to_scan = 128;
 	for (int again = 0; again < 2; again++) {
-		watch(NULL);
+		watch(t, NULL);
 		KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
 				SHRINK_STOP);
 		WRITE_ONCE(zs_race_hook, NULL);
 		/* What is not promised is not searched for either. */
-		KUNIT_EXPECT_EQ(test, !search.tried, again);
+		KUNIT_EXPECT_EQ(test, !t->search.tried, again);
 		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), 0);
 	}
 
@@ -3616,13 +3589,13 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 		KUNIT_ASSERT_LT(test, n, 1000);
 		sparse_zspages(t, 512, 4, 2);
 		sparse_zspages(t, 1536, 4, 2);
-		nr_until_failure = n;
+		t->nr_until_failure = n;
 		kunit_activate_static_stub(test, zs_alloc_supply,
 					   nth_supply_fails);
 		compact(t);
 		kunit_deactivate_static_stub(test, zs_alloc_supply);
-		failed = nr_until_failure == 0;
-		nr_until_failure = 0;
+		failed = t->nr_until_failure == 0;
+		t->nr_until_failure = 0;
 		compact(t);
 		expect_packed(t, 512);
 		expect_packed(t, 1536);
@@ -3631,13 +3604,13 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 	}
 }
 
-static struct kmem_cache *supply_cache;
-
 static void *nth_supply_of_cache_fails(size_t size)
 {
-	if (fails_now() || size > kmem_cache_size(supply_cache))
+	struct zst *t = current_zst();
+
+	if (fails_now(t) || size > kmem_cache_size(t->cache))
 		return NULL;
-	return kmem_cache_alloc(supply_cache, GFP_NOWAIT);
+	return kmem_cache_alloc(t->cache, GFP_NOWAIT);
 }
 
 static const struct test_size metadata_sizes[] = {
@@ -3661,15 +3634,15 @@ static void all_metadata_is_freed(struct kunit *test)
 
 	descriptors = kmem_cache_create("kunit-zspage", kmem_cache_size(was),
 					ZSPAGE_ALIGN, flags, NULL);
-	supply_cache = kmem_cache_create("kunit-zs-supply", 256, 0, flags, NULL);
+	t->cache = kmem_cache_create("kunit-zs-supply", 256, 0, flags, NULL);
 	KUNIT_ASSERT_NOT_NULL(test, descriptors);
-	KUNIT_ASSERT_NOT_NULL(test, supply_cache);
+	KUNIT_ASSERT_NOT_NULL(test, t->cache);
 	class->cache = descriptors;
 
 	/* A zspage that gets no pages */
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
 	kunit_activate_static_stub(test, zs_alloc_single, nth_single_fails);
-	nr_until_failure = 1;
+	t->nr_until_failure = 1;
 	expect_enomem(t, size);
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
@@ -3678,14 +3651,14 @@ static void all_metadata_is_freed(struct kunit *test)
 	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_of_cache_fails);
 	for (unsigned int n = 0; n < 20; n++) {
 		sparse_zspages(t, size, 4, 2);
-		nr_until_failure = n;
+		t->nr_until_failure = n;
 		if (n % 2)
 			kunit_activate_static_stub(test, zs_copy_slot,
 						   nth_copy_fails);
 		compact(t);
 		if (n % 2)
 			kunit_deactivate_static_stub(test, zs_copy_slot);
-		nr_until_failure = 0;
+		t->nr_until_failure = 0;
 		compact(t);
 		KUNIT_EXPECT_GT(test, class->guest_blocks, 0);
 		KUNIT_EXPECT_GT(test, class->nr_forwarders, 0);
@@ -3694,7 +3667,7 @@ static void all_metadata_is_freed(struct kunit *test)
 	free_all(t);
 
 	/* A guest goes to a new host, for which there is a node: its own is left */
-	nr_until_failure = 0;
+	t->nr_until_failure = 0;
 	sparse_zspages(t, size, 2, 2);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	own = t->nr;
@@ -3713,20 +3686,20 @@ static void all_metadata_is_freed(struct kunit *test)
 	class->cache = was;
 	kunit_warning_suppress(test) {
 		kmem_cache_destroy(descriptors);
-		kmem_cache_destroy(supply_cache);
+		kmem_cache_destroy(t->cache);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
 	}
 }
 
-static struct zspage *opened_meanwhile;
-
 /* An object is opened as memory is had to evacuate its zspage. */
 static void *supply_for_another(size_t size)
 {
-	if (opened_meanwhile)
-		atomic_inc(&opened_meanwhile->pins);
-	opened_meanwhile = NULL;
-	return kmem_cache_alloc(supply_cache, GFP_KERNEL);
+	struct zst *t = current_zst();
+
+	if (t->opened_meanwhile)
+		atomic_inc(&t->opened_meanwhile->pins);
+	t->opened_meanwhile = NULL;
+	return kmem_cache_alloc(t->cache, GFP_KERNEL);
 }
 
 /* The links for one zspage are of the wrong size for the next, and are freed. */
@@ -3738,16 +3711,16 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	unsigned int slots = class->geo.slots;
 	struct zspage *first;
 
-	supply_cache = kmem_cache_create("kunit-zs-supply", 1024, 0,
-					 SLAB_SKIP_KFENCE | SLAB_NO_MERGE, NULL);
-	KUNIT_ASSERT_NOT_NULL(test, supply_cache);
+	t->cache = kmem_cache_create("kunit-zs-supply", 1024, 0,
+				     SLAB_SKIP_KFENCE | SLAB_NO_MERGE, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, t->cache);
 	for (int i = 0; i < 4; i++)
 		fill_zspage(t, size);
 	first = obj_zspage(&t->objs[0]);
 	/* A quarter of the first is in use, a half of the next, and most of the others. */
 	keep_if(t, 0, n, n % slots < (n < slots ? slots / 4 :
 				      n < 2 * slots ? slots / 2 : slots * 3 / 4));
-	opened_meanwhile = first;
+	t->opened_meanwhile = first;
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_for_another);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
@@ -3757,7 +3730,7 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	zs_flush_deferred();
 	rcu_barrier();
 	kunit_warning_suppress(test) {
-		kmem_cache_destroy(supply_cache);
+		kmem_cache_destroy(t->cache);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
 	}
 }

@@ -45,9 +45,53 @@ struct zst {
 	struct page *bad[MAX_BAD];	/* pages that pass for bad */
 	unsigned int nr_looks;		/* at pages, whether they are */
 
-	/* Races: what copy_but_bad_ones() and copy_once() fail on */
-	struct zspage *half_bad;
-	bool copied;			/* the object that can be */
+	/*
+	 * State of single tests and of their static stubs, which find it by
+	 * current_zst(). It starts as zeroes, so that a test that fails leaves none of
+	 * it to the next.
+	 */
+	atomic_t nr_report_lines;
+	int nr_until_failure;		/* allocations or copies; 0: none fails */
+	int nr_until_bad;		/* copies; 0: no zspage goes bad */
+	int nr_copies;
+	unsigned int nr_supplies;	/* pieces of memory that evacuation asked for */
+	struct page *given[ZS_MAX_PAGES];	/* before an allocation failed */
+	unsigned int nr_given;
+	size_t size_of_pool;
+	struct kmem_cache *cache;	/* of memory that the allocator uses for itself */
+	void *unreachable;		/* a descriptor that no handle can name */
+	unsigned int nr_unreachable;
+	int empty_node;
+	gfp_t gfp_of_last_page;
+	struct zspage *unreadable;
+	struct page *unreadable_page;
+	unsigned int nr_unreadable;	/* how often it was to be read */
+	struct zspage *dest_gone_bad;
+	struct zspage *opened_meanwhile;
+	struct zspage *half_bad;	/* see copy_but_bad_ones(), copy_once() */
+	bool copied;
+	struct scatterlist busy_sg[2];
+	struct {			/* see lose_what_was_written() */
+		struct obj *obj;
+		unsigned int losses;	/* tries from now on that are lost */
+		unsigned int tries;
+		unsigned int moved;
+	} unlucky;
+	struct {			/* see count_waits() */
+		unsigned int waits;	/* how often migration waited for readers */
+		bool close;		/* the reader closes its object meanwhile */
+	} patience;
+	struct {			/* see watch_search() */
+		unsigned int tried;
+		unsigned int in_this_hold;
+		unsigned int longest_hold;
+		void (*between_holds)(struct zst *t);	/* once, when some were tried */
+		unsigned long freed_in_between;
+	} search;
+	struct {			/* see supply_of_what_was_freed() */
+		unsigned long bytes;
+		unsigned long pages;
+	} supplied;
 };
 
 /* Of the test that a static stub works for, as it is called in the test's own thread */
@@ -306,7 +350,7 @@ static inline size_t param_size(struct kunit *test)
  */
 static inline bool passes_for_bad(struct page *page)
 {
-	struct zst *t = kunit_get_current_test()->priv;
+	struct zst *t = current_zst();
 
 	t->nr_looks++;
 	for (unsigned int i = 0; i < t->nr_bad; i++)
@@ -544,6 +588,8 @@ static inline void zst_exit(struct kunit *test)
 
 	if (!t)
 		return;
+	/* If the test ended early */
+	WRITE_ONCE(zs_race_hook, NULL);
 	if (t->pool) {
 		expect_quiet(t);
 		free_all(t);
