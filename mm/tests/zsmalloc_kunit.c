@@ -4048,6 +4048,8 @@ static void debugfs_files_are_removed_with_their_pool(struct kunit *test)
 /* Documentation/mm/zsmalloc.rst states these bounds. */
 static void expect_bounds(struct zst *t)
 {
+	const size_t bytes_per_guest = DIV_ROUND_UP(sizeof(struct zs_guest_block),
+						    ZS_GUESTS_PER_BLOCK);
 	struct size_class *class;
 
 	for_each_class(class, t->pool, NUMA_NO_NODE) {
@@ -4062,7 +4064,7 @@ static void expect_bounds(struct zst *t)
 							       class->geo.slots)));
 		KUNIT_ASSERT_LE(t->test,
 				class->guest_blocks * sizeof(struct zs_guest_block),
-				class->forwarded * 11 +
+				class->forwarded * bytes_per_guest +
 				hosts * sizeof(struct zs_guest_block));
 	}
 }

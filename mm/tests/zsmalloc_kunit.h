@@ -19,9 +19,9 @@
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/vmstat.h>
 
 #include "../zsmalloc.h"
+#include "zsmalloc_test.h"
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
 #define MAX_OBJS	16384
@@ -111,17 +111,6 @@ static inline void name_of_param(const char * const *name, char *desc)
 static inline const char *param_name(struct kunit *test)
 {
 	return *(const char * const *)test->param_value;
-}
-
-/* Per-cpu counters are folded in, so this is exact when nothing runs. */
-static inline unsigned long all_zspages(void)
-{
-	unsigned long pages = 0;
-	struct zone *zone;
-
-	for_each_populated_zone(zone)
-		pages += zone_page_state_snapshot(zone, NR_ZSPAGES);
-	return pages;
 }
 
 /* Without what compaction adds, which zs_get_total_pages() counts, too */
@@ -239,17 +228,23 @@ static inline struct zspage *obj_host(const struct obj *o)
 	return zs_decode_location(obj_where(o), &slot);
 }
 
+/* By what struct zs_guest_block promises: all blocks are full but the first. */
 static inline unsigned int times_in_guests(struct zspage *host,
 					   unsigned long owner)
 {
-	unsigned int left = host->nr_guests, times = 0;
+	unsigned int behind = 0, times = 0, here;
+	struct zs_guest_block *block;
 
-	for (struct zs_guest_block *node = host->guests; node; node = node->next) {
-		unsigned int here = (left - 1) % ZS_GUESTS_PER_BLOCK + 1;
-
-		left -= here;
-		while (here--)
-			times += node->owner[here] == owner;
+	if (!host->guests)
+		return 0;
+	for (block = host->guests->next; block; block = block->next)
+		behind += ZS_GUESTS_PER_BLOCK;
+	/* If the count is wrong, it is not too many. */
+	here = min(host->nr_guests - behind, ZS_GUESTS_PER_BLOCK);
+	for (block = host->guests; block; block = block->next) {
+		for (unsigned int i = 0; i < here; i++)
+			times += block->owner[i] == owner;
+		here = ZS_GUESTS_PER_BLOCK;
 	}
 	return times;
 }

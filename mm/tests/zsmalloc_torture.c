@@ -22,7 +22,6 @@
 #include <linux/kthread.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
-#include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
@@ -38,10 +37,10 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/torture.h>
-#include <linux/vmstat.h>
 #include <linux/wait.h>
 
 #include "../zsmalloc.h"
+#include "zsmalloc_test.h"
 
 torture_param(uint, seed, 0, "Of all random numbers; 0: a new one each time");
 torture_param(uint, users, 6, "Threads that allocate, write and free");
@@ -866,17 +865,6 @@ static unsigned long zt_operations(void)
 	return sum;
 }
 
-/* Pages of all pools; per-cpu counters are folded in. */
-static unsigned long zt_all_zspages(void)
-{
-	unsigned long pages = 0;
-	struct zone *zone;
-
-	for_each_populated_zone(zone)
-		pages += zone_page_state_snapshot(zone, NR_ZSPAGES);
-	return pages;
-}
-
 static bool zt_is_parked(struct zt_thread *t)
 {
 	return READ_ONCE(t->where) == zt_parked_at;
@@ -1007,9 +995,9 @@ static void zt_check(unsigned long other_zspages)
 	if (wrong)
 		zt_error("an equation of the pool does not hold: %s\n", wrong);
 	pages = atomic_long_read(&zt_pool->pages);
-	if (zt_all_zspages() != other_zspages + pages)
+	if (all_zspages() != other_zspages + pages)
 		zt_error("%lu zspages in all, %lu in the pool, but %lu elsewhere\n",
-			 zt_all_zspages(), pages, other_zspages);
+			 all_zspages(), pages, other_zspages);
 	/* The kernel may call the shrinker, too. */
 	zs_pool_stats(zt_pool, &stats);
 	if (atomic_long_read(&stats.pages_compacted) < zt_sum(ZT_COMPACTED))
@@ -1168,9 +1156,9 @@ static void zt_end_pool(unsigned long other_zspages)
 	zt_check_empty();
 	zs_destroy_pool(zt_pool);
 	zt_pool = NULL;
-	if (zt_all_zspages() != other_zspages)
+	if (all_zspages() != other_zspages)
 		zt_error("%lu zspages are left, of %lu before\n",
-			 zt_all_zspages(), other_zspages);
+			 all_zspages(), other_zspages);
 	/* The descriptors of forwarders, for whoever looks for leaks now */
 	rcu_barrier();
 }
@@ -1191,7 +1179,7 @@ static void zt_free_all(void)
 
 static void zt_torture(u32 seed_used)
 {
-	unsigned long other_zspages = zt_all_zspages();
+	unsigned long other_zspages = all_zspages();
 	bool hang = false;
 
 	if (!zt_setup(seed_used)) {
