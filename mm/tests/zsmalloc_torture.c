@@ -4,7 +4,8 @@
  *
  * Threads of several kinds use one pool in random order, all at once, and are
  * delayed at the allocator's race points.  Every read is checked against bytes
- * that follow from the object and its version.  Now and then all threads are
+ * that follow from the object and its version. One more thread takes a CPU offline,
+ * and online again, while the others have objects open. Now and then all threads are
  * parked, and the pool has to agree with what it was asked for.
  *
  * Starts at boot if zsmalloc_torture.seconds is on the command line, or when
@@ -18,6 +19,8 @@
  */
 #define pr_fmt(fmt) "zsmalloc-torture: " fmt
 
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/migrate.h>
@@ -42,6 +45,10 @@
 #include "../zsmalloc.h"
 #include "zsmalloc_test.h"
 
+/*
+ * Of the torture framework, only this macro: its threads, and its CPU hotplug, are for
+ * tests that begin and end with a module, and cannot be parked.
+ */
 torture_param(uint, seed, 0, "Of all random numbers; 0: a new one each time");
 torture_param(uint, users, 6, "Threads that allocate, write and free");
 torture_param(uint, readers, 4, "Threads that read, and hold open");
@@ -49,6 +56,7 @@ torture_param(uint, migrators, 2, "Threads that migrate pages");
 torture_param(uint, compactors, 2, "Threads that call zs_compact()");
 torture_param(uint, shrinkers, 1, "Threads that do what memory reclaim does");
 torture_param(uint, pools, 1, "Threads that create and destroy pools");
+torture_param(uint, hotplug, 1, "Threads that take a CPU offline, and online again");
 torture_param(uint, objects, 1024, "Most objects there are at a time");
 torture_param(uint, sizes, 4, "Most different sizes that nearly all of them have");
 torture_param(uint, round_ms, 2000, "Milliseconds between two checks of the pool");
@@ -80,6 +88,7 @@ enum zt_count {
 	ZT_COMPACTED,
 	ZT_POOLS,
 	ZT_FAULTS,
+	ZT_OFFLINED,
 	ZT_NR_COUNTS,
 };
 
@@ -96,6 +105,7 @@ static const char * const zt_count_names[ZT_NR_COUNTS] = {
 	[ZT_COMPACTED]		= "compacted pages",
 	[ZT_POOLS]		= "pools",
 	[ZT_FAULTS]		= "faults",
+	[ZT_OFFLINED]		= "offlined cpus",
 };
 
 /* See mm/zsmalloc.h. */
@@ -804,6 +814,83 @@ static void zt_pool_user(struct zt_thread *t)
 	zt_pause(t, 4000);
 }
 
+/*
+ * CPU hotplug. A CPU is online again when its thread parks: while it goes offline,
+ * pages that it has counted in NR_ZSPAGES are in no sum.
+ */
+
+static unsigned int zt_nr_hotplug;	/* threads; 0 where no CPU can be offline */
+
+#ifdef CONFIG_HOTPLUG_CPU
+
+static unsigned int zt_nr_hotplug_cpus(void)
+{
+	unsigned int cpu, nr = 0;
+
+	for_each_online_cpu(cpu)
+		nr += cpu_is_hotpluggable(cpu);
+	return num_online_cpus() > 1 ? nr : 0;
+}
+
+/* nr_cpu_ids if there is none */
+static unsigned int zt_hotplug_cpu(struct zt_thread *t)
+{
+	unsigned int cpu, nr = zt_nr_hotplug_cpus();
+
+	if (!nr)
+		return nr_cpu_ids;
+	nr = zt_random(t, nr);
+	for_each_online_cpu(cpu)
+		if (cpu_is_hotpluggable(cpu) && !nr--)
+			return cpu;
+	return nr_cpu_ids;
+}
+
+/* Pins are held, pages migrate and zspages are evacuated meanwhile. */
+static void zt_hotplug(struct zt_thread *t)
+{
+	unsigned int cpu = zt_hotplug_cpu(t);
+	int ret, tries = 100;
+
+	zt_at(t, "take a CPU offline");
+	/* It may be refused: while the kernel boots, or for the last CPU. */
+	if (cpu < nr_cpu_ids && !remove_cpu(cpu)) {
+		zt_count(t, ZT_OFFLINED, 1);
+		zt_pause(t, 50000);
+		zt_at(t, "take a CPU online");
+		while ((ret = add_cpu(cpu)) < 0 && tries--)
+			msleep(20);
+		if (ret < 0)
+			zt_error("CPU %u does not come online again: %d\n", cpu, ret);
+	}
+	/* Most of the time all CPUs are online, for threads that meet. */
+	for (unsigned int nr = zt_random(t, 50); nr; nr--) {
+		if (READ_ONCE(zt_state) == ZT_PARK)
+			break;
+		zt_pause(t, 20000);
+	}
+}
+
+static const char *zt_why_no_hotplug(void)
+{
+	if (num_online_cpus() == 1)
+		return "one CPU";
+	return zt_nr_hotplug_cpus() ? NULL : "no CPU can be offline";
+}
+
+#else
+
+static void zt_hotplug(struct zt_thread *t)
+{
+}
+
+static const char *zt_why_no_hotplug(void)
+{
+	return "no CONFIG_HOTPLUG_CPU";
+}
+
+#endif
+
 static const struct {
 	const char *name;
 	void (*op)(struct zt_thread *t);
@@ -816,6 +903,7 @@ static const struct {
 	{ "compactor", zt_compactor, &compactors },
 	{ "shrinker", zt_shrinker, &shrinkers },
 	{ "pool", zt_pool_user, &pools },
+	{ "hotplug", zt_hotplug, &zt_nr_hotplug },
 };
 
 static int zt_thread_fn(void *arg)
@@ -1206,13 +1294,16 @@ static void zt_torture(u32 seed_used)
 
 static int zt_control(void *unused)
 {
+	const char *no_hotplug = hotplug ? zt_why_no_hotplug() : NULL;
 	u32 seed_used = seed;
 
 	while (!seed_used)
 		seed_used = get_random_u32();
-	pr_info("start: seed=%u seconds=%u users=%u readers=%u migrators=%u compactors=%u shrinkers=%u pools=%u objects=%u sizes=%u round_ms=%u delays=%u faults=%u fifo=%u\n",
+	zt_nr_hotplug = no_hotplug ? 0 : hotplug;
+	pr_info("start: seed=%u seconds=%u users=%u readers=%u migrators=%u compactors=%u shrinkers=%u pools=%u hotplug=%u%s%s%s objects=%u sizes=%u round_ms=%u delays=%u faults=%u fifo=%u\n",
 		seed_used, zt_seconds, users, readers, migrators, compactors,
-		shrinkers, pools, objects, sizes, round_ms, delays, faults,
+		shrinkers, pools, zt_nr_hotplug, no_hotplug ? " (" : "",
+		no_hotplug ?: "", no_hotplug ? ")" : "", objects, sizes, round_ms, delays, faults,
 		fifo);
 	if (!objects || !sizes || sizes > ZT_MAX_SIZES)
 		zt_error("objects and sizes must not be 0, sizes at most %u\n",
