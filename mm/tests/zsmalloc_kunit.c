@@ -2,11 +2,11 @@
 /*
  * KUnit tests of zsmalloc.
  *
- * Each test is named after what must hold.  Every object is filled with bytes
- * made from a seed of its own and compared as a whole, both by
- * zs_obj_read_begin() and as a scatterlist.  Pages are moved by the migration
- * core, isolate_movable_ops_page() and migrate_pages(), never by calling the
- * allocator's callbacks.  After each test nothing may be left of its pools.
+ * The name of each test says what it expects. Every object is filled with bytes made
+ * from a seed of its own and compared as a whole, both by zs_obj_read_begin() and as a
+ * scatterlist. Pages are migrated by the migration core, isolate_movable_ops_page()
+ * and migrate_pages(), never by calling the callbacks of the allocator. After each
+ * test nothing may be left of its pools.
  */
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
@@ -280,7 +280,7 @@ static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
 	}
 }
 
-/* Neighbours, and what is next to a zspage's pages, are neither read nor written. */
+/* Neither neighbours nor the memory beside the pages of a zspage are read or written. */
 static void lengths_out_of_range_are_refused(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -709,7 +709,7 @@ static unsigned int slot_cost(const struct zs_geometry *geo)
 	return bytes * 256 / geo->slots;
 }
 
-/* What a slot may cost that is used although there is one at @cost */
+/* The most that a slot may cost if sizes with slots at @cost share it */
 static unsigned int most_for(unsigned int cost)
 {
 	return cost + cost / ZS_SHARE_SLACK;
@@ -1085,7 +1085,7 @@ static void free_slots_of_the_requested_node_are_used_first(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				min(i + 1, 2U) * pages);
 	}
-	/* There is one on this node only, and that will do for everybody. */
+	/* Without a node, free slots are used, which only this node has. */
 	obj_alloc_node(t, size, nid[1]);
 	for (unsigned int i = 1; i < slots; i++)
 		KUNIT_EXPECT_EQ(test, nid[1],
@@ -1110,7 +1110,7 @@ static struct zs_pool *measured_pool(size_t size)
 	return kvzalloc(size, GFP_KERNEL);
 }
 
-/* A machine can have a thousand nodes, most of which it does not. */
+/* A kernel for a thousand nodes may run on a machine with few of them. */
 static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 {
 	static const char name[] = "kunit-nodes";
@@ -1200,8 +1200,8 @@ static void node_works_without_classes(struct kunit *test)
 }
 
 /*
- * The node stays what it is but for its mark, which is taken away for a moment:
- * of a node that is offline there is no more to be seen by who asks for it.
+ * Only the mark of the node is taken away for a moment. The caller of zs_malloc() sees
+ * no more than that of a node that is offline.
  */
 static void allocation_for_an_offline_node_succeeds(struct kunit *test)
 {
@@ -1269,7 +1269,7 @@ static void slots_of_other_nodes_are_used_before_reclaim(struct kunit *test)
 		t->gfp_of_last_page = 0;
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, nid[0])));
-		/* What did not fit went to one zspage of the other node's, too. */
+		/* New zspages are of the other node, too. */
 		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				(i / slots + 1) * pages);
 		/* It has looked for memory that is free, and only then for more. */
@@ -1380,7 +1380,7 @@ static void node_without_memory_is_packed_by_another(struct kunit *test)
 	expect_model(t);
 }
 
-/* An object asked for there goes where slots are near, and the node gets no classes. */
+/* An object for such a node is allocated nearby, and the node gets no classes. */
 static void node_without_memory_gets_no_classes(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1404,7 +1404,7 @@ static struct folio *folio_on_node(struct folio *src, unsigned long nid)
 	return __folio_alloc_node(GFP_TEST | __GFP_THISNODE, 0, nid);
 }
 
-/* The page in which each object begins goes to the node; others' stay. */
+/* Migrates one page of @zspage to node @nid. */
 static void migrate_to_node(struct zst *t, struct zspage *zspage, unsigned int index,
 			    int nid)
 {
@@ -1454,7 +1454,7 @@ static void handle_to_nid_follows_the_object(struct kunit *test)
 	KUNIT_EXPECT_GT(test, compact(t), 0);
 	expect_known_nodes(t);
 
-	/* One page of each of two zspages goes from node to node. */
+	/* One page of each of two zspages is migrated from node to node. */
 	for_each_node_state(node, N_MEMORY) {
 		zspage = obj_host(&t->objs[0]);
 		migrate_to_node(t, zspage, 0, node);
@@ -1565,7 +1565,7 @@ static void every_page_migrates_and_keeps_its_bytes(struct kunit *test)
 	expect_all_intact(t);
 }
 
-/* What the core gets for it: the old page belongs to nobody any more. */
+/* After a migration, the allocator has no reference to the old page. */
 static void replaced_page_is_freed_at_once(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -1748,7 +1748,7 @@ static void *notes_of_cache(size_t size)
 	return kmem_cache_zalloc(current_zst()->cache, GFP_NOWAIT);
 }
 
-/* The memory of the notes goes with their round: its cache is empty then. */
+/* The notes are freed with their round: the cache is empty then. */
 static void notes_of_late_pins_are_freed(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2122,7 +2122,7 @@ static void bad_page_is_not_migrated(struct kunit *test)
 	expect_all_intact(t);
 }
 
-/* What go_bad() stands in for */
+/* The real flag; see go_bad() for other tests. */
 static void pages_marked_by_memory_failure_are_bad(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2496,7 +2496,8 @@ static void *nth_supply_fails(size_t size)
 
 /*
  * Stop at the @nth object to copy, then for want of the @nth piece of memory.
- * What was moved until then stays moved; the pages freed are returned.
+ * Objects that were moved until then stay where they are. Returns how many pages were
+ * freed.
  */
 static unsigned long compact_and_fail(struct zst *t, unsigned int nth)
 {
@@ -2672,7 +2673,7 @@ static void compaction_skips_isolated_zspages(struct kunit *test)
 	expect_packed(t, size);
 }
 
-/* The locked one, the emptiest, is in nobody's way. */
+/* The locked one is the emptiest. It does not keep the others from being evacuated. */
 static void compaction_skips_zspages_with_locked_pages(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
@@ -2831,7 +2832,7 @@ static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 	end_busy(t, nr);
 }
 
-/* Reclaim gets past them, too, and ends when it has freed what it should. */
+/* Reclaim skips them, too, and ends when it has freed as much as it was to free. */
 static void busy_zspages_do_not_stop_reclaim(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2879,7 +2880,7 @@ static void compact_in_between(struct zst *t)
 	t->search.freed_in_between = zs_compact(t->pool);
 }
 
-/* Each of two searches goes its own way. */
+/* Two searches do not disturb each other. */
 static void compaction_during_a_search_of_another_task(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2932,7 +2933,7 @@ static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 	expect_packed(t, 1536);
 }
 
-/* What debug builds add to a descriptor, and no figure of the design counts */
+/* Bytes that debug builds add to a descriptor, and that the limits do not count */
 static size_t debug_bytes(const struct size_class *class)
 {
 	return kmem_cache_size(class->cache) -
@@ -2985,7 +2986,7 @@ static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 			debug_bytes(test_class(t, geo->size)));
 }
 
-/* No memory is free but what compaction has freed, and half a zspage in reserve. */
+/* No memory is free but pages that compaction has freed, and half a page. */
 static void *supply_of_what_was_freed(size_t size)
 {
 	struct zst *t = current_zst();
@@ -3046,7 +3047,7 @@ static struct size_class *bad_zspages(struct zst *t, size_t size, unsigned int n
 	return class;
 }
 
-/* Nor do they keep zs_malloc() from others: each is looked at once in its life. */
+/* Nor do they slow zs_malloc() down: each is looked at once in its life. */
 static void bad_zspages_get_no_new_objects(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -3210,7 +3211,7 @@ static void failed_evacuation_does_not_stop_others(struct kunit *test)
 	KUNIT_EXPECT_GE(test, zspages, 1);
 }
 
-/* Whichever object it is that can't be read, it never happened. */
+/* No matter which of the objects cannot be copied */
 static void failed_copy_undoes_the_evacuation(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -3291,7 +3292,7 @@ static void half_readable_object_is_not_moved(struct kunit *test)
 	atomic_dec(&other->pins);
 }
 
-/* The zspage that this object goes to goes bad. */
+/* A page of the zspage that this object is copied to goes bad. */
 static bool dest_goes_bad(struct zspage *dest, unsigned int dest_slot,
 			  struct zspage *source, unsigned int source_slot)
 {
@@ -3357,8 +3358,8 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 }
 
 /*
- * Zspages with so many objects that links and owners would take more than half of
- * what they give back; one object less, and they are evacuated.
+ * Zspages with so many objects that links and guest blocks would take more than half
+ * of the memory that is freed. With one object less, they are evacuated.
  */
 static void evacuation_has_to_pay(struct kunit *test)
 {
@@ -3421,7 +3422,7 @@ static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc),
 				SHRINK_STOP);
 		WRITE_ONCE(zs_race_hook, NULL);
-		/* What is not promised is not searched for either. */
+		/* Without a promise there is no search. */
 		KUNIT_EXPECT_EQ(test, !t->search.tried, again);
 		KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), 0);
 	}
@@ -3574,7 +3575,7 @@ static void pages_of_hosts_can_be_migrated(struct kunit *test)
 	}
 }
 
-/* Less is done, nothing fails, nothing leaks; the next call does the rest. */
+/* Fewer zspages are evacuated, nothing leaks, and the next call evacuates the rest. */
 static void compaction_survives_allocation_failure(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -3666,7 +3667,7 @@ static void all_metadata_is_freed(struct kunit *test)
 	}
 	free_all(t);
 
-	/* A guest goes to a new host, for which there is a node: its own is left */
+	/* A guest is moved to a new host, with a new guest block: the old one is freed. */
 	t->nr_until_failure = 0;
 	sparse_zspages(t, size, 2, 2);
 	KUNIT_EXPECT_EQ(test, compact(t), class->geo.pages);
@@ -3779,7 +3780,7 @@ static bool has_file(const char *pool, const char *name)
 	return file;
 }
 
-/* Its text goes with the test. */
+/* The text is freed with the test. */
 static char *read_file(struct kunit *test, const char *pool, const char *name)
 {
 	const size_t size = SZ_64K;
@@ -4070,9 +4071,9 @@ static void expect_bounds(struct zst *t)
 }
 
 /*
- * Objects come and go for long, and compaction runs now and then: what it leaves
- * behind stays within bounds and is no more in the second half of the time than
- * in the first, but for chance.
+ * Objects are allocated and freed for long, and compaction runs now and then. Its
+ * forwarders, links and guest blocks stay within bounds, and take no more memory in the
+ * second half of the time than in the first, but for chance.
  */
 static void overhead_does_not_grow_over_time(struct kunit *test)
 {
@@ -4258,8 +4259,8 @@ static int crowd_user(void *data)
 }
 
 /*
- * Isolates what zspages it meets, as compaction does: by walking over page
- * frames, with no idea whose they are.
+ * Isolates zspages as the compaction of the core does: by walking over page frames,
+ * without knowing the pool that they belong to.
  */
 static unsigned long migrate_all_memory(void)
 {
@@ -4366,7 +4367,7 @@ static void users_migration_and_compaction_at_once(struct kunit *test)
 	KUNIT_EXPECT_GT(test, moved_too, 0);
 	zs_flush_deferred();
 
-	/* Hand what is left to the test's end */
+	/* The test frees the remaining objects at its end. */
 	for (unsigned int i = 0; i < nr * ARRAY_SIZE(tasks); i++)
 		if (t->objs[i].handle)
 			t->objs[t->nr++] = t->objs[i];

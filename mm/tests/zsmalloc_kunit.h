@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites of zsmalloc share: objects whose bytes are known, a model
- * to compare the pool with, and migration as its users do it.
+ * Shared by the KUnit suites of zsmalloc: objects whose bytes are known, a model to
+ * compare the pool with, and migration as the migration core does it.
  */
 #ifndef _MM_TESTS_ZSMALLOC_KUNIT_H
 #define _MM_TESTS_ZSMALLOC_KUNIT_H
@@ -36,7 +36,7 @@ struct obj {
 struct zst {
 	struct kunit *test;
 	struct zs_pool *pool;
-	unsigned long pages_before;	/* zspages of everybody, before the test */
+	unsigned long pages_before;	/* zspages of all pools, before the test */
 	u32 seed;
 	unsigned int nr;		/* objects in objs[] */
 	struct obj *objs;
@@ -113,7 +113,7 @@ static inline const char *param_name(struct kunit *test)
 	return *(const char * const *)test->param_value;
 }
 
-/* Without what compaction adds, which zs_get_total_pages() counts, too */
+/* Without the memory that compaction adds, which zs_get_total_pages() counts, too */
 static inline unsigned long pool_pages(struct zs_pool *pool)
 {
 	return atomic_long_read(&pool->pages);
@@ -228,7 +228,7 @@ static inline struct zspage *obj_host(const struct obj *o)
 	return zs_decode_location(obj_where(o), &slot);
 }
 
-/* By what struct zs_guest_block promises: all blocks are full but the first. */
+/* By the promise of struct zs_guest_block: all blocks are full but the first. */
 static inline unsigned int times_in_guests(struct zspage *host,
 					   unsigned long owner)
 {
@@ -250,8 +250,8 @@ static inline unsigned int times_in_guests(struct zspage *host,
 }
 
 /*
- * The counts of a zspage, by what the test knows of its objects: in a slot of
- * its own each, and owned by the handle that was returned for it.
+ * The counts of a zspage are those of the objects that the test has: each is in a
+ * slot of its own, and owned by the handle that was returned for it.
  */
 static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
 {
@@ -340,7 +340,7 @@ static inline size_t param_size(struct kunit *test)
 }
 
 /*
- * Pages that go bad: by a stand-in for the flag, as not every machine has that,
+ * Pages that go bad: by a static stub for the flag, as not every machine has that,
  * and until the end of the test.
  */
 static inline bool passes_for_bad(struct page *page)
@@ -442,7 +442,7 @@ static inline void needs_migration(struct kunit *test)
 		kunit_skip(test, "zsmalloc.migration=0");
 }
 
-/* Nobody holds anything of the pool: no pin, no isolated or replaced page. */
+/* No zspage of the pool has a pin, an isolated page or a replaced page. */
 static inline void expect_quiet(struct zst *t)
 {
 	struct size_class *class;
@@ -460,7 +460,7 @@ static inline void expect_quiet(struct zst *t)
 		}
 }
 
-/* Compacts, and holds what that says against what it did. */
+/* Compacts, and compares the result with the pages that the pool has lost. */
 static inline unsigned long compact(struct zst *t)
 {
 	unsigned long before = pool_pages(t->pool);
@@ -528,7 +528,7 @@ static inline u8 *map_byte(struct zspage *zspage, size_t pos)
 	return (u8 *)kmap_local_page(page) + offset_in_page(pos);
 }
 
-/* What zs_copy_slot() does, for those that stand in for it. */
+/* Does the same as zs_copy_slot(), for its static stubs. */
 static inline void copy_bytes(struct zspage *dest, unsigned int dest_slot,
 			      struct zspage *source, unsigned int source_slot)
 {

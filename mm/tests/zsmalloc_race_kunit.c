@@ -255,7 +255,7 @@ struct actor {
 	int left, ended;	/* when it left its last stop, and ended */
 	bool done;
 
-	/* What it does that with, and what came of it */
+	/* Arguments of @act, and its results */
 	struct obj *obj;
 	struct page *page;
 	struct list_head pages;
@@ -279,7 +279,7 @@ static struct {
 	atomic_t spinning;	/* actors that spin, each on a CPU of its own */
 } stage;
 
-/* What an actor did before it stopped, or ended, is to be seen after these. */
+/* The memory accesses of an actor before its stop, or its end, come before these. */
 static const char *stands_at(struct actor *a)
 {
 	/* Pairs with stand() */
@@ -335,8 +335,8 @@ static void check_context(struct actor *a, enum zs_race_context context)
 }
 
 /*
- * And what the test did meanwhile, after this.  An actor that spins ends the test
- * after a while, as the director may not get a CPU to do so.
+ * The memory accesses of the test meanwhile come before the return. An actor that spins
+ * ends the test after a while, as the director may not get a CPU to do so.
  */
 static void stand(struct actor *a, const struct point *point)
 {
@@ -457,9 +457,9 @@ static void start(struct actor *a)
 	wake_up_process(task);
 }
 
-static void fail_with_scene(struct actor *who, const char *what)
+static void fail_with_scene(struct actor *failed, const char *how)
 {
-	struct kunit *test = who->t.test;
+	struct kunit *test = failed->t.test;
 
 	WRITE_ONCE(stage.curtain, true);
 	for (unsigned int i = 0; i < stage.nr_cast; i++) {
@@ -470,7 +470,7 @@ static void fail_with_scene(struct actor *who, const char *what)
 			  a->at && !a->done ? a->at : "",
 			  a->passed ?: "no point");
 	}
-	KUNIT_FAIL_AND_ABORT(test, "%s %s", who->name, what);
+	KUNIT_FAIL_AND_ABORT(test, "%s %s", failed->name, how);
 }
 
 static void skip_without_a_cpu(struct kunit *test, const char *point)
@@ -526,7 +526,7 @@ static bool holds_lock(struct actor *a)
 	return find_point(stands_at(a))->context == ZS_RACE_LOCKED;
 }
 
-/* Let @a go on, from where it stands or from the start. */
+/* Lets @a continue, from its stop or from the start. */
 static void let_go(struct actor *a)
 {
 	WRITE_ONCE(a->stop, NULL);
@@ -544,7 +544,7 @@ static void finish(struct actor *a)
 		fail_with_scene(a, "did not end");
 }
 
-/* @a is let go, and has to wait for somebody who stands, and can sleep there. */
+/* @a is let go, and has to wait for an actor that stands, and can sleep there. */
 static void expect_waiting(struct actor *a)
 {
 	let_go(a);
@@ -554,8 +554,8 @@ static void expect_waiting(struct actor *a)
 }
 
 /*
- * @a is let go, and has to wait until @other goes on, who holds a lock.  Spinning
- * for that may take the CPU that the test runs on: so @other goes by itself,
+ * @a is let go, and has to wait until @other continues, which holds a lock. Spinning
+ * for that may take the CPU that the test runs on: so @other continues by itself,
  * after a while.
  */
 static void expect_waits_for(struct actor *a, struct actor *other)
@@ -591,7 +591,7 @@ static void reads_sg(struct actor *a)
 	a->ok = !memcmp(a->t.copy, a->t.want, a->obj->size);
 }
 
-/* What was written is compared by expect_end(). */
+/* The bytes are compared by expect_end(). */
 static void writes(struct actor *a)
 {
 	obj_write(&a->t, a->obj);
@@ -742,7 +742,7 @@ static void get_pages(struct zspage *zspage, struct page **pages)
 	}
 }
 
-/* Nobody but the test has them any more. */
+/* Only the test has a reference to each. */
 static void put_replaced_pages(struct zst *t, struct page **pages,
 			       unsigned int nr)
 {
@@ -1079,7 +1079,7 @@ static const struct late_pin {
 	bool ended;		/* the round in which the reader pinned */
 	bool next_began;	/* for this round, the reader is early */
 } late_pins[] = {
-	{ "round goes on" },
+	{ "round continues" },
 	{ "round has ended", .ended = true },
 	{ "next round has begun", .ended = true, .next_began = true },
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites and the torture test of zsmalloc share
+ * Shared by the KUnit suites and the torture test of zsmalloc
  */
 #ifndef _MM_TESTS_ZSMALLOC_TEST_H
 #define _MM_TESTS_ZSMALLOC_TEST_H

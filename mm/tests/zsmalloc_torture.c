@@ -3,15 +3,15 @@
  * Torture test of zsmalloc.
  *
  * Threads of several kinds use one pool in random order, all at once, and are
- * delayed at the allocator's race points.  Every read is checked against bytes
+ * delayed at the race points of the allocator. Every read is checked against bytes
  * that follow from the object and its version. One more thread takes a CPU offline,
  * and online again, while the others have objects open. Now and then all threads are
  * parked, and the pool has to agree with what it was asked for.
  *
  * Starts at boot if zsmalloc_torture.seconds is on the command line, or when
  * that parameter is written; writing 0 ends it early.  The result is the last
- * line printed, and parameter "result".  No one else should use zsmalloc
- * meanwhile: pages of other pools are taken for leaks.
+ * line printed, and parameter "result".  Nothing else should use
+ * zsmalloc meanwhile: pages of other pools are taken for leaks.
  *
  * Each thread's sequence of operations follows from the seed and the number of
  * the thread.  How they interleave does not, so that a seed makes a failure
@@ -112,7 +112,7 @@ static const char * const zt_count_names[ZT_NR_COUNTS] = {
 static struct zt_point {
 	const char *name;
 	enum zs_race_context context;
-	const char *same_name;		/* as the allocator's string, once seen */
+	const char *same_name;		/* the string of the allocator, once seen */
 	unsigned long passed_by_others;
 } zt_points[] =
 #define ZS_POINT(name, context)	{ #name, ZS_RACE_##context },
@@ -126,8 +126,8 @@ struct zt_thread {
 	struct task_struct *task;
 	bool realtime;
 
-	struct rnd_state rnd;		/* what to do */
-	struct rnd_state delay_rnd;	/* how often, depends on the others */
+	struct rnd_state rnd;		/* of the choice of operations */
+	struct rnd_state delay_rnd;	/* of delays, the number of which depends on the others */
 	bool atomic;			/* must not sleep at a race point */
 	bool forwarded;			/* of the object in hand; see zt_race() */
 	bool faulty;			/* an allocation is to fail */
@@ -152,8 +152,8 @@ struct zt_object {
 };
 
 /*
- * Whoever writes or frees the object, or allocates it, has it locked for
- * writing; who reads it, for reading.  No one waits for these locks.
+ * A thread that allocates, writes or frees the object has it locked for writing, and a
+ * thread that reads it for reading. No thread waits for these locks.
  */
 struct zt_slot {
 	struct rw_semaphore lock;
@@ -232,7 +232,7 @@ static struct zt_point *zt_find_point(const char *name)
 	return NULL;
 }
 
-/* Nobody stands at the place of this round for short. */
+/* At the point of this round, each delay is a long one. */
 static void zt_delay(struct zt_thread *t, struct zt_point *point, bool focus)
 {
 	u32 r = prandom_u32_state(&t->delay_rnd);
@@ -508,7 +508,7 @@ static void zt_use(struct zt_thread *t, unsigned int fill)
 	up_write(&slot->lock);
 }
 
-/* Hand the object over to everybody. */
+/* Hands the object over to all threads. */
 static bool zt_publish(struct zt_thread *t, struct zt_object *o)
 {
 	struct zt_slot *slot = zt_any_slot(t);
@@ -778,7 +778,7 @@ static void zt_shrinker(struct zt_thread *t)
 	zt_pause(t, 1000);
 }
 
-/* A pool of its own, destroyed while its pages are isolated by whomever. */
+/* A pool of its own, destroyed while some of its pages are isolated */
 static void zt_pool_user(struct zt_thread *t)
 {
 	struct zt_object o[32] = { };
@@ -981,7 +981,7 @@ static bool zt_all_progress(void)
 	return ok;
 }
 
-/* Objects come, and go: what is left of them is there to be packed. */
+/* Many objects are allocated, and then freed: the rest is there to be packed. */
 static void zt_new_fill(void)
 {
 	static const unsigned int fills[] = { 2, 30, 60, 98 };
@@ -995,7 +995,7 @@ static void zt_new_round(void)
 	for (unsigned int i = 0; i < zt_nr_sizes; i++)
 		zt_sizes[i] = 1 + zt_random(zt_checker, PAGE_SIZE >>
 					    zt_random(zt_checker, 5));
-	/* Few objects that everybody is after, or many */
+	/* Few objects that all threads use, or many */
 	zt_window = max(1U, objects >> zt_random(zt_checker, 5));
 	/* The worker that frees is not parked. */
 	WRITE_ONCE(zt_focus, &zt_points[zt_random(zt_checker,
@@ -1027,7 +1027,7 @@ static bool zt_run_threads(void)
 	return true;
 }
 
-/* Nobody holds anything of a zspage while all threads are parked. */
+/* While all threads are parked, no zspage is pinned or isolated. */
 static void zt_check_quiet(struct size_class *class)
 {
 	unsigned long held = 0;
@@ -1044,7 +1044,7 @@ static void zt_check_quiet(struct size_class *class)
 			 held, class->geo.size);
 }
 
-/* All threads are parked: the pool has to be what the objects say. */
+/* All threads are parked: the pool has to agree with the objects. */
 static void zt_check(unsigned long other_zspages)
 {
 	unsigned long inuse, pages, used;
@@ -1129,7 +1129,7 @@ static void zt_report(const char *head, u32 seed_used)
 		zt_operations(), counts, atomic_read(&zt_errors));
 }
 
-/* Where nobody came by is not tested. */
+/* A point that no thread has passed is not tested. */
 static void zt_report_points(void)
 {
 	for (unsigned int p = 0; p < ARRAY_SIZE(zt_points); p++) {
@@ -1247,7 +1247,7 @@ static void zt_end_pool(unsigned long other_zspages)
 	if (all_zspages() != other_zspages)
 		zt_error("%lu zspages are left, of %lu before\n",
 			 all_zspages(), other_zspages);
-	/* The descriptors of forwarders, for whoever looks for leaks now */
+	/* Descriptors of forwarders are freed, too, before a search for leaks. */
 	rcu_barrier();
 }
 
