@@ -15,7 +15,10 @@ FILES=(mm/zsmalloc.c mm/zsmalloc.h)
 # did.  Therefore the objects of a mutant are compiled by the commands that the first
 # build has saved, and linked once, by the last command of its link.  The table of
 # symbols is that of the first build, so names in a trace may be slightly wrong.
-OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit.o mm/tests/zsmalloc_race_kunit.o)
+OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit_lib.o mm/tests/zsmalloc_kunit.o
+	mm/tests/zsmalloc_numa_kunit.o mm/tests/zsmalloc_migration_kunit.o
+	mm/tests/zsmalloc_compaction_kunit.o mm/tests/zsmalloc_debugfs_kunit.o
+	mm/tests/zsmalloc_race_kunit.o)
 
 build_first() { # build_first WORK
 	local BUILD=$1 LOGS=$1/logs SUITE_CONFIG=$1/tree/mm/tests/zsmalloc.kunitconfig

@@ -94,6 +94,11 @@ struct zst {
 	} supplied;
 };
 
+int zst_init(struct kunit *test);
+void zst_exit(struct kunit *test);
+void zst_flush_deferred(struct kunit *test);
+void zst_destroy(struct zst *t);
+
 /* Of the test that a static stub works for, as it is called in the test's own thread */
 static inline struct zst *current_zst(void)
 {
@@ -139,25 +144,6 @@ static inline void obj_write(struct zst *t, struct obj *o)
 	zs_obj_write(t->pool, o->handle, t->want, o->size);
 }
 
-/* The object's bytes, read both ways, are those that were written last. */
-static inline bool obj_intact(struct zst *t, const struct obj *o)
-{
-	struct scatterlist sg[2];
-	bool ok;
-	u8 *mem;
-
-	fill(t->want, o->size, o->seed);
-
-	mem = zs_obj_read_begin(t->pool, o->handle, o->size, t->copy);
-	ok = !memcmp(mem, t->want, o->size);
-	zs_obj_read_end(t->pool, o->handle, o->size, mem);
-
-	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
-	sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
-	zs_obj_read_sg_end(t->pool, o->handle);
-	return ok && !memcmp(t->copy, t->want, o->size);
-}
-
 /* Where objects are allocated, whichever CPU a test runs on */
 #define TEST_NODE	first_memory_node
 
@@ -166,18 +152,13 @@ static inline struct size_class *test_class(struct zst *t, unsigned int size)
 	return zs_class(t->pool, size, TEST_NODE);
 }
 
-static inline struct obj *obj_alloc_node(struct zst *t, size_t size, int nid)
-{
-	struct obj *o = &t->objs[t->nr];
-
-	KUNIT_ASSERT_LT(t->test, t->nr, MAX_OBJS);
-	o->size = size;
-	o->handle = zs_malloc(t->pool, size, GFP_TEST, nid);
-	KUNIT_ASSERT_FALSE(t->test, IS_ERR_OR_NULL((void *)o->handle));
-	t->nr++;
-	obj_write(t, o);
-	return o;
-}
+bool obj_intact(struct zst *t, const struct obj *o);
+struct obj *obj_alloc_node(struct zst *t, size_t size, int nid);
+unsigned long obj_where(const struct obj *o);
+struct obj *fill_zspage(struct zst *t, size_t size);
+void sparse_zspages(struct zst *t, size_t size, unsigned int zspages, unsigned int nth);
+void thin_out(struct zst *t, unsigned int first, unsigned int nth);
+size_t long_size(struct kunit *test);
 
 static inline struct obj *obj_alloc(struct zst *t, size_t size)
 {
@@ -204,18 +185,6 @@ static inline struct zspage *obj_zspage(const struct obj *o)
 	return zs_decode_location(o->handle, &slot);
 }
 
-/* Where an object is, as if that was its handle. */
-static inline unsigned long obj_where(const struct obj *o)
-{
-	struct zspage *home;
-	unsigned int slot;
-
-	home = zs_decode_location(o->handle, &slot);
-	if (home->state != ZSPAGE_FORWARDER)
-		return o->handle & ZS_PLACE_MASK;
-	return *forwarder_link_at(home, bitmap_weight(zspage_bitmap(home), slot));
-}
-
 static inline bool obj_is_forwarded(const struct obj *o)
 {
 	return obj_zspage(o)->state == ZSPAGE_FORWARDER;
@@ -226,259 +195,6 @@ static inline struct zspage *obj_host(const struct obj *o)
 	unsigned int slot;
 
 	return zs_decode_location(obj_where(o), &slot);
-}
-
-/* By the promise of struct zs_guest_block: all blocks are full but the first. */
-static inline unsigned int times_in_guests(struct zspage *host,
-					   unsigned long owner)
-{
-	unsigned int behind = 0, times = 0, here;
-	struct zs_guest_block *block;
-
-	if (!host->guests)
-		return 0;
-	for (block = host->guests->next; block; block = block->next)
-		behind += ZS_GUESTS_PER_BLOCK;
-	/* If the count is wrong, it is not too many. */
-	here = min(host->nr_guests - behind, ZS_GUESTS_PER_BLOCK);
-	for (block = host->guests; block; block = block->next) {
-		for (unsigned int i = 0; i < here; i++)
-			times += block->owner[i] == owner;
-		here = ZS_GUESTS_PER_BLOCK;
-	}
-	return times;
-}
-
-/*
- * The counts of a zspage are those of the objects that the test has: each is in a
- * slot of its own, and owned by the handle that was returned for it.
- */
-static inline bool agrees_with_model(struct zst *t, struct zspage *zspage)
-{
-	unsigned int natives = 0, guests = 0;
-
-	for (unsigned int i = 0; i < t->nr; i++) {
-		struct obj *o = &t->objs[i];
-
-		natives += obj_zspage(o) == kasan_reset_tag(zspage);
-		if (zspage->state != ZSPAGE_FORWARDER && obj_is_forwarded(o) &&
-		    obj_host(o) == kasan_reset_tag(zspage)) {
-			if (times_in_guests(zspage, o->handle) != 1)
-				return false;
-			guests++;
-		}
-	}
-	if (zspage->state == ZSPAGE_FORWARDER)
-		return zspage->nr_links == natives;
-	return zspage->nr_guests == guests && zspage->inuse == natives + guests;
-}
-
-static inline void expect_model(struct zst *t)
-{
-	struct size_class *class;
-
-	for_each_class(class, t->pool, NUMA_NO_NODE) {
-		struct zspage *zspage;
-
-		for (int f = 0; f < ZS_NR_FULLNESS; f++)
-			list_for_each_entry(zspage, &class->zspages[f], list)
-				KUNIT_ASSERT_TRUE(t->test,
-						  agrees_with_model(t, zspage));
-		list_for_each_entry(zspage, &class->forwarders, list)
-			KUNIT_ASSERT_TRUE(t->test, agrees_with_model(t, zspage));
-	}
-}
-
-static inline void expect_all_intact(struct zst *t)
-{
-	for (unsigned int i = 0; i < t->nr; i++)
-		if (!obj_intact(t, &t->objs[i]))
-			KUNIT_FAIL_AND_ABORT(t->test, "object %u, %u bytes: wrong bytes\n",
-					     i, t->objs[i].size);
-	KUNIT_EXPECT_STREQ(t->test, zs_check_pool(t->pool) ?: "", "");
-}
-
-/* A zspage of objects of @size, all slots in use; returns the first. */
-static inline struct obj *fill_zspage(struct zst *t, size_t size)
-{
-	unsigned int slots = test_class(t, size)->geo.slots;
-	struct obj *first = &t->objs[t->nr];
-
-	while (slots--)
-		obj_alloc(t, size);
-	KUNIT_ASSERT_PTR_EQ(t->test, obj_zspage(first),
-			    obj_zspage(&t->objs[t->nr - 1]));
-	return first;
-}
-
-/* A size whose zspages have several pages, and objects that straddle them. */
-static inline size_t long_size(struct kunit *test)
-{
-	const struct zs_geometry *geo;
-	unsigned int nr;
-
-	geo = zs_geometries(&nr);
-	while (nr--)
-		if (geo[nr].pages >= 3 && geo[nr].slots > geo[nr].pages)
-			return geo[nr].size;
-	kunit_skip(test, "no class with three pages per zspage");
-}
-
-/* Sizes as parameters of a test */
-struct test_size {
-	const char *name;
-	size_t size;
-};
-
-#define LONG_SIZE	0U	/* long_size() */
-
-static inline size_t param_size(struct kunit *test)
-{
-	const struct test_size *size = test->param_value;
-
-	return size->size == LONG_SIZE ? long_size(test) : size->size;
-}
-
-/*
- * Pages that go bad: by a static stub for the flag, as not every machine has that,
- * and until the end of the test.
- */
-static inline bool passes_for_bad(struct page *page)
-{
-	struct zst *t = current_zst();
-
-	t->nr_looks++;
-	for (unsigned int i = 0; i < t->nr_bad; i++)
-		if (t->bad[i] == page)
-			return true;
-	return false;
-}
-
-static inline void go_bad(struct zst *t, struct page *page)
-{
-	KUNIT_ASSERT_LT(t->test, t->nr_bad, MAX_BAD);
-	t->bad[t->nr_bad++] = page;
-	kunit_activate_static_stub(t->test, zs_page_is_bad, passes_for_bad);
-}
-
-/*
- * Migration as the core's users do it
- */
-
-static inline bool isolate(struct page *page, struct list_head *list)
-{
-	if (!isolate_movable_ops_page(page, ISOLATE_UNEVICTABLE))
-		return false;
-	list_add_tail(&page->lru, list);
-	return true;
-}
-
-struct target {
-	gfp_t gfp;
-	int failing;	/* the n-th allocation from now fails, if positive */
-};
-
-static inline struct folio *new_folio(struct folio *src, unsigned long private)
-{
-	struct target *target = (struct target *)private;
-
-	if (target->failing && !--target->failing)
-		return NULL;
-	return folio_alloc(target->gfp, 0);
-}
-
-/* Returns how many pages stayed where they are; these were put back. */
-static inline int migrate_to(struct list_head *list, struct target *target,
-			     enum migrate_mode mode)
-{
-	int failed;
-
-	failed = migrate_pages(list, new_folio, NULL, (unsigned long)target,
-			       mode, MR_COMPACTION, NULL);
-	if (!list_empty(list))
-		putback_movable_pages(list);
-	return failed;
-}
-
-static inline int migrate(struct list_head *list)
-{
-	struct target target = { .gfp = GFP_TEST };
-
-	return migrate_to(list, &target, MIGRATE_SYNC);
-}
-
-static inline unsigned int isolate_zspage(struct zspage *zspage,
-					  struct list_head *list)
-{
-	unsigned int nr = 0;
-
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
-		nr += isolate(zpdesc_page(zspage->pages[i]), list);
-	return nr;
-}
-
-/* Isolates every page of the pool.  Only the caller uses it. */
-static inline unsigned int isolate_pool(struct zs_pool *pool,
-					struct list_head *list)
-{
-	struct size_class *class;
-	unsigned int nr = 0;
-
-	for_each_class(class, pool, NUMA_NO_NODE)
-		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-			struct zspage *zspage;
-
-			list_for_each_entry(zspage, &class->zspages[f], list)
-				nr += isolate_zspage(zspage, list);
-		}
-	return nr;
-}
-
-static inline void needs_migration(struct kunit *test)
-{
-	if (!IS_ENABLED(CONFIG_MIGRATION))
-		kunit_skip(test, "no CONFIG_MIGRATION");
-	if (!zs_migration)
-		kunit_skip(test, "zsmalloc.migration=0");
-}
-
-/* No zspage of the pool has a pin, an isolated page or a replaced page. */
-static inline void expect_quiet(struct zst *t)
-{
-	struct size_class *class;
-
-	for_each_class(class, t->pool, NUMA_NO_NODE)
-		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-			struct zspage *zspage;
-
-			list_for_each_entry(zspage, &class->zspages[f], list) {
-				KUNIT_EXPECT_EQ(t->test, 0,
-						atomic_read(&zspage->pins));
-				KUNIT_EXPECT_EQ(t->test, 0, zspage->nr_stale);
-				KUNIT_EXPECT_EQ(t->test, 0, zspage->isolated);
-			}
-		}
-}
-
-/* Compacts, and compares the result with the pages that the pool has lost. */
-static inline unsigned long compact(struct zst *t)
-{
-	unsigned long before = pool_pages(t->pool);
-	struct zs_pool_stats was, is;
-	unsigned long freed;
-
-	zs_pool_stats(t->pool, &was);
-	freed = zs_compact(t->pool);
-	zs_pool_stats(t->pool, &is);
-	KUNIT_EXPECT_EQ(t->test, freed, before - pool_pages(t->pool));
-	KUNIT_EXPECT_EQ(t->test, all_zspages() - t->pages_before,
-			pool_pages(t->pool));
-	KUNIT_EXPECT_EQ(t->test, freed,
-			atomic_long_read(&is.pages_compacted) -
-			atomic_long_read(&was.pages_compacted));
-	expect_all_intact(t);
-	expect_model(t);
-	return freed;
 }
 
 /*
@@ -503,24 +219,32 @@ static inline unsigned long compact(struct zst *t)
 		__t->nr = __kept;						\
 	} while (0)
 
-/* Keeps every @nth object from @first on. */
-static inline void thin_out(struct zst *t, unsigned int first, unsigned int nth)
+/* Sizes as parameters of a test */
+struct test_size {
+	const char *name;
+	size_t size;
+};
+
+#define LONG_SIZE	0U	/* long_size() */
+
+static inline size_t param_size(struct kunit *test)
 {
-	keep_if(t, first, n, n % nth == 0);
+	const struct test_size *size = test->param_value;
+
+	return size->size == LONG_SIZE ? long_size(test) : size->size;
 }
 
-/* As many objects as @zspages have slots, and then only every @nth of them */
-static inline void sparse_zspages(struct zst *t, size_t size,
-				  unsigned int zspages, unsigned int nth)
-{
-	unsigned int first = t->nr;
+/* The model, and the equations of the pool */
+void expect_model(struct zst *t);
+void expect_all_intact(struct zst *t);
+void expect_quiet(struct zst *t);
+unsigned long zst_compact(struct zst *t);
 
-	zspages *= test_class(t, size)->geo.slots;
-	while (zspages--)
-		obj_alloc(t, size);
-	thin_out(t, first, nth);
-}
+/* Pages that go bad */
+bool passes_for_bad(struct page *page);
+void go_bad(struct zst *t, struct page *page);
 
+/* A byte of the memory of a zspage */
 static inline u8 *map_byte(struct zspage *zspage, size_t pos)
 {
 	struct page *page = zpdesc_page(zspage->pages[pos >> PAGE_SHIFT]);
@@ -528,71 +252,53 @@ static inline u8 *map_byte(struct zspage *zspage, size_t pos)
 	return (u8 *)kmap_local_page(page) + offset_in_page(pos);
 }
 
-/* Does the same as zs_copy_slot(), for its static stubs. */
-static inline void copy_bytes(struct zspage *dest, unsigned int dest_slot,
-			      struct zspage *source, unsigned int source_slot)
+/* Allocations that fail, and other static stubs */
+static inline bool fails_now(struct zst *t)
 {
-	size_t size = source->class->geo.size;
-
-	for (size_t i = 0; i < size; i++) {
-		u8 *to = map_byte(dest, dest_slot * size + i);
-		u8 *from = map_byte(source, source_slot * size + i);
-
-		*to = *from;
-		kunmap_local(from);
-		kunmap_local(to);
-	}
+	return t->nr_until_failure && !--t->nr_until_failure;
 }
 
-/* The core may have a page locked for a moment. */
-static inline void flush_deferred(struct kunit *test)
+unsigned int short_bulk(gfp_t gfp, int nid, unsigned int nr, struct zpdesc **pages);
+unsigned int no_bulk(gfp_t gfp, int nid, unsigned int nr, struct zpdesc **pages);
+struct zpdesc *nth_single_fails(gfp_t gfp, int nid);
+struct size_class *no_classes(int nid, gfp_t gfp);
+void *no_memory_for(size_t size);
+void zst_copy_slot(struct zspage *dest, unsigned int dest_slot,
+		   struct zspage *source, unsigned int source_slot);
+void expect_enomem(struct zst *t, size_t size);
+
+/*
+ * Migration as the users of the migration core do it
+ */
+
+static inline bool isolate(struct page *page, struct list_head *list)
 {
-	for (int tries = 100; !zs_flush_deferred(); msleep(20))
-		KUNIT_ASSERT_GT(test, tries--, 0);
+	if (!isolate_movable_ops_page(page, ISOLATE_UNEVICTABLE))
+		return false;
+	list_add_tail(&page->lru, list);
+	return true;
 }
 
-static inline void destroy(struct zst *t)
+struct target {
+	gfp_t gfp;
+	int failing;	/* the n-th allocation from now fails, if positive */
+};
+
+int migrate_to(struct list_head *list, struct target *target, enum migrate_mode mode);
+
+static inline int migrate(struct list_head *list)
 {
-	zs_destroy_pool(t->pool);
-	t->pool = NULL;
-	flush_deferred(t->test);
+	struct target target = { .gfp = GFP_TEST };
+
+	return migrate_to(list, &target, MIGRATE_SYNC);
 }
 
-static inline int zst_init(struct kunit *test)
-{
-	struct zst *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
-
-	if (!t)
-		return -ENOMEM;
-	test->priv = t;
-	t->test = test;
-	flush_deferred(test);
-	t->pages_before = all_zspages();
-	t->objs = kvcalloc(MAX_OBJS, sizeof(*t->objs), GFP_KERNEL);
-	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
-	t->copy = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
-	t->pool = zs_create_pool("kunit");
-	if (!t->objs || !t->want || !t->copy || !t->pool)
-		return -ENOMEM;
-	return 0;
-}
-
-static inline void zst_exit(struct kunit *test)
-{
-	struct zst *t = test->priv;
-
-	if (!t)
-		return;
-	/* If the test ended early */
-	WRITE_ONCE(zs_race_hook, NULL);
-	if (t->pool) {
-		expect_quiet(t);
-		free_all(t);
-		destroy(t);
-	}
-	kvfree(t->objs);
-	KUNIT_EXPECT_EQ_MSG(test, all_zspages(), t->pages_before,
-			    "the test left pages behind");
-}
+void needs_migration(struct kunit *test);
+unsigned int isolate_zspage(struct zspage *zspage, struct list_head *list);
+unsigned int isolate_pool(struct zs_pool *pool, struct list_head *list);
+void end_isolation(struct zst *t, struct list_head *list, bool migrates);
+struct page *replace_first_page(struct zst *t, struct zspage *zspage,
+				enum migrate_mode mode);
+struct folio *folio_on_node(struct folio *src, unsigned long nid);
 
 #endif /* _MM_TESTS_ZSMALLOC_KUNIT_H */

@@ -708,7 +708,7 @@ static struct obj *lonely_guest(struct zst *t, bool with_native)
 	unsigned int natives = with_native;
 	struct zspage *host;
 
-	KUNIT_ASSERT_GT(t->test, compact(t), 0);
+	KUNIT_ASSERT_GT(t->test, zst_compact(t), 0);
 	KUNIT_ASSERT_TRUE(t->test, obj_is_forwarded(o));
 	sparse_zspages(t, o->size, 3, 2);
 	host = obj_host(o);
@@ -826,11 +826,6 @@ static void pages_migrate_under_a_copying_reader(struct kunit *test)
 	migrate_zspage(t, obj_zspage(o));
 	expect_read(reader);
 	expect_end(t);
-}
-
-static struct folio *folio_on_node(struct folio *src, unsigned long nid)
-{
-	return __folio_alloc_node(GFP_TEST | __GFP_THISNODE, 0, nid);
 }
 
 static const struct page_query {
@@ -964,18 +959,6 @@ static void two_pages_migrate_at_once(struct kunit *test)
  * Rounds: a replaced page waits for the readers that pinned its zspage before
  */
 
-/* Replaces the first page, and returns the old one, with a reference. */
-static struct page *replace_page(struct zst *t, struct zspage *zspage)
-{
-	struct page *old = page_of(zspage, 0);
-	LIST_HEAD(pages);
-
-	get_page(old);
-	KUNIT_ASSERT_TRUE(t->test, isolate(old, &pages));
-	KUNIT_EXPECT_EQ(t->test, migrate(&pages), 0);
-	return old;
-}
-
 static void expect_free(struct zst *t, struct page *page)
 {
 	put_replaced_pages(t, &page, 1);
@@ -1001,13 +984,13 @@ static void later_readers_do_not_hold_replaced_pages(struct kunit *test)
 	struct page *old, *newer;
 
 	run_to(early, "open");
-	old = replace_page(t, zspage);
+	old = replace_first_page(t, zspage, MIGRATE_SYNC);
 	run_to(late, param_name(test));
 	expect_held(t, old);
 	expect_read(early);
 	expect_free(t, old);
 	/* For the next page that is replaced, the late reader is early. */
-	newer = replace_page(t, zspage);
+	newer = replace_first_page(t, zspage, MIGRATE_SYNC);
 	expect_held(t, newer);
 	expect_read(late);
 	expect_free(t, newer);
@@ -1036,7 +1019,7 @@ static void round_begins_while_a_reader_unpins(struct kunit *test)
 	struct page *old;
 
 	run_to(early, begin->point);
-	old = replace_page(t, obj_zspage(o));
+	old = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
 	expect_held(t, old);
 	if (begin->late)
 		run_to(late, "open");
@@ -1061,12 +1044,12 @@ static void round_waits_for_a_reader_that_counted_down(struct kunit *test)
 	struct page *old, *newer;
 
 	run_to(reader, "unpin_looked");
-	old = replace_page(t, zspage);
+	old = replace_first_page(t, zspage, MIGRATE_SYNC);
 	run_to(reader, "unpin_early");
-	newer = replace_page(t, zspage);
+	newer = replace_first_page(t, zspage, MIGRATE_SYNC);
 	expect_held(t, old);
 	expect_held(t, newer);
-	compact(t);
+	zst_compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	expect_read(reader);
 	expect_free(t, old);
@@ -1097,10 +1080,10 @@ static void round_ends_before_a_late_pin_is_noted(struct kunit *test)
 	struct page *old, *newer = NULL;
 
 	run_to(early, "open");
-	old = replace_page(t, zspage);
+	old = replace_first_page(t, zspage, MIGRATE_SYNC);
 	run_to(late, "pin_late");
 	if (pin->next_began)
-		newer = replace_page(t, zspage);
+		newer = replace_first_page(t, zspage, MIGRATE_SYNC);
 	if (pin->ended) {
 		expect_read(early);
 		expect_free(t, old);
@@ -1140,7 +1123,7 @@ static void two_readers_of_one_object_in_a_round(struct kunit *test)
 	struct page *old;
 
 	run_to(early, "open");
-	old = replace_page(t, obj_zspage(o));
+	old = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
 	run_to(late, "open");
 	expect_read(leaving->late_first ? late : early);
 	expect_held(t, old);
@@ -1198,9 +1181,9 @@ static void reader_across_two_migrations_and_compaction(struct kunit *test)
 
 	run_to(reader, "open");
 	for (int i = 0; i < 2; i++)
-		old[i] = replace_page(t, zspage);
+		old[i] = replace_first_page(t, zspage, MIGRATE_SYNC);
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 2);
-	compact(t);
+	zst_compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	expect_held(t, old[0]);
 	expect_read(reader);
@@ -1540,7 +1523,7 @@ static void compaction_skips_pinned_zspages(struct kunit *test)
 	struct actor *reader = reader_of(t, "reader", o);
 
 	run_to(reader, param_name(test));
-	KUNIT_EXPECT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
 	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(o));
 	expect_read(reader);
 	expect_end(t);
@@ -1618,7 +1601,7 @@ static void guest_moves_on_before_the_pin(struct kunit *test)
 
 	reader->obj = o;
 	run_to(reader, "link_read");
-	KUNIT_EXPECT_GT(test, compact(t), 0);
+	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
 	expect_moved(test, o, was);
 	/* Without the reader, a grace period would end here. */
 	msleep(50);
@@ -1689,9 +1672,9 @@ static void host_stays_until_its_reader_left_the_round(struct kunit *test)
 	struct page *old;
 
 	run_to(reader, round->begins);
-	old = replace_page(t, obj_host(o));
+	old = replace_first_page(t, obj_host(o), MIGRATE_SYNC);
 	run_to(reader, round->compacted);
-	compact(t);
+	zst_compact(t);
 	KUNIT_EXPECT_EQ(test, obj_where(o), was);
 	expect_held(t, old);
 	expect_read(reader);
@@ -1705,7 +1688,7 @@ static bool copy_but_bad_ones(struct zspage *dest, unsigned int dest_slot,
 {
 	if (source == current_zst()->half_bad && !source->nr_guests)
 		return false;
-	copy_bytes(dest, dest_slot, source, source_slot);
+	zst_copy_slot(dest, dest_slot, source, source_slot);
 	return true;
 }
 
@@ -1805,7 +1788,7 @@ static void vain_pin_counts_in_a_round(struct kunit *test)
 		run_to(other, "open");
 	else
 		run_to(reader, "link_pinned");
-	old = replace_page(t, host);
+	old = replace_first_page(t, host, MIGRATE_SYNC);
 	expect_held(t, old);
 	if (pin->late)
 		run_to(reader, "pin_late");
@@ -1857,7 +1840,7 @@ static void host_is_freed_while_a_round_waits_for_a_vain_pin(struct kunit *test)
 	run_to(reader, "link_read");
 	evacuate_guests_only(t, host);
 	run_to(reader, "link_pinned");
-	old = replace_page(t, host);
+	old = replace_first_page(t, host, MIGRATE_SYNC);
 	run_to(reader, "unpin_vain");
 	free_natives(t, host);
 	expect_held(t, old);
@@ -1875,7 +1858,7 @@ static bool copy_once(struct zspage *dest, unsigned int dest_slot,
 	if (t->copied)
 		return false;
 	t->copied = source == t->half_bad;
-	copy_bytes(dest, dest_slot, source, source_slot);
+	zst_copy_slot(dest, dest_slot, source, source_slot);
 	return true;
 }
 
@@ -1892,7 +1875,7 @@ static struct obj *two_guests(struct zst *t)
 	sparse_zspages(t, size, 2, 2);
 	while (--slots > 1)
 		obj_free(t, &t->objs[slots]);
-	compact(t);
+	zst_compact(t);
 	sparse_zspages(t, size, 3, 2);
 	host = obj_host(&t->objs[0]);
 	KUNIT_ASSERT_PTR_EQ(t->test, obj_host(&t->objs[1]), host);
@@ -2022,11 +2005,11 @@ static void isolated_zspage_is_not_evacuated(struct kunit *test)
 
 	isolator->page = page_of(zspage, 0);
 	run_to(isolator, "isolate");
-	compact(t);
+	zst_compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	finish(isolator);
 	expect_ok(isolator);
-	compact(t);
+	zst_compact(t);
 	KUNIT_EXPECT_EQ(test, zspage->state, ZSPAGE_LIVE);
 	putback_movable_pages(&isolator->pages);
 	expect_end(t);
