@@ -530,6 +530,7 @@ static const struct packer {
 	{ "zs_compact" },
 	{ "shrinker", .is_shrinker = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(packers, packers, name);
 
 /* Memory that one zspage did not get is not asked for again by the same call. */
@@ -720,6 +721,7 @@ static const struct bad_first {
 	{ "first zspage goes bad first" },
 	{ "last zspage goes bad first", .last = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(bad_firsts, bad_firsts, name);
 
 /* Neither from a page that is known to be bad nor to one */
@@ -945,6 +947,7 @@ static const struct evacuation_end {
 	{ "evacuation succeeds" },
 	{ "evacuation fails", .fails = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(evacuation_ends, evacuation_ends, name);
 
 /*
@@ -1153,6 +1156,7 @@ static const struct busy_host {
 	{ "page isolated, putback", .isolated = true },
 	{ "page isolated, migration", .isolated = true, .migrates = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(busy_hosts, busy_hosts, name);
 
 /* The last guest is freed through its forwarder while its host cannot be freed. */
@@ -1248,6 +1252,7 @@ static const struct test_size metadata_sizes[] = {
 	{ "all links in the descriptor", LONG_SIZE },
 	{ "links beyond the descriptor", PAGE_SIZE / 8 },
 };
+
 KUNIT_ARRAY_PARAM_DESC(metadata_sizes, metadata_sizes, name);
 
 /*
@@ -1501,7 +1506,8 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(shrinker_does_not_repeat_a_vain_promise),
 	KUNIT_CASE(forwarders_have_only_the_links_they_need),
 	KUNIT_CASE(shrinker_frees_as_much_as_it_counts),
-	KUNIT_CASE_PARAM(busy_host_emptied_through_forwarders_is_freed_later, busy_hosts_gen_params),
+	KUNIT_CASE_PARAM(busy_host_emptied_through_forwarders_is_freed_later,
+			 busy_hosts_gen_params),
 	KUNIT_CASE(pages_of_hosts_can_be_migrated),
 	KUNIT_CASE(compaction_survives_allocation_failure),
 	KUNIT_CASE_PARAM(all_metadata_is_freed, metadata_sizes_gen_params),

@@ -260,6 +260,7 @@ static const struct pool_end {
 	{ "empty pool" },
 	{ "pool with an object", .leaks = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(pool_ends, pool_ends, name);
 
 /* A file that outlives its pool would be read after free. */

@@ -19,6 +19,7 @@ static const struct test_size small_and_long[] = {
 	{ "small", 32 },
 	{ "long", LONG_SIZE },
 };
+
 KUNIT_ARRAY_PARAM_DESC(small_and_long, small_and_long, name);
 
 static const struct test_size small_long_and_page[] = {
@@ -26,6 +27,7 @@ static const struct test_size small_long_and_page[] = {
 	{ "long", LONG_SIZE },
 	{ "page", PAGE_SIZE },
 };
+
 KUNIT_ARRAY_PARAM_DESC(small_long_and_page, small_long_and_page, name);
 
 /*
@@ -45,6 +47,7 @@ static const struct bad_node {
 	{ "MAX_NUMNODES", MAX_NUMNODES },
 	{ "INT_MAX", INT_MAX },
 };
+
 KUNIT_ARRAY_PARAM_DESC(bad_nodes, bad_nodes, name);
 
 static void nodes_out_of_range_are_refused(struct kunit *test)

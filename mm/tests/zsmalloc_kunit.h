@@ -111,8 +111,6 @@ static inline void name_of_param(const char * const *name, char *desc)
 	strscpy(desc, *name, KUNIT_PARAM_DESC_SIZE);
 }
 
-#define NAMES_PARAM(names)	KUNIT_ARRAY_PARAM(names, names, name_of_param)
-
 static inline const char *param_name(struct kunit *test)
 {
 	return *(const char * const *)test->param_value;
@@ -208,8 +206,9 @@ static inline struct zspage *obj_host(const struct obj *o)
 		struct zst *__t = (t);						\
 		unsigned int __first = (first), __kept = __first;		\
 										\
-		for (unsigned int n = 0; __first + n < __t->nr; n++) {		\
-			struct obj __o = __t->objs[__first + n];		\
+		for (unsigned int __i = __first; __i < __t->nr; __i++) {	\
+			const unsigned int n = __i - __first;			\
+			struct obj __o = __t->objs[__i];			\
 										\
 			if (condition)						\
 				__t->objs[__kept++] = __o;			\

@@ -10,6 +10,7 @@ static const struct test_size long_and_page[] = {
 	{ "long", LONG_SIZE },
 	{ "page", PAGE_SIZE },
 };
+
 KUNIT_ARRAY_PARAM_DESC(long_and_page, long_and_page, name);
 
 static void every_page_migrates_and_keeps_its_bytes(struct kunit *test)
@@ -300,6 +301,7 @@ static const struct lost_tries {
 	{ "one try lost", 1 },
 	{ "two tries lost", 2 },
 };
+
 KUNIT_ARRAY_PARAM_DESC(lost_tries, lost_tries, name);
 
 /* All of the object, wherever its pages are by then, and nothing else */
@@ -482,6 +484,7 @@ static const struct batch_mode {
 	{ "MIGRATE_ASYNC", MIGRATE_ASYNC },
 	{ "MIGRATE_SYNC_LIGHT", MIGRATE_SYNC_LIGHT },
 };
+
 KUNIT_ARRAY_PARAM_DESC(batch_modes, batch_modes, name);
 
 /* The core may have unmapped other pages: nothing may wait before they are mapped. */
@@ -643,6 +646,7 @@ static const struct end_of_isolation {
 	{ "putback" },
 	{ "migration", .migrates = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(ends_of_isolation, ends_of_isolation, name);
 
 /* By the end of the last isolation; that of the other page ends in the other way. */

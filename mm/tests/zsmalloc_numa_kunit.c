@@ -12,6 +12,7 @@ static const struct test_size long_and_page[] = {
 	{ "long", LONG_SIZE },
 	{ "page", PAGE_SIZE },
 };
+
 KUNIT_ARRAY_PARAM_DESC(long_and_page, long_and_page, name);
 
 static const struct test_size small_long_and_page[] = {
@@ -19,6 +20,7 @@ static const struct test_size small_long_and_page[] = {
 	{ "long", LONG_SIZE },
 	{ "page", PAGE_SIZE },
 };
+
 KUNIT_ARRAY_PARAM_DESC(small_long_and_page, small_long_and_page, name);
 
 static void pages_come_from_the_requested_node(struct kunit *test)

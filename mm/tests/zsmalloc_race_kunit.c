@@ -788,6 +788,7 @@ static const struct reader_place {
 	{ "open",	.pinned = true },
 	{ "unpin",	.pinned = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(reader_places, reader_places, point);
 
 /* Pages migrate wherever the reader is, and stay as long as it needs them. */
@@ -813,7 +814,8 @@ static void pages_migrate_under_a_reader(struct kunit *test)
 static const char * const copying_points[] = {
 	"looked_up", "pinned", "read", "read_half", "unpin",
 };
-NAMES_PARAM(copying_points);
+
+KUNIT_ARRAY_PARAM(copying_points, copying_points, name_of_param);
 
 static void pages_migrate_under_a_copying_reader(struct kunit *test)
 {
@@ -837,6 +839,7 @@ static const struct page_query {
 	{ "read" },
 	{ "unpin", .answered = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(page_queries, page_queries, point);
 
 /* The answer is the node of the page at the time when it was read. */
@@ -877,6 +880,7 @@ static const struct object_query {
 	{ "link_read" },
 	{ "link_pinned", .pinned = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(object_queries, object_queries, point);
 
 /* A guest is moved to another host, unless its host is pinned. */
@@ -914,7 +918,8 @@ static struct page *page_of(struct zspage *zspage, unsigned int index)
 static const char * const move_points[] = {
 	"migrate", "migrate_copy", "migrate_publish", "migrated",
 };
-NAMES_PARAM(move_points);
+
+KUNIT_ARRAY_PARAM(move_points, move_points, name_of_param);
 
 static void readers_do_not_wait_for_migration(struct kunit *test)
 {
@@ -971,7 +976,8 @@ static void expect_held(struct zst *t, struct page *page)
 
 /* Not "unpin_looked": a reader does not pass it in a round. */
 static const char * const pinned_points[] = { "pinned", "read", "open", "unpin" };
-NAMES_PARAM(pinned_points);
+
+KUNIT_ARRAY_PARAM(pinned_points, pinned_points, name_of_param);
 
 /* The late reader still has its object open when the early one closes its own. */
 static void later_readers_do_not_hold_replaced_pages(struct kunit *test)
@@ -1007,6 +1013,7 @@ static const struct round_begin {
 	{ "unpin_looked", "unpin_looked" },
 	{ "unpin_looked, late reader", "unpin_looked", .late = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(round_begins, round_begins, name);
 
 static void round_begins_while_a_reader_unpins(struct kunit *test)
@@ -1066,6 +1073,7 @@ static const struct late_pin {
 	{ "round has ended", .ended = true },
 	{ "next round has begun", .ended = true, .next_began = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(late_pins, late_pins, name);
 
 /* A reader has pinned in a round, and its pin is not noted yet. */
@@ -1110,6 +1118,7 @@ static const struct leaving {
 	{ "early reader first" },
 	{ "late reader first", .late_first = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(leavings, leavings, name);
 
 /* Pins have no names: it is not known which of two readers of an object has unpinned. */
@@ -1198,7 +1207,8 @@ static void reader_across_two_migrations_and_compaction(struct kunit *test)
 static const char * const writer_points[] = {
 	"looked_up", "pinned", "write", "write_half", "written", "unpin",
 };
-NAMES_PARAM(writer_points);
+
+KUNIT_ARRAY_PARAM(writer_points, writer_points, name_of_param);
 
 static void writes_are_not_lost_to_migration(struct kunit *test)
 {
@@ -1214,7 +1224,8 @@ static void writes_are_not_lost_to_migration(struct kunit *test)
 }
 
 static const char * const retried_points[] = { "write", "write_half", "written" };
-NAMES_PARAM(retried_points);
+
+KUNIT_ARRAY_PARAM(retried_points, retried_points, name_of_param);
 
 static void writer_retries_until_no_page_moved(struct kunit *test)
 {
@@ -1242,6 +1253,7 @@ static const struct half {
 	{ "first half", "write", 0 },
 	{ "second half", "write_half", 1 },
 };
+
 KUNIT_ARRAY_PARAM_DESC(halves, halves, name);
 
 /* The writer has seen no move, then the page is copied, then the writer writes. */
@@ -1268,7 +1280,8 @@ static void write_after_the_copy_is_repeated(struct kunit *test)
 }
 
 static const char * const copy_points[] = { "migrate_copy", "migrate_publish" };
-NAMES_PARAM(copy_points);
+
+KUNIT_ARRAY_PARAM(copy_points, copy_points, name_of_param);
 
 static void writer_waits_while_a_page_is_copied(struct kunit *test)
 {
@@ -1318,6 +1331,7 @@ static const struct isolation_end {
 	{ "migration, then free", migrates, "migrate" },
 	{ "free, then migration", migrates, "migrate", .free_first = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(isolation_ends, isolation_ends, name);
 
 static void last_object_freed_while_isolation_ends(struct kunit *test)
@@ -1338,7 +1352,8 @@ static void last_object_freed_while_isolation_ends(struct kunit *test)
 static const char * const late_move_points[] = {
 	"migrate_copy", "migrate_publish", "migrated",
 };
-NAMES_PARAM(late_move_points);
+
+KUNIT_ARRAY_PARAM(late_move_points, late_move_points, name_of_param);
 
 static void last_object_freed_during_migration(struct kunit *test)
 {
@@ -1380,6 +1395,7 @@ static const struct worker_place {
 	{ "deferred" },
 	{ "deferred_lock", .has_locks = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(worker_places, worker_places, point);
 
 static void worker_locks_pages_during_isolation(struct kunit *test)
@@ -1496,6 +1512,7 @@ static const struct use {
 	{ "read as a scatterlist", reads_sg },
 	{ "write", writes },
 };
+
 KUNIT_ARRAY_PARAM_DESC(uses, uses, name);
 
 /* Between the look at home and the pin, home becomes a forwarder. */
@@ -1541,6 +1558,7 @@ static const struct use_of_frozen {
 	{ "write, frozen", writes, "frozen" },
 	{ "write, natives_moved", writes, "natives_moved" },
 };
+
 KUNIT_ARRAY_PARAM_DESC(uses_of_frozen, uses_of_frozen, name);
 
 /* A user of an object in a frozen zspage waits, and finds the object moved. */
@@ -1588,6 +1606,7 @@ static const struct host_fate {
 	{ "host is freed" },
 	{ "host becomes a forwarder", .with_native = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(host_fates, host_fates, name);
 
 /* The link is read; before its host is pinned, the object is moved to another host. */
@@ -1613,7 +1632,8 @@ static void guest_moves_on_before_the_pin(struct kunit *test)
 static const char * const host_pinned_points[] = {
 	"link_pinned", "read", "open", "unpin",
 };
-NAMES_PARAM(host_pinned_points);
+
+KUNIT_ARRAY_PARAM(host_pinned_points, host_pinned_points, name_of_param);
 
 /* Also before the reader has compared the link with the one that it had read. */
 static void guest_stays_in_a_pinned_host(struct kunit *test)
@@ -1659,6 +1679,7 @@ static const struct host_round {
 	{ "compacted at open", "read", "open" },
 	{ "compacted at unpin_early", "unpin_looked", "unpin_early" },
 };
+
 KUNIT_ARRAY_PARAM_DESC(host_rounds, host_rounds, name);
 
 /* A round waits for the reader of a guest: its host is not evacuated until then. */
@@ -1769,6 +1790,7 @@ static const struct vain_pin {
 	{ "before the round" },
 	{ "in the round", .late = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(vain_pins, vain_pins, name);
 
 /* A reader pins a host in vain, as its object was moved on. */
@@ -1938,7 +1960,8 @@ static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 static const char * const evacuation_points[] = {
 	"frozen", "natives_moved", "evacuated",
 };
-NAMES_PARAM(evacuation_points);
+
+KUNIT_ARRAY_PARAM(evacuation_points, evacuation_points, name_of_param);
 
 static void object_freed_during_evacuation(struct kunit *test)
 {
@@ -1969,6 +1992,7 @@ static const struct guest_free {
 	{ "natives_moved" },
 	{ "evacuated" },
 };
+
 KUNIT_ARRAY_PARAM_DESC(guest_frees, guest_frees, point);
 
 static void guest_freed_during_evacuation_of_its_host(struct kunit *test)
@@ -2132,6 +2156,7 @@ static const struct last_move {
 	{ "migrated", migrates },
 	{ "putback", puts_back },
 };
+
 KUNIT_ARRAY_PARAM_DESC(last_moves, last_moves, point);
 
 /* The core has isolated the last page of the pool. */
@@ -2165,6 +2190,7 @@ static const struct last_free {
 	{ "deferred_lock" },
 	{ "pool_free", .frees_pool = true },
 };
+
 KUNIT_ARRAY_PARAM_DESC(last_frees, last_frees, point);
 
 /* The worker is about to free the last zspage of the pool, or the pool. */
@@ -2220,6 +2246,7 @@ static const struct other_end {
 	{ "deferred_lock", .before_destroy = true },
 	{ "pool_free" },
 };
+
 KUNIT_ARRAY_PARAM_DESC(other_ends, other_ends, point);
 
 /* A page of the test's pool stays locked while another pool is destroyed. */
