@@ -821,7 +821,7 @@ static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 	return true;
 }
 
-/* It is tried first. */
+/* The zspage whose evacuation fails is tried first. */
 static void failed_evacuation_does_not_stop_others(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -843,7 +843,7 @@ static void failed_evacuation_does_not_stop_others(struct kunit *test)
 	KUNIT_EXPECT_GE(test, zspages, 1);
 }
 
-/* No matter which of the objects cannot be copied */
+/* Each object in turn cannot be copied. */
 static void failed_copy_undoes_the_evacuation(struct kunit *test)
 {
 	struct zst *t = test->priv;
