@@ -39,25 +39,25 @@
  *
  * malloc - malloc: class->lock.  A new zspage is on no list before it has an
  * object.
- *	new_zspages_are_nobodys_yet
+ *	new_zspage_is_private
  * malloc - free: class->lock.  A dead zspage is on no list.
- *	nobody_gets_at_a_dead_zspage
+ *	dead_zspage_is_unreachable
  * malloc - read, write: They use different slots, and readers and writers read
  * no list and no count.
  *	users_migration_and_compaction_at_once
  * malloc - isolate: The pages of a new zspage are shown to the migration core
  * under class->lock, together with its first object.
- *	new_zspages_are_nobodys_yet
- *	emptied_while_isolated_and_used_again_stays
+ *	new_zspage_is_private
+ *	zspage_emptied_while_isolated_is_used_again
  * malloc - migrate: class->lock.
- *	allocating_from_a_zspage_that_moves
+ *	object_allocated_during_migration
  * malloc - putback: class->lock, under which putback sees an object that was
  * allocated after the zspage had been emptied.
- *	emptied_while_isolated_and_used_again_stays
+ *	zspage_emptied_while_isolated_is_used_again
  * malloc - compact: class->lock.  A zspage is on no list while it is evacuated.
  *	users_migration_and_compaction_at_once
  * malloc - worker: A dead zspage is on no list.
- *	nobody_gets_at_a_dead_zspage
+ *	dead_zspage_is_unreachable
  *
  * free - free: class->lock.  The task that frees the last object frees the
  * zspage.  A second free of the same object is reported and changes nothing.
@@ -68,128 +68,129 @@
  *	users_migration_and_compaction_at_once
  * free - isolate: A dead zspage is not isolated, and is not freed while the
  * migration core has one of its pages locked.
- *	a_zspage_dies_as_it_is_isolated
+ *	zspage_dies_during_isolation
  * free - migrate: A zspage that is isolated when its last object is freed is
  * left to the end of the last isolation.
- *	the_last_object_goes_as_its_page_moves
+ *	last_object_freed_during_migration
  * free - putback: The same.
- *	last_isolation_ends_as_the_last_object_goes
+ *	last_object_freed_while_isolation_ends
  * free - compact: class->lock.  The home of the object tells where it is.
  * After the lock was dropped, compaction does not touch a zspage that it
  * evacuated.
- *	an_object_is_freed_as_it_moves
- *	an_object_is_freed_as_its_host_is_evacuated
+ *	object_freed_during_evacuation
+ *	guest_freed_during_evacuation_of_its_host
  * free - worker: A zspage becomes dead once.
- *	a_locked_page_defers_freeing
- *	a_locked_page_holds_up_no_other_pool
+ *	locked_page_defers_freeing
+ *	locked_page_does_not_delay_other_pools
  *
  * read - read: A round waits for early pins only, and counts them.
  *	later_readers_do_not_hold_replaced_pages
- *	a_round_ends_before_a_late_pin_is_noted
+ *	round_ends_before_a_late_pin_is_noted
  *	two_readers_of_one_object_in_a_round
  * read - write: The user excludes readers of an object that it writes.
  * read - isolate, putback: Neither uses data that the other changes.
- *	open_objects_do_not_hinder_migration
+ *	open_objects_do_not_prevent_migration
  * read - migrate: A reader pins the zspage and then reads pages[].  Migration
  * stores to pages[] and then reads the pins.
- *	pages_move_under_a_reader
- *	pages_move_under_a_copying_reader
+ *	pages_migrate_under_a_reader
+ *	pages_migrate_under_a_copying_reader
  *	readers_do_not_wait_for_migration
- *	a_round_begins_as_a_reader_leaves
- *	the_last_reader_wakes_migration
- *	the_node_is_asked_for_as_the_page_moves
+ *	round_begins_while_a_reader_unpins
+ *	last_reader_wakes_migration
+ *	page_migrates_during_handle_to_nid
  * read - migrate, and compact, too:
- *	held_across_two_moves_and_compaction
- *	a_round_waits_for_a_reader_that_counted_down
+ *	reader_across_two_migrations_and_compaction
+ *	round_waits_for_a_reader_that_counted_down
  * read - compact: A zspage that is pinned cannot be frozen, and one that is
  * frozen cannot be pinned.  A forwarder cannot be pinned either.
- *	compaction_leaves_pinned_zspages_alone
+ *	compaction_skips_pinned_zspages
  *	users_wait_for_an_evacuation
- *	users_wait_for_an_evacuation_that_fails
- *	others_do_not_wait_for_an_evacuation
- *	home_becomes_a_stub_before_the_pin
+ *	users_wait_for_a_failing_evacuation
+ *	other_objects_do_not_wait_for_an_evacuation
+ *	home_becomes_a_forwarder_before_the_pin
  * read - compact, of a guest: The link is read before and after the host is
  * pinned, under RCU.
- *	a_guest_moves_on_before_the_pin
- *	the_node_is_asked_for_as_the_object_moves
- *	a_guest_returns_to_its_slot_before_the_pin
- *	a_vain_pin_takes_part_in_a_round
- *	a_host_is_freed_in_a_round_of_a_vain_pin
- *	a_reader_lets_go_of_a_host_that_its_guest_left
- *	a_guest_stays_once_its_host_is_pinned
- *	readers_of_a_guest_wait_until_its_link_is_set
- *	a_host_stays_until_its_reader_has_left_the_round
- *	a_host_goes_that_was_evacuated_in_part
+ *	guest_moves_on_before_the_pin
+ *	object_moves_during_handle_to_nid
+ *	guest_returns_to_its_slot_before_the_pin
+ *	vain_pin_counts_in_a_round
+ *	host_is_freed_while_a_round_waits_for_a_vain_pin
+ *	reader_unpins_a_host_that_its_guest_left
+ *	guest_stays_in_a_pinned_host
+ *	reader_of_a_guest_waits_for_the_new_link
+ *	host_stays_until_its_reader_left_the_round
+ *	partly_evacuated_host_is_freed_under_a_reader
  * read, write - worker: The object keeps its zspage from being freed.
  *
  * write - write: The user excludes other writers of an object that it writes.
  * write - isolate, putback: As read - isolate, putback.
  * write - migrate: A writer reads moves before and after it writes, and writes
  * again if they changed.
- *	writes_are_not_lost_to_a_move
- *	a_writer_may_lose_twice
- *	writes_after_the_copy_are_repeated
- *	writers_wait_for_a_copy
+ *	writes_are_not_lost_to_migration
+ *	writer_retries_until_no_page_moved
+ *	write_after_the_copy_is_repeated
+ *	writer_waits_while_a_page_is_copied
  * write - compact: As read - compact.
- *	home_becomes_a_stub_before_the_pin
+ *	home_becomes_a_forwarder_before_the_pin
  *	users_wait_for_an_evacuation
  *
  * isolate - isolate: class->lock.
- *	a_zspage_can_be_isolated_in_part
+ *	zspage_can_be_isolated_in_part
  * isolate - migrate: class->lock.
- *	two_pages_move_at_once
+ *	two_pages_migrate_at_once
  * isolate - putback: class->lock.
- *	emptied_while_isolated_freed_by_putback
+ *	zspage_emptied_while_isolated_is_freed
  * isolate - compact: Compaction holds the page locks of a zspage that it
  * evacuates, and does not evacuate a zspage that is isolated.
- *	evacuation_and_isolation_exclude_each_other
+ *	isolated_zspage_is_not_evacuated
+ *	evacuated_zspage_is_not_isolated
  * isolate - worker: The worker holds the page locks of a zspage that it frees.
- *	the_worker_locks_pages_as_they_are_isolated
- *	a_dead_zspage_is_not_isolated
+ *	worker_locks_pages_during_isolation
+ *	dead_zspage_is_not_isolated
  *
  * migrate - migrate: class->lock.
- *	two_pages_move_at_once
+ *	two_pages_migrate_at_once
  * migrate - putback: class->lock.  The last isolation to end has the zspage
  * freed.
- *	emptied_while_isolated_freed_by_putback
- *	emptied_while_isolated_freed_by_migration
+ *	zspage_emptied_while_isolated_is_freed
+ *	zspage_emptied_while_isolated_is_freed
  * migrate - compact: class->lock.  An isolated zspage is not evacuated.
- *	compaction_leaves_moving_zspages_alone
+ *	compaction_skips_zspages_whose_pages_migrate
  * migrate - worker: The worker does not get a page lock that the migration core
  * holds.
- *	the_last_object_goes_as_its_page_moves
+ *	last_object_freed_during_migration
  * putback - worker: The same.
- *	last_isolation_ends_as_the_last_object_goes
+ *	last_object_freed_while_isolation_ends
  * putback - putback: class->lock.
- *	emptied_while_isolated_freed_by_putback
+ *	zspage_emptied_while_isolated_is_freed
  * putback - compact: An isolated zspage is not evacuated.
- *	isolated_zspages_are_left_alone_by_compaction
+ *	compaction_skips_isolated_zspages
  *
  * compact - compact: class->lock, held for one zspage at a time.  A zspage that
  * leaves its list moves the searches that have stopped at it.
  *	two_compactions_at_once
  *	classes_are_compacted_in_parallel
- *	others_are_evacuated_as_some_are_searched
+ *	compaction_during_a_search_of_another_task
  * compact - compact, by memory reclaim: One task at a time packs a pool on a
  * node.
- *	reclaim_packs_a_pool_once_at_a_time
+ *	pool_is_packed_by_one_reclaimer_at_a_time
  * compact - worker: A dead zspage is on no list.
- *	nobody_gets_at_a_dead_zspage
+ *	dead_zspage_is_unreachable
  * worker - worker: There is one work item, which is never run twice at once.
  *
  * end - isolate: The page lock keeps the zspage, and that keeps the pool.
- *	a_pool_ends_as_its_last_page_is_isolated
+ *	pool_destroyed_during_isolation
  * end - migrate, putback: The isolation keeps the zspage, and that keeps the
  * pool.
- *	a_pool_ends_as_its_last_page_moves
- *	destroyed_while_isolated_freed_by_putback
- *	destroyed_while_isolated_freed_by_migration
+ *	pool_destroyed_during_migration_or_putback
+ *	pool_destroyed_while_pages_are_isolated
+ *	pool_destroyed_while_pages_are_isolated
  * end - compact, by the shrinker: shrinker_free() waits for it.
- *	a_pool_ends_as_reclaim_packs_it
+ *	pool_destroyed_during_shrinker
  * end - worker: zs_destroy_pool() waits until the worker has looked at each
  * zspage.
- *	a_pool_ends_as_the_worker_frees
- *	a_pool_ends_as_its_last_page_is_unlocked
+ *	pool_destroyed_while_the_worker_frees
+ *	pool_destroyed_after_the_worker_missed_a_page_lock
  * end - all others: The user does not call them for a pool that it destroys.
  * If it did not free all objects, they stay, and so does the pool.
  *	objects_outlive_a_destroyed_pool
