@@ -437,30 +437,21 @@ bool zs_node_serves(int nid, int class_nid)
 	return nid == (zs_node_has_memory(class_nid) ? class_nid : first_memory_node);
 }
 
-/* The next class of a walk; NULL after the last one. See for_each_class(). */
+/* A walk comes to the classes of the next node; fails if there is none. */
 VISIBLE_IF_ZSMALLOC_TEST
-struct size_class *zs_next_class(struct zs_walk *walk)
+bool zs_walk_node(struct zs_walk *walk)
 {
-	struct size_class *class = walk->class;
-	int node = 0;
+	while (walk->node < nr_node_ids) {
+		int node = walk->node++;
 
-	if (class) {
-		node = class->nid;
-		if (++class < zs_node_classes(walk->pool, node) + zs_nr_geos)
-			goto found;
-		node++;
+		walk->next = zs_node_classes(walk->pool, node);
+		if (walk->next && (walk->nid == NUMA_NO_NODE ||
+				   zs_node_serves(walk->nid, node))) {
+			walk->end = walk->next + zs_nr_geos;
+			return true;
+		}
 	}
-	for (; node < nr_node_ids; node++) {
-		class = zs_node_classes(walk->pool, node);
-		if (class && (walk->nid == NUMA_NO_NODE ||
-			      zs_node_serves(walk->nid, node)))
-			goto found;
-	}
-	return NULL;
-
-found:
-	walk->class = class;
-	return class;
+	return false;
 }
 
 /* Descriptor caches, each shared by all classes whose descriptors have the same size */
@@ -1816,6 +1807,7 @@ static void zspage_enlist(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	zspage_list_add(zspage, zs_fullness(zspage->inuse, zspage->class->geo.slots));
+	zspage->class->nr_live++;
 	WRITE_ONCE(zspage->state, ZSPAGE_LIVE);
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
 		zspage_check(zspage);
@@ -1826,6 +1818,7 @@ static void zspage_unlist(struct zspage *zspage, enum zspage_state state)
 	__must_hold(&zspage->class->lock)
 {
 	zspage_list_del(zspage);
+	zspage->class->nr_live--;
 	WRITE_ONCE(zspage->state, state);
 }
 
@@ -2172,7 +2165,11 @@ static __always_inline bool zspage_free_slot(struct zspage *home, unsigned int s
 	if (ZS_GENERATIONS > 1 && !zs_handle_is_current(handle))
 		return false;
 	if (unlikely(home->state == ZSPAGE_FORWARDER)) {
-		zspage = forwarder_drop_link(home, handle, &slot, &reap->blocks);
+		/* Without a pointer to it, @reap stays in registers. */
+		struct zs_guest_block *blocks = NULL;
+
+		zspage = forwarder_drop_link(home, handle, &slot, &blocks);
+		reap->blocks = blocks;
 		if (!zspage)
 			return false;
 		if (!home->nr_links)
@@ -2992,19 +2989,22 @@ static bool zs_get_supply(struct zs_supply *supply)
 static unsigned long class_nr_used_zspages(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	unsigned long nr = 0;
-
-	for (int f = ZS_10; f <= ZS_FULL; f++)
-		nr += class->nr[f];
-	return nr;
+	return class->nr_live - class->nr[ZS_EMPTY] - class->nr[ZS_BAD];
 }
 
-/* The number of slots in use in these zspages */
-static unsigned long class_nr_used_slots(struct size_class *class)
+/* The number of free slots in these zspages */
+static unsigned long class_room(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	return class->inuse - class->bad_inuse;
+	return class_nr_used_zspages(class) * class->geo.slots -
+	       (class->inuse - class->bad_inuse);
 }
+
+/*
+ * A count that is read without class->lock. Any value that it has during the call will
+ * do, and it need not be consistent with other counts.
+ */
+#define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
 
 /*
  * The number of pages that zs_compact() can free, if nothing is in its way. @kept free
@@ -3016,44 +3016,44 @@ static unsigned long class_nr_used_slots(struct size_class *class)
  */
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
-	unsigned long slots = class->geo.slots, zspages = 0, pay = 0, used, room;
-	/* Mostly one or two groups. Any value that it has during the call will do. */
-	unsigned long groups = data_race(READ_ONCE(class->groups));
+	unsigned long groups = ZS_ESTIMATE(class->groups), wanted, pay = 0;
+	long zspages = ZS_ESTIMATE(class->nr_live), room;
+	long slots = class->geo.slots;
 	unsigned int f;
 
-	groups &= ZS_PARTLY_USED | BIT(ZS_FULL);
-	for_each_set_bit(f, &groups, ZS_FULL + 1) {
-		/* Any value will do, as for groups. */
-		unsigned long nr = data_race(READ_ONCE(class->nr[f]));
-
-		zspages += nr;
-		if (BIT(f) & class->geo.pay_groups)
-			pay += nr;
-	}
-	room = zspages * slots;
-	/* Any values will do, even inconsistent ones. */
-	used = data_race(READ_ONCE(class->inuse) - READ_ONCE(class->bad_inuse)) + kept;
-	if (!pay || room <= used)
+	if (groups & BIT(ZS_EMPTY))
+		zspages -= ZS_ESTIMATE(class->nr[ZS_EMPTY]);
+	if (groups & BIT(ZS_BAD))
+		zspages -= ZS_ESTIMATE(class->nr[ZS_BAD]);
+	room = zspages * slots + ZS_ESTIMATE(class->bad_inuse) -
+	       ZS_ESTIMATE(class->inuse) - kept;
+	if (room < slots)
 		return 0;
-	return min((room - used) / slots, pay) * class->geo.pages;
+	wanted = room / slots;
+	groups &= class->geo.pay_groups;
+	for_each_set_bit(f, &groups, ZS_FULL) {
+		pay += ZS_ESTIMATE(class->nr[f]);
+		if (pay >= wanted)
+			break;
+	}
+	return min(wanted, pay) * class->geo.pages;
 }
 
 /*
  * The number of pages that the shrinker promises to free. A promise that was not kept
- * is not repeated for a second, except for slots that have become free since.
+ * is not repeated for a second, except for slots that have become free since. Estimates
+ * cost a promise or a useless search at worst.
  */
 static unsigned long class_promise(struct size_class *class)
 {
 	unsigned long vain_room, until;
 
-	/* Mostly there are none. An old value costs a promise, or a useless search. */
-	if (!(data_race(READ_ONCE(class->groups)) & class->geo.pay_groups))
+	/* Most classes have no zspage that it pays to evacuate. */
+	if (!(ZS_ESTIMATE(class->groups) & class->geo.pay_groups))
 		return 0;
-	/* An old value does as little harm. */
-	vain_room = data_race(READ_ONCE(class->vain_room));
-	/* The two may be inconsistent. */
-	until = data_race(READ_ONCE(class->vain_until));
-	if (!time_in_range_open(jiffies, until - HZ, until))
+	vain_room = ZS_ESTIMATE(class->vain_room);
+	until = ZS_ESTIMATE(class->vain_until);
+	if (vain_room && !time_in_range_open(jiffies, until - HZ, until))
 		vain_room = 0;
 	return class_freeable(class, vain_room);
 }
@@ -3144,12 +3144,9 @@ static struct zspage *class_find_source(struct size_class *class,
 					struct zs_supply *supply)
 	__must_hold(&class->lock)
 {
-	unsigned long zspages = class_nr_used_zspages(class);
-	unsigned long slots = class->geo.slots;
-
 	supply->need_blocks = 0;
 	supply->need_links = 0;
-	if (zspages * slots - class_nr_used_slots(class) < slots) {
+	if (class_room(class) < class->geo.slots) {
 		search->over = true;
 		return NULL;
 	}
@@ -3391,12 +3388,10 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 static void class_note_vain_room(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	unsigned long slots = class->geo.slots;
-	unsigned long room = class_nr_used_zspages(class) * slots -
-			     class_nr_used_slots(class);
+	unsigned long room = class_room(class);
 
 	WRITE_ONCE(class->vain_until, jiffies + HZ);
-	WRITE_ONCE(class->vain_room, room < slots ? 0 : room);
+	WRITE_ONCE(class->vain_room, room < class->geo.slots ? 0 : room);
 }
 
 /* Evacuate zspages of @class until enough pages were freed. */
@@ -3421,8 +3416,6 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 			evacuated = zspage_evacuate(source, &ev);
 		}
 		spin_unlock(&class->lock);
-		if (!source)
-			compaction->starved = !zs_get_supply(supply);
 		if (evacuated) {
 			zs_race("evacuated");
 			zs_release_pages(class->pool, ev.pages,
@@ -3432,6 +3425,11 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 			zs_trim_supply(supply);
 			compaction->freed += class->geo.pages;
 		}
+		/*
+		 * For the zspage that was found and takes more than there is; or, after
+		 * an evacuation, for the next one, which is likely to take as much.
+		 */
+		compaction->starved = !zs_get_supply(supply);
 		zs_race("searching");
 		cond_resched();
 		spin_lock(&class->lock);
@@ -3741,11 +3739,10 @@ enum zs_memory {
 
 static void class_add_memory(struct size_class *class, unsigned long *bytes)
 {
-	unsigned long zspages = 0;
+	unsigned long zspages;
 
 	spin_lock(&class->lock);
-	for (int f = 0; f < ZS_NR_FULLNESS; f++)
-		zspages += class->nr[f];
+	zspages = class->nr_live;
 	bytes[ZS_MEMORY_USED] += class->inuse * class->geo.size;
 	bytes[ZS_MEMORY_PAGES] += zspages * class->geo.pages * PAGE_SIZE;
 	bytes[ZS_MEMORY_STALE] += class->nr_stale * PAGE_SIZE;

@@ -184,9 +184,10 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  of pages and objects. zs_free() takes it in atomic context: a task that holds it
  *	  must not sleep, walk a list of unbounded length or free pages. The shrinker does
  *	  not take it to count the pages that it can free: it reads @inuse, @groups, @nr,
- *	  @bad_inuse, @vain_room and @vain_until, which may be inconsistent then.
+ *	  @nr_live, @bad_inuse, @vain_room and @vain_until, which may be inconsistent.
  * @inuse: slots in use; the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
+ * @nr_live: live zspages; the sum of @nr
  * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
  * @vain_room: free slots that were left when compaction last freed fewer pages than it
  *	       wanted, if they would do for evacuating another zspage. The shrinker
@@ -219,6 +220,7 @@ struct size_class {
 	 * One cache line from @lock to @vain_until: the shrinker reads it for each
 	 * class.
 	 */
+	unsigned long		nr_live __guarded_by(&lock);
 	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		vain_room __guarded_by(&lock);
 	unsigned long		vain_until __guarded_by(&lock);
@@ -685,23 +687,6 @@ static __always_inline void zs_race(const char *point)
 	zs_race_call(point);
 }
 
-/* A walk over the classes of a pool; see for_each_class() */
-struct zs_walk {
-	struct zs_pool		*pool;
-	int			nid;
-	struct size_class	*class;
-};
-
-/*
- * Walk the classes of @pool whose zspages are compacted for node @nid, see
- * zs_node_serves(), or all classes if @nid is NUMA_NO_NODE. They come node by node,
- * from the smallest to the largest slot size. The caller must keep the pool, which
- * keeps its classes.
- */
-#define for_each_class(class, pool, nid)				\
-	for (struct zs_walk __walk = { pool, nid };			\
-	     (class = zs_next_class(&__walk));)
-
 /*
  * Functions and variables of the allocator that tests use or replace. They are static
  * in a kernel without such tests. This resembles VISIBLE_IF_KUNIT, but serves the
@@ -737,11 +722,39 @@ struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);
 const char *zs_check_pool(struct zs_pool *pool);
 bool zs_flush_deferred(void);
-struct size_class *zs_next_class(struct zs_walk *walk);
 struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 			  unsigned int max_pages, unsigned int max_slots);
 #else
 #define VISIBLE_IF_ZSMALLOC_TEST	static
 #endif
+
+/* A walk over the classes of a pool; see for_each_class() */
+struct zs_walk {
+	struct zs_pool		*pool;
+	int			nid;
+	int			node;		/* the next node */
+	struct size_class	*next;		/* of the classes of the node before */
+	struct size_class	*end;
+};
+
+VISIBLE_IF_ZSMALLOC_TEST bool zs_walk_node(struct zs_walk *walk);
+
+/* The next class of a walk; NULL after the last one */
+static inline struct size_class *zs_next_class(struct zs_walk *walk)
+{
+	if (walk->next == walk->end && !zs_walk_node(walk))
+		return NULL;
+	return walk->next++;
+}
+
+/*
+ * Walk the classes of @pool whose zspages are compacted for node @nid, see
+ * zs_node_serves(), or all classes if @nid is NUMA_NO_NODE. They come node by node,
+ * from the smallest to the largest slot size. The caller must keep the pool, which
+ * keeps its classes.
+ */
+#define for_each_class(class, pool, nid)				\
+	for (struct zs_walk __walk = { pool, nid };			\
+	     (class = zs_next_class(&__walk));)
 
 #endif /* _MM_ZSMALLOC_H */

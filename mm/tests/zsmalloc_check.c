@@ -65,7 +65,7 @@ static const char *forwarder_check(struct zspage *forwarder)
 static const char *class_check_zspages(struct size_class *class, unsigned long *zspages)
 	__must_hold(&class->lock)
 {
-	unsigned long inuse = 0, guests = 0, blocks = 0, bad = 0, stale = 0;
+	unsigned long inuse = 0, guests = 0, blocks = 0, bad = 0, stale = 0, live = 0;
 	struct zspage *zspage;
 	const char *wrong;
 
@@ -90,9 +90,11 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 			ZS_WRONG(!nr == !(class->groups & BIT(f)));
 		if (wrong)
 			return wrong;
-		*zspages += nr;
+		live += nr;
 	}
-	return ZS_WRONG(inuse == class->inuse) ?:
+	*zspages = live;
+	return ZS_WRONG(live == class->nr_live) ?:
+	       ZS_WRONG(inuse == class->inuse) ?:
 	       ZS_WRONG(bad == class->bad_inuse) ?:
 	       ZS_WRONG(stale == class->nr_stale) ?:
 	       ZS_WRONG(guests == class->forwarded) ?:
