@@ -41,7 +41,7 @@ mutants:  ## mutation test: the test suites must fail with each known bug
 mutate:   ## small changes by script: find those that no test notices
 ##           SAMPLE=100 SEED=1 FUNCTIONS='glob ...' LINES_OF=1-200
 ##           OPS='drop ...' AT_ONCE=2
-check:    ## checkpatch, sparse and shellcheck
+check:    ## checkpatch, sparse, clang's context analysis, shellcheck
 
 ##@ Measure it
 bench:    ## this kernel side by side with the base kernel

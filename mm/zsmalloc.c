@@ -2,32 +2,34 @@
 /*
  * zsmalloc: an allocator for compressed pages whose memory can be migrated
  *
- * A *zspage* is a run of single pages, cut into equal slots without regard to page
- * borders, so an object may lie in two pages. Its *descriptor*, struct zspage, holds
- * everything that is known about it. The pages hold the users' bytes and nothing else.
- * A *location* is a descriptor and the number of a slot, encoded in one word. An
- * object's *handle* is the location where it was allocated.
+ * A *zspage* is a few single pages, which need not be adjacent, cut into slots of equal
+ * size. A slot holds one object or is free. Slots are cut without regard to page
+ * boundaries, so an object may lie in two pages. The *descriptor* of a zspage, struct
+ * zspage, holds everything that is known about it. The pages hold the users' bytes and
+ * nothing else. A *class* is all zspages of a pool that have one slot size and belong to
+ * one NUMA node. A *location* is a descriptor and the number of a slot, encoded in one
+ * word. An object's *handle* is the location where it was allocated.
  *
  *	handle = (descriptor, slot)
  *	              |
  *	              v
  *	struct zspage                          pages
  *	+-----------------------------+        +----------------------------+
- *	| class: its lock, slot size  |    .-->| object 0 | object 1 | obje |
+ *	| class ---> lock, slot size  |    .-->| object 0 | object 1 | obje |
  *	| pages[0] -------------------+----'   +----------------------------+
  *	| pages[1] -------------------+----.   +----------------------------+
  *	| bitmap of the slots in use  |    '-->| ct 2 | object 3 |   free   |
  *	| pins, moves, stale pages    |        +----------------------------+
  *	+-----------------------------+
  *
- * To find an object takes its descriptor, the slot size of its class and pages[]. To
- * move a page is to copy it and then to replace one pointer in pages[], no matter how
- * many objects are in the page and how many readers it has.
+ * Finding an object takes only its descriptor, the slot size of its class and pages[].
+ * Moving a page is copying it and then replacing one pointer in pages[], no matter how
+ * many objects are in the page or how many readers it has.
  *
  * How a page moves under a reader
  *
- * The hard part is to free the old page, which may still be read, without making
- * readers wait:
+ * The hard part is to know when the old page, which may still be read, can be freed,
+ * although readers take no lock:
  *
  *	reader				migration, holding class->lock
  *	------				------------------------------
@@ -35,16 +37,25 @@
  *	page = pages[i]			pages[i] = new page
  *	read the page			look at pins
  *	pins--				  0: free the old page
- *					  else: begin a *round*, which frees it later
+ *					  else: free it later, at the end of a *round*
  *
- * A reader *pins* the zspage before it looks up the page; migration looks at the pins
- * after it has published the new page. Each side has a full barrier between its two
- * steps. Therefore a reader that migration does not count finds the new page. A reader
- * that is counted may have the old page, which is *stale* now. The pins that exist at
- * the beginning of a round are *early*. The round ends when the last early pin is gone,
- * and then the old page is freed. *Late* pins, which are taken during the round, do not
- * prolong it: their readers have the new page. A page that is replaced during a round
- * waits for the next one.
+ * A reader that opens an object first *pins* its zspage, until it closes the object;
+ * only then does it look up the page. Migration looks at the pins after it has published
+ * the new page. Each side has a full barrier between these two steps. Therefore a reader
+ * that migration does not see finds the new page. A reader that it sees may have the old
+ * page, which is *stale* now.
+ *
+ * Waiting until there are no pins might take for ever, as new readers come. So there are
+ * rounds. The pins that exist when a round begins are *early*, and counted. The round
+ * ends when the last early pin is gone, and frees the pages that were stale when it
+ * began. Pins that are taken during the round are *late*. They do not prolong it, because
+ * their readers cannot have any of these pages. Pages that are replaced during a round
+ * wait for the next one, which begins when this one ends. pins is negative during a round,
+ * so that readers which pin or unpin the zspage take class->lock, too: there a late pin
+ * is noted, by slot, and an unpin takes a note back, or else was early.
+ *
+ * At most as many pages of a zspage are stale as it has pages. After that, none of them
+ * is isolated, and so none is migrated, until stale pages have been freed.
  *
  * Writers pin the zspage, too, and write to the page that they find. A copy of the page
  * that is made at the same time may miss what they write. Therefore a writer reads the
@@ -55,9 +66,9 @@
  *
  * zs_compact() *evacuates* zspages: it moves all objects of a zspage to free slots of
  * other zspages, and frees its pages. The objects' handles must not change, so the
- * descriptor stays, as a *forwarder*. Instead of pages it has a *link* for each of
- * these objects: the location where the object is now. A forwarder is freed with the
- * last of its objects.
+ * descriptor stays, as a *forwarder*. Instead of pages it has a *link* for each object
+ * whose handle names it: the location where the object is now. A forwarder is freed with
+ * the last of these objects.
  *
  *	handle ---> home: a forwarder         host
  *	            +--------------------+    +----------------------------+
@@ -69,13 +80,17 @@
  * in is its *host*. If the two differ, the object is a *guest* of its host, and the
  * host has a record of its handle. When the host is evacuated in turn, that record
  * leads to the home, and the link there is changed. So an object is found by following
- * at most one link, however often it was moved.
+ * at most one link, however often it was moved. A reader reads the link, pins the host,
+ * and reads the link again. If it has changed, the object was moved meanwhile: the reader
+ * unpins the host and starts again.
  *
- * A zspage is *frozen* while its objects are moved. A frozen zspage cannot be pinned,
- * and a pinned zspage cannot be frozen. A task that finds a zspage frozen waits for
- * class->lock and then looks the object up again. If the evacuation fails, the zspage
- * is thawed before class->lock is dropped. If it succeeds, the zspage stays frozen: it
- * is a forwarder, or it is dead, and no link names it any more.
+ * A zspage is *frozen* while objects are moved out of it. A frozen zspage cannot be
+ * pinned, and a pinned zspage cannot be frozen. A task that finds a zspage frozen that
+ * is no forwarder waits for class->lock, and then looks the object up again. If the
+ * evacuation fails, the zspage is thawed before class->lock is dropped. Guests that were
+ * moved until then stay in their new hosts, and their old slots may be used again. If the
+ * evacuation succeeds, the zspage stays frozen. It becomes a forwarder or, if no handle
+ * names it, it is dead and about to be freed. No link names it any more.
  *
  * Locks, outermost first
  *
@@ -93,30 +108,31 @@
  * Lifetimes
  *
  *  page in pages[]	A pin keeps each page that the reader finds in pages[] after it
- *			has pinned the zspage.
- *  descriptor		is kept by each object whose handle names it, and by each object
- *			in the zspage; by an isolated page, and by a locked page whose
- *			page->zspage names it; and, if it is on a list of its class, by
- *			class->lock.
+ *			has pinned the zspage from being freed.
+ *  descriptor		It is kept by each object whose handle names it, and by each
+ *			object in the zspage; by an isolated page, and by a locked page
+ *			whose page->zspage names it; and, if it is on a list of its
+ *			class, by class->lock.
  *  host		A reader that has just read a link may find that the object has
- *			left the host which the link named. Only RCU keeps that host for
- *			it: a descriptor that guests were moved out of is freed after a
- *			grace period.
+ *			left the host which the link named. Only RCU keeps that host
+ *			then: a descriptor that guests were moved out of is freed after
+ *			a grace period.
  *  class, pool		A zspage keeps its pool, with all classes. A pool keeps the
  *			module.
  *
- * zs_free() frees a zspage together with its last object, if no page of the zspage is
- * isolated and all page locks can be taken at once. Otherwise a worker frees it. It
- * gets the zspage from zs_free(), or from the end of the last isolation if pages are
- * isolated, and tries again until it gets the page locks.
+ * zs_free() frees a zspage together with its last object if no page of the zspage is
+ * isolated and it gets all page locks, which it only tries, holding class->lock.
+ * Otherwise a worker frees the zspage. The worker is handed it by zs_free() or, if pages
+ * are isolated, by the end of the last isolation, and tries again until it gets the page
+ * locks.
  */
 
 /*
- * Memory ordering: all accesses that meet without a common lock. Each entry has the
+ * Memory ordering: all accesses that need more than a common lock. Each entry has the
  * name of its litmus test in Documentation/litmus-tests/zsmalloc/. The same test
- * without one of the barriers shows what that barrier is for. "A -> B": B sees what A
- * has stored. "A <-> B": both sides store and then load, and at least one of them sees
- * the store of the other.
+ * without one of the barriers shows what that barrier is for. "A -> B": if the first
+ * access of B sees the last store of A, all of B comes after all of A. "A <-> B": both
+ * sides store and then load, and at least one of them sees the store of the other.
  *
  * Pages that are replaced
  *
@@ -145,8 +161,8 @@
  *			not frozen, and so not freed, before zspage_unpin_early() has
  *			left the round.
  *  put+wait		zs_free_drained(): page count, then the wait queue <->
- *			zs_wait_stale(): wait queue, then the page count. No wake-up is
- *			lost.
+ *			zs_wait_stale(): wait queue, then the page count. Migration that
+ *			waits until a stale page was freed is woken.
  *
  * Writers
  *
@@ -165,7 +181,7 @@
  *			release -> zspage_trypin(), then the second look at the link. A
  *			reader that pins after the thaw sees that the link has changed.
  *  frozen+wait		zspage_evacuate() -> class_wait_thaw(), through class->lock. A
- *			reader of a frozen zspage waits only once.
+ *			reader waits at most once for each evacuation.
  *  forwarder+link	zspage_make_forwarder(): links, then state with release ->
  *			zs_pin_slow(): state with acquire, then links. A forwarder has
  *			its links.
