@@ -80,8 +80,10 @@ check() { # check CONFIG CONSOLE STATUS
 
 	figures "$console" > "$console.figures"
 	for figure in reads 'forwarded reads' writes frees migrations putbacks \
-		'compacted pages' pools faults 'failed mallocs'; do
+		'compacted pages' pools faults 'failed mallocs' 'offlined cpus'; do
 		[[ $figure != fa* || ${cmdline[$config]} == *faults=* ]] || continue
+		# User-mode Linux has no CPU hotplug.
+		[[ $figure != off* || $config != uml ]] || continue
 		value=$(sed -n "s/^$figure=//p" "$console.figures")
 		((${value:-0} > 0)) || problem "$config: no $figure"
 	done
@@ -103,7 +105,7 @@ table() {
 	row '' "${configs[@]}"
 	for figure in seed operations reads 'forwarded reads' writes mallocs \
 		'failed mallocs' frees migrations 'failed migrations' putbacks \
-		'compacted pages' pools faults errors; do
+		'compacted pages' pools faults 'offlined cpus' errors; do
 		cells=()
 		for config in "${configs[@]}"; do
 			cells+=("$(sed -n "s/^$figure=//p" \
