@@ -3445,7 +3445,8 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 		 * For the zspage that was found and takes more than there is; or, after
 		 * an evacuation, for the next one, which is likely to take as much.
 		 */
-		compaction->starved = !zs_get_supply(supply);
+		if (compaction->freed < compaction->wanted)
+			compaction->starved = !zs_get_supply(supply);
 		zs_race("searching");
 		cond_resched();
 		spin_lock(&class->lock);
