@@ -49,9 +49,12 @@
  * which no linear map reaches.
  *
  * On 64-bit, debug builds put a *generation* into bits of a handle that are above the
- * memory of any machine. Each slot has one, which changes when its object is freed. So
- * the handle of a freed object differs from those of the next seven objects in the same
- * slot. Links have no generation, because the object's handle is checked instead.
+ * memory of any machine. Each slot has one, which changes when the slot becomes free: its
+ * object was freed, or was a guest that was moved out, or a move to the slot failed or was
+ * undone. So the handle of a freed object differs from the next handles of its slot, until
+ * the slot has become free seven more times. When a forwarded object is freed, its slot in
+ * the host becomes free. The generation in its home does not change, but its link becomes
+ * 0. Links have no generation, because the object's handle is checked instead.
  */
 #ifdef CONFIG_64BIT
 #define ZSPAGE_ALIGN		8UL
@@ -115,10 +118,11 @@ static inline struct zspage *zs_decode_location(unsigned long location,
  * @size: bytes per slot
  * @pages: pages per zspage
  * @slots: slots per zspage
- * @max_natives: the most natives, which are objects that its own handles name, that a
- *		 zspage may have if evacuating it pays; see zs_max_natives()
- * @pay_groups: a bit for each fullness group in which no zspage has more than
- *		@max_natives objects
+ * @max_natives: evacuating a zspage does not pay if it has more natives than this; see
+ *		 zs_max_natives(). Natives are the objects that the zspage's own handles
+ *		 name.
+ * @pay_groups: a bit for each group of partly used zspages in which no zspage has more
+ *		than @max_natives objects
  */
 struct zs_geometry {
 	unsigned int size;
@@ -136,7 +140,10 @@ static inline unsigned int zs_size_step(unsigned int size)
 	return DIV_ROUND_UP(size - ZS_MIN_SIZE, ZS_SIZE_STEP);
 }
 
-/* Whether an object of @len bytes lies in two pages. Its slot may even if it does not. */
+/*
+ * Whether an object of @len bytes lies in two pages. A slot may lie in two pages although
+ * the object in it is short, and lies in one.
+ */
 static inline bool zs_straddles(unsigned int offset, size_t len)
 {
 	return offset + len > PAGE_SIZE;
@@ -182,8 +189,11 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @cache: the slab cache of the descriptors; constant
  * @lock: guards slots, fullness and isolation of every zspage of the class, and the moves
  *	  of pages and objects. zs_free() takes it in atomic context: a task that holds it
- *	  must not sleep, walk a list of unbounded length or free pages. The shrinker does
- *	  not take it to count the pages that it can free: it reads @inuse, @groups, @nr,
+ *	  must not sleep, walk a list of unbounded length or free pages. Two walks have no
+ *	  fixed bound: zspage_count_need() passes over any number of bad zspages, but sets
+ *	  each of them aside, so that it is met once in its life; and @searches has an
+ *	  entry for each task that is compacting the class. The shrinker does not take the
+ *	  lock to count the pages that it can free: it reads @inuse, @groups, @nr,
  *	  @nr_live, @bad_inuse, @vain_room and @vain_until, which may be inconsistent.
  * @inuse: slots in use; the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
@@ -212,14 +222,15 @@ struct size_class {
 	struct zs_pool		*pool;
 	struct kmem_cache	*cache;
 
+	/*
+	 * The shrinker reads the fields up to @vain_until for each class. Together with
+	 * @lock they fill one cache line at most, if a spinlock_t is small: without lock
+	 * debugging, and not on PREEMPT_RT.
+	 */
 	spinlock_t		lock ____cacheline_aligned_in_smp;
 
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
-	/*
-	 * One cache line from @lock to @vain_until: the shrinker reads it for each
-	 * class.
-	 */
 	unsigned long		nr_live __guarded_by(&lock);
 	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		vain_room __guarded_by(&lock);
@@ -236,12 +247,16 @@ struct size_class {
 	struct hlist_head	searches __guarded_by(&lock);
 };
 
-/* The kinds of reports about a pool; see zs_report() */
+/*
+ * The kinds of reports about a pool. All but the last one are mistakes of its user, which
+ * zs_report() reports. ZS_UNREACHABLE is a descriptor outside the linear map, which
+ * zspage_alloc() reports, once and without a stack trace.
+ */
 enum zs_mistake {
 	ZS_DOUBLE_FREE,
 	ZS_WRONG_LENGTH,
 	ZS_USE_AFTER_FREE,
-	ZS_UNREACHABLE,		/* a descriptor outside the linear map, not a mistake */
+	ZS_UNREACHABLE,
 };
 
 /**
@@ -250,15 +265,15 @@ enum zs_mistake {
  * @refs: references: one of the user, until zs_destroy_pool(), and one of each zspage,
  *	  forwarders included. A long, because a machine may have more pages than an int
  *	  can count, and each of them may be a zspage.
- * @pages: pages of all zspages. Stale pages are not counted.
+ * @pages: pages of all zspages, until they are freed. Stale pages are not counted.
  * @added: bytes that zs_compact() has added; the sum of class_added() of all classes
  * @stats: see struct zs_pool_stats
  * @migrated_free: page migrations after which the replaced page was free
  * @migrated_held: page migrations after which readers still held the replaced page
  * @not_migrated: page migrations that failed
- * @reported: a bit for each kind of mistake, enum zs_mistake, that was reported with a
- *	      stack trace
- * @reports: limits the rate of further reports
+ * @reported: a bit for each enum zs_mistake that was reported. The first report of each
+ *	      mistake of the user has a stack trace.
+ * @reports: limits the rate of further reports of mistakes
  * @free_work: frees the pool, whose last reference may be dropped in atomic context
  * @shrinker: compacts the pool when memory is short; NULL if there was no memory for it
  * @shrinking: the nodes for which @shrinker is compacting the pool
@@ -267,6 +282,10 @@ enum zs_mistake {
  *	   which no zspage was needed yet, or if there was no memory for its classes. At
  *	   least one node has classes. Each entry is set once, by zs_add_node(), and read
  *	   without a lock. The classes are freed with the pool.
+ *
+ * No lock guards the pool: all counts are atomic; the bits of @reported and @shrinking are
+ * set and cleared by atomic operations; @reports and @free_work need no lock of the caller.
+ * The other fields, except @nodes, do not change after zs_create_pool().
  */
 struct zs_pool {
 	const char		*name;
@@ -289,6 +308,7 @@ struct zs_pool {
 /*
  * A zspage records its guests in blocks, each guest by its handle, which is called its
  * owner. The owners are in no particular order. All blocks except the first are full.
+ * They are guarded by class->lock.
  */
 #define ZS_GUESTS_PER_BLOCK	3U
 
@@ -302,7 +322,8 @@ struct zs_guest_block {
  * in a round, so that a reader finds out about both by a single look at the sign.
  *
  * A zspage is frozen while zs_compact() evacuates it, and for good if that succeeds. Any
- * attempt to pin it fails then, but is added to the count.
+ * attempt to pin it fails then, but is added to the count. Only zs_pin_home() makes no
+ * attempt if it finds that the zspage is a forwarder.
  *
  * In a round, stale pages wait for pins to be removed; see zspage_next_round().
  */
@@ -315,18 +336,20 @@ struct zs_guest_block {
 /**
  * enum zspage_state - the life of a zspage
  * @ZSPAGE_NEW: only the task that allocated it knows it
- * @ZSPAGE_LIVE: on the list of its fullness group in class->zspages[]. Objects may be
- *		 allocated in it, its pages may be isolated, and it may be evacuated.
+ * @ZSPAGE_LIVE: on the list of its fullness group in class->zspages[]. Its pages may be
+ *		 isolated. Objects may be allocated in it, and it may be evacuated, unless
+ *		 the group is ZS_BAD.
  * @ZSPAGE_FROZEN: being evacuated, within one hold of class->lock
  * @ZSPAGE_FORWARDER: evacuated, with links to its objects in place of its pages; on
- *		      class->forwarders
- * @ZSPAGE_DEAD: has no objects, and is about to be freed
+ *		      class->forwarders until the last of these objects is freed
+ * @ZSPAGE_DEAD: has no objects, and is about to be freed. It has no pages any more if it
+ *		 was evacuated.
  *
  *	NEW
  *	 |
  *	 | (1)
  *	 v          (2)
- *	LIVE --------------------> DEAD ---> freed
+ *	LIVE --------------------> DEAD ---> freed (6)
  *	 |  ^                       ^
  *	 |  |                       |
  *	 | (3)                      |
@@ -335,7 +358,7 @@ struct zs_guest_block {
  *	 |
  *	 | (5)
  *	 v
- *	FORWARDER ---> freed with the last of its objects
+ *	FORWARDER ---> freed with the last of its objects (7)
  *
  *	(1) zspage_malloc_first(): the first object is allocated
  *	(2) zs_free(): the last object is freed, and no page is isolated; or
@@ -343,16 +366,22 @@ struct zs_guest_block {
  *	(3) zspage_evacuate() begins; if it fails, the zspage becomes live again
  *	(4) zspage_evacuate() has moved all objects; all of them were guests
  *	(5) zspage_evacuate() has moved all objects; natives were among them
+ *	(6) zspage_free(), called by zs_reap() or by the worker, zs_free_deferred(); after
+ *	    (4) class_compact() frees the pages and calls zspage_free_descriptor()
+ *	(7) zs_free(): zs_reap() calls zspage_free_descriptor()
  *
  * A live zspage or a forwarder is on the list that is named above; the others are on no
  * list of their class.
  *
- * pins is negative while the zspage is FROZEN or a FORWARDER. While it is LIVE, pins is
- * negative in a round; and around FROZEN, because zspage_freeze() comes before the state
- * is changed to it, and zspage_thaw() comes after the state is changed back.
+ * pins is negative while the zspage is FROZEN or a FORWARDER, and while it is DEAD after
+ * (4). While it is LIVE, pins is negative in a round; and around FROZEN, because
+ * zspage_freeze() comes before the state is changed to it, and zspage_thaw() comes after
+ * the state is changed back. If zspage_prepare_source() cannot lock all pages, it freezes
+ * and thaws the zspage, which stays LIVE.
  *
- * The state is written under class->lock. Tasks without the lock read it only to find
- * out whether the zspage is a forwarder, which it remains until it is freed.
+ * The state is written under class->lock, except NEW. Tasks without the lock read it only
+ * to find out whether the zspage is a forwarder, which it remains until it is freed; and
+ * zspage_free() checks that it is DEAD.
  */
 enum zspage_state {
 	ZSPAGE_NEW,
@@ -373,7 +402,8 @@ enum zspage_state {
  * @pins: how often objects of it are open, with flags; negative if it is frozen or in a
  *	  round. Users pin and unpin without a lock. Each read-modify-write of it is fully
  *	  ordered or under class->lock; see zspage_trypin() and zspage_unpin().
- * @moves: odd while a page is replaced. A writer that sees it change must write again.
+ * @moves: odd while a page is replaced; changed under class->lock. A writer that sees it
+ *	   change must write again.
  * @class: its class, and through it its pool; constant
  * @stale: stale pages: replaced, but readers may still use them; the newest first. The
  *	   oldest one has the notes of the round, see zspage_late().
@@ -381,8 +411,9 @@ enum zspage_state {
  *	   that could not be noted
  * @state: an enum zspage_state. A byte of its own, because it is written under
  *	   class->lock but read without it.
- * @was_host: a guest was moved out of it, so its descriptor is freed after a grace
- *	      period. Never reverts.
+ * @was_host: guests were moved out of it, so its descriptor is freed after a grace
+ *	      period. It is set under class->lock, never reverts, and is read when the
+ *	      zspage is dead or a forwarder without objects.
  * @fullness: an enum zs_fullness: the group whose list it is on if it is ZSPAGE_LIVE
  * @isolated: pages that the migration core has isolated. If there are any, the zspage is
  *	      neither freed nor evacuated.
@@ -397,22 +428,27 @@ enum zspage_state {
  * @round: whether ZS_PIN_ROUND was set in the last round
  * @guests: the record of the guests' owners
  * @far_links: in a forwarder, instead: the links that have no room in @near_links; see
- *	       zs_link_at()
+ *	       zs_link_at(). The pointer does not change until the forwarder is freed.
  * @list: on class->zspages[@fullness] or on class->forwarders; guarded by class->lock
  * @deferred: if it is ZSPAGE_DEAD, instead: on the list of the worker that frees it
  * @rcu: instead: frees the descriptor of a zspage that @was_host, and its links
- * @magic: ZSPAGE_MAGIC
+ * @magic: ZSPAGE_MAGIC, until the descriptor is freed
  * @pages: class->geo.pages pointers to pages, followed by the bitmap of used slots. An
  *	   entry is changed under class->lock and read with or without it; see
  *	   zspage_page().
- * @near_links: in a forwarder, instead: as many links as it had pages
+ * @near_links: in a forwarder, instead: as many links as it had pages. All links are
+ *		changed under class->lock and read with or without it.
+ *
+ * On 64-bit without debug options, the fields before @pages fill 64 bytes. A further field
+ * makes most descriptors larger.
  *
  * A descriptor lives as long as any object that its handles name or that is in it. So a
  * task that owns an object may dereference the descriptor of its home, and also that of
  * its host while the object is open. A task without an object needs the lock of a page
  * whose page->zspage names the descriptor, see zs_isolate_page(); or class->lock, if the
- * zspage is on a list of the class. A reader that has read a link, and has not yet pinned
- * the host that it names, needs RCU, see zs_pin_forwarded().
+ * zspage is on a list of the class. For the task that evacuates the zspage the lock of
+ * its pages is not enough, see class_compact(). A reader that has read a link, and has not
+ * yet pinned the host that it names, needs RCU, see zs_pin_forwarded().
  *
  * Invariants:
  *
@@ -420,7 +456,13 @@ enum zspage_state {
  * in a round: nr_stale, nr_draining and early are above 0, and pins is negative
  * not in a round: all three are 0, and pins is negative only if it is frozen
  * live handles that name it == inuse - nr_guests; in a forwarder, nr_links
- * class->inuse == sum of inuse; pool->pages == sum of geo.pages
+ * class->inuse == sum of inuse
+ * pool->pages == sum of geo.pages of all zspages except forwarders; more while pages of an
+ *		  evacuated zspage are not freed yet
+ *
+ * In debug builds, zspage_check() checks a zspage each time that its slots have changed.
+ * Tests call zs_check_pool(), in mm/tests/zsmalloc_check.c, which checks all zspages of a
+ * pool that is not in use, and the sums.
  */
 struct zspage {
 	atomic_t		pins;
@@ -532,7 +574,7 @@ static inline void zspage_init_generations(struct zspage *zspage)
 	       zspage->class->geo.slots);
 }
 
-/* To be called when the object in @slot is freed */
+/* To be called when @slot becomes free */
 static inline void zspage_next_generation(struct zspage *zspage, unsigned int slot)
 {
 	u8 *generation = &zspage_generations(zspage)[slot];
@@ -676,7 +718,11 @@ static inline void zs_race_call(const char *point)
 }
 #endif
 
-/* A call with a @point that is not in the list does not compile. */
+/*
+ * A call with a @point that is not in the list does not compile. ZS_POINT() has no comma
+ * here, so the whole list is one expression, the only element of known[]: a sum of -1 for
+ * the point that is named @point, and 0 for each other one.
+ */
 static __always_inline void zs_race(const char *point)
 {
 #define ZS_POINT(name, ...)	-(!__builtin_strcmp(point, #name))
@@ -732,9 +778,9 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 struct zs_walk {
 	struct zs_pool		*pool;
 	int			nid;
-	int			node;		/* the next node */
-	struct size_class	*next;		/* of the classes of the node before */
-	struct size_class	*end;
+	int			node;		/* the node after the current one */
+	struct size_class	*next;		/* the next class of the current node */
+	struct size_class	*end;		/* after the last class of that node */
 };
 
 VISIBLE_IF_ZSMALLOC_TEST bool zs_walk_node(struct zs_walk *walk);
