@@ -76,13 +76,13 @@
  *	            +--------------------+    | guests: the object's handle|
  *	                                      +----------------------------+
  *
- * The zspage that an object's handle names is its *home*. The zspage that the object is
- * in is its *host*. If the two differ, the object is a *guest* of its host, and the
- * host has a record of its handle. When the host is evacuated in turn, that record
- * leads to the home, and the link there is changed. So an object is found by following
- * at most one link, however often it was moved. A reader reads the link, pins the host,
- * and reads the link again. If it has changed, the object was moved meanwhile: the reader
- * unpins the host and starts again.
+ * The zspage that an object's handle names is its *home*. If the object is in another
+ * zspage, that zspage is its *host*, the object is a *guest* there, and the host has a
+ * record of its handle. When the host is evacuated in turn, that record leads to the
+ * home, and the link there is changed. So an object is found by following at most one
+ * link, however often it was moved. A reader reads the link, pins the host, and reads
+ * the link again. If it has changed, the object was moved meanwhile: the reader unpins
+ * the host and starts again.
  *
  * A zspage is *frozen* while objects are moved out of it. A frozen zspage cannot be
  * pinned, and a pinned zspage cannot be frozen. A task that finds a zspage frozen that
@@ -94,9 +94,11 @@
  *
  * Locks, outermost first
  *
- *  page lock		guards page->zspage. A task that evacuates or frees a zspage
- *			holds the locks of all its pages, so a locked page keeps its
- *			zspage.
+ *  page lock		guards page->zspage of each page that the migration core can
+ *			find. A task that evacuates or frees a zspage holds the locks of
+ *			all its pages. So a page that another task has locked keeps its
+ *			zspage. The task that evacuates the zspage cannot rely on that,
+ *			see class_compact().
  *  class->lock		guards slots, fullness, isolation, page moves and object moves
  *			of all zspages of one size class
  *  zspage->moves	a sequence count, written under class->lock
@@ -110,8 +112,9 @@
  *  page in pages[]	A pin keeps each page that the reader finds in pages[] after it
  *			has pinned the zspage from being freed.
  *  descriptor		It is kept by each object whose handle names it, and by each
- *			object in the zspage; by an isolated page, and by a locked page
- *			whose page->zspage names it; and, if it is on a list of its
+ *			object in the zspage; by an isolated page; by a locked page
+ *			whose page->zspage names it, unless the task that evacuates the
+ *			zspage has locked the page; and, if it is on a list of its
  *			class, by class->lock.
  *  host		A reader that has just read a link may find that the object has
  *			left the host which the link named. Only RCU keeps that host
@@ -128,11 +131,17 @@
  */
 
 /*
- * Memory ordering: all accesses that need more than a common lock. Each entry has the
- * name of its litmus test in Documentation/litmus-tests/zsmalloc/. The same test
- * without one of the barriers shows what that barrier is for. "A -> B": if the first
- * access of B sees the last store of A, all of B comes after all of A. "A <-> B": both
- * sides store and then load, and at least one of them sees the store of the other.
+ * Memory ordering: all pairs of accesses that meet without a common lock, and whose order
+ * matters. Each entry has the name of its litmus test in
+ * Documentation/litmus-tests/zsmalloc/. The same test without one of the barriers shows
+ * what that barrier is for. "A -> B": if the first access of B sees the last store of A,
+ * all of B comes after all of A. "A <-> B": both sides store and then load, and at least
+ * one of them sees the store of the other.
+ *
+ * The order does not matter for the estimates of the shrinker, see ZS_ESTIMATE(); for the
+ * generation and the bit of a slot, which debug builds read, because neither changes while
+ * the object exists; and for the counters of a pool, pool->reported, pool->shrinking and
+ * zs_no_host.pins.
  *
  * Pages that are replaced
  *
@@ -1048,7 +1057,7 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 
 /*
  * Make a forwarder of a zspage that was evacuated. From here on other tasks may free it
- * as soon as class->lock is dropped.
+ * as soon as class->lock is dropped, though the caller has locked the pages that it had.
  */
 static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_links,
 				  unsigned long *far_links)
@@ -1225,7 +1234,7 @@ static __always_inline struct zspage *zs_pin(unsigned long handle,
 	return zs_follow(zs_pin_slow(handle, pins), slot);
 }
 
-/* The location of an object that zs_pin_slow() has pinned */
+/* The location of a forwarded object that zs_pin_slow() has pinned */
 static noinline unsigned long zs_pinned_slow(unsigned long handle)
 {
 	unsigned int slot;
@@ -1272,7 +1281,8 @@ bool zs_page_is_bad(struct page *page)
 
 /*
  * Copy @len bytes from one page to another. Fails if the architecture can tell that
- * they cannot be read. Then this reports @from, which is known to be bad from then on.
+ * they cannot be read. Then this reports @from to the kernel, and a worker will mark it
+ * as bad. So it is known to be bad soon, but not yet when this returns.
  *
  * Whole pages are copied by this function, too. copy_mc_highpage() may remove the KASAN
  * tag of @to if KASAN uses tagged pointers, and accesses to @to would not be checked
@@ -1561,7 +1571,8 @@ static void zspage_free_memory(struct zspage *zspage)
 {
 	zspage_set_magic(zspage, 0);
 	/*
-	 * If it was no forwarder, this is @guests, and NULL because no guests are left.
+	 * A zspage that was no forwarder has @guests in this place, which is NULL because
+	 * no guests are left.
 	 */
 	kfree(zspage->far_links);
 	kfree(zspage);
@@ -1575,8 +1586,8 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 /*
  * A reader may have read the link of a guest before the guest was moved out of @zspage,
  * and may be about to pin @zspage. The guest does not keep the descriptor any more;
- * only RCU does. So if the zspage was a host, its descriptor is freed after a grace
- * period.
+ * only RCU does. So if guests were moved out of a zspage, its descriptor is freed after
+ * a grace period.
  */
 static void zspage_free_descriptor(struct zspage *zspage)
 {
@@ -1589,7 +1600,11 @@ static void zspage_free_descriptor(struct zspage *zspage)
 	zs_pool_put(pool);
 }
 
-/* Whether a zspage is unused. It must be dead, so that no other task changes it. */
+/*
+ * Whether a dead zspage has no pins and no stale pages. If guests were moved out of it, it
+ * may have both: a reader with an old link may pin it in vain, and a round may wait for
+ * that pin, see zs_pin_forwarded(). Otherwise no task changes either of them.
+ */
 static bool zspage_is_idle(struct zspage *zspage)
 	__context_unsafe(/* dead */)
 {
@@ -1754,10 +1769,13 @@ static bool zspage_check(struct zspage *zspage)
  *	      each from front to back.
  * @over: no zspage is left to look at
  *
- * The search continues in the next hold of class->lock where it stopped in the last one.
- * So each hold can be short, and every zspage that stays in its group is looked at once.
- * The search ends, because a zspage that joins the current group is added at the front
- * of the list, which the search has passed.
+ * The search continues in the next hold of class->lock where it stopped in the last one,
+ * so each hold can be short. It looks at each zspage once, with two exceptions. If there
+ * is not enough memory to evacuate the zspage, the search looks at it again when more was
+ * allocated, see zspage_prepare_source(). And if the zspage changes its group, the search
+ * may look at it once in each of its groups, or never. The search ends, because a zspage
+ * that joins the current group is added at the front of the list, which the search has
+ * passed.
  */
 struct zs_search {
 	struct hlist_node	node;
@@ -2078,10 +2096,10 @@ static bool zs_hint_is_valid(int nid)
  * @nid: the node that the object should be on, or NUMA_NO_NODE
  *
  * A free slot on @nid is used first; then free memory of @nid; then a free slot on
- * another node that has memory, the nearest first. Memory is reclaimed only after that.
- * NUMA_NO_NODE means the node of the CPU, except that any free slot is preferred to new
- * memory. An offline @nid is taken for NUMA_NO_NODE: a user may have read the number
- * before the node was taken offline.
+ * another node that has memory, the nearest first. Only after that does the call reclaim
+ * memory itself; kswapd may have been woken before. NUMA_NO_NODE means the node of the
+ * CPU, except that any free slot is preferred to new memory. An offline @nid is taken for
+ * NUMA_NO_NODE: a user may have read the number before the node was taken offline.
  *
  * With __GFP_THISNODE in @gfp, slots of other nodes are not used, except if @nid is
  * offline, if it has no memory, or if it has no free memory for the pool's size classes
@@ -2145,8 +2163,9 @@ static bool zspage_return_slot(struct zspage *zspage, unsigned int slot)
 }
 
 /*
- * Whether @handle has the generation of its slot, which the handle of an object that
- * was freed mostly has not. Without generations, any handle has.
+ * Whether @handle has the present generation of its slot. If not, its object was freed.
+ * The handle of a freed object may pass, because generations repeat, and because a slot of
+ * a forwarder keeps its generation. Without generations, every handle passes.
  */
 static bool zs_handle_is_current(unsigned long handle)
 {
@@ -2206,9 +2225,10 @@ static __always_inline bool zspage_free_slot(struct zspage *home, unsigned int s
 }
 
 /*
- * Free what zspage_free_slot() has left. No other task finds a dead zspage. Its
- * reference to the pool may be the last one, and the pool keeps the class. So the
- * zspage must not be freed while class->lock is held.
+ * Free what zspage_free_slot() has left. No task changes the objects or the pages of a
+ * dead zspage any more, though zs_isolate_page() may look at its state, and a reader with
+ * an old link may pin it in vain. Its reference to the pool may be the last one, and the
+ * pool keeps the class. So the zspage must not be freed while class->lock is held.
  */
 static __always_inline void zs_reap(const struct zs_reap *reap)
 {
@@ -2305,6 +2325,10 @@ static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len
 /*
  * Whether there is an object that has @handle. Its bit was set before its user got the
  * handle, so no lock is needed to see the bit.
+ *
+ * The answer is wrong for a forwarded object that was freed: the bitmap of a forwarder
+ * does not change. zs_may_access() does not need it then, because zs_follow() has returned
+ * zs_no_host, in which no length fits.
  */
 static bool zs_handle_is_live(unsigned long handle)
 {
@@ -2424,9 +2448,10 @@ static noinline void *zs_read_begin_slow(struct zs_pool *pool,
  * An open object does not keep the pages of its zspage from being migrated. But a page
  * that is replaced while the object is open is not freed before the object is closed. As
  * long as a zspage has such replaced pages, opening one of its objects takes a spinlock,
- * and may wait while a page of the size class is copied. Otherwise this does not wait for
- * page migration. A zspage can have as many replaced pages as it has pages. After that
- * none of its pages is migrated until the objects are closed that keep them.
+ * and may wait while a page of the size class is copied or a zspage of it is evacuated.
+ * Otherwise this does not wait for page migration. A zspage can have as many replaced
+ * pages as it has pages. After that none of its pages is migrated until the objects are
+ * closed that keep them.
  *
  * zs_compact() does not move the objects of a zspage while one of them is open. Opening
  * an object waits while zs_compact() moves the objects of its zspage.
@@ -2765,9 +2790,9 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 }
 
 /*
- * The longest time that a page migration that may sleep waits for readers.
- * Decompressing an object takes microseconds. The time must be short because a range of
- * memory to migrate has thousands of pages.
+ * The longest time that a page migration that may sleep waits for readers; rounded up
+ * to jiffies. Decompressing an object takes microseconds. The time must be short because
+ * a range of memory to migrate has thousands of pages.
  */
 #define ZS_STALE_WAIT_MS	2
 
@@ -3023,12 +3048,13 @@ static unsigned long class_room(struct size_class *class)
 #define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
 
 /*
- * The number of pages that zs_compact() can free, if nothing is in its way. @kept free
- * slots are not counted, because something is known to be in the way there.
+ * An estimate of the pages that zs_compact() can free, if nothing is in its way. @kept
+ * free slots are not counted, because something is known to be in the way there.
  *
- * Without class->lock the result is an estimate, because the counts may change while
- * they are read. But it is never more than the pages of zspages that it may pay to
- * evacuate.
+ * The result may be too low: a group is left out if its zspages may have more than
+ * geo.max_natives objects, although those of them that have many guests may be evacuated.
+ * Without class->lock, the counts may also change while they are read. But the result is
+ * never more than the pages of zspages that it may pay to evacuate.
  */
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
@@ -3078,7 +3104,8 @@ static unsigned long class_promise(struct size_class *class)
  * Count the memory that evacuating @source may need: a guest block for every three
  * objects that are moved to the same host, and one more in case one of the hosts turns
  * out to be bad. The hosts are counted in the order in which class_find_zspage() is
- * going to find them.
+ * going to find them. There are at most as many hosts as objects to move. This passes
+ * over bad zspages, however many there are, and sets each of them aside.
  *
  * Returns whether the evacuation pays. It does not if the objects have so many hosts
  * that the blocks take too much memory, because each host may need a block for a single
@@ -3127,7 +3154,7 @@ static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *searc
 				  struct zs_supply *supply)
 	__must_hold(&zspage->class->lock)
 {
-	/* If so, there is less room than the caller has counted. */
+	/* The caller has counted the free slots of @zspage as room. It must count again. */
 	if (zspage_is_bad(zspage))
 		return false;
 	if (!zspage_count_need(zspage, supply)) {
@@ -3410,7 +3437,13 @@ static void class_note_vain_room(struct size_class *class)
 	WRITE_ONCE(class->vain_room, room < class->geo.slots ? 0 : room);
 }
 
-/* Evacuate zspages of @class until enough pages were freed. */
+/*
+ * Evacuate zspages of @class until enough pages were freed.
+ *
+ * When class->lock was dropped, @source must not be touched if it has become a forwarder:
+ * another task may have freed it. The locks of its former pages, which are held until
+ * zs_release_pages(), do not keep it, though page->zspage still names it.
+ */
 static void class_compact(struct size_class *class, struct zs_compaction *compaction)
 {
 	struct zs_supply *supply = &compaction->supply;
@@ -3472,9 +3505,9 @@ static unsigned long pool_end_compaction(struct zs_pool *pool,
  * Handles stay valid. A zspage is not evacuated if one of its objects is open, if one of
  * its pages is isolated, locked or known to be bad, or if the memory that this would add,
  * for links and for owners of objects, is more than half of the memory that it would
- * free. Such zspages do not keep other ones from being found, however many they are: each
- * zspage is looked at, and mostly once. Any number of calls may run concurrently with
- * each other and with all other operations on the pool, except its destruction.
+ * free. Such zspages do not keep other ones from being found, however many they are. Any
+ * number of calls may run concurrently with each other and with all other operations on
+ * the pool, except its destruction.
  *
  * The memory that is added is allocated for one zspage at a time, whose pages are freed
  * next. If there is none, compaction ends. Memory reclaim does the same through the
@@ -3655,7 +3688,12 @@ static void zs_show_totals(struct seq_file *m, const struct zs_class_totals *t)
 	seq_printf(m, " %13lu %10lu %10lu", t->allocated, t->used, t->pages);
 }
 
-/* Tools read these columns by their position. */
+/*
+ * Tools read these columns by their position, and the selftest oom.sh by their names.
+ * mm/tests/zsmalloc_debugfs_kunit.c has the position and the meaning of each column of
+ * this file and of the two files below, and Documentation/mm/zsmalloc.rst explains them.
+ * Change both with the columns.
+ */
 static int classes_show(struct seq_file *m, void *unused)
 {
 	struct zs_class_totals total = { };
@@ -3742,7 +3780,11 @@ static int compaction_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(compaction);
 
-/* All memory of a pool by its use, in bytes */
+/*
+ * The memory of objects, and the memory that is needed to find them, by its use, in bytes.
+ * This does not include zspages that are new or dead, the notes of rounds, the memory that
+ * compaction has allocated and not used yet, and the classes.
+ */
 enum zs_memory {
 	ZS_MEMORY_USED,		/* slots in use, a part of the pages */
 	ZS_MEMORY_PAGES,
@@ -3858,7 +3900,8 @@ static void __init zs_create_debugfs(void)
  * one node here, and for another node when zs_malloc() first needs it.
  *
  * Context: process context, may sleep.
- * Return: the pool, or NULL if there is no memory for it or no @name.
+ * Return: the pool, or NULL if there is no memory for it, if @name is NULL, or if zsmalloc
+ * is built in and its initialisation has failed.
  */
 struct zs_pool *zs_create_pool(const char *name)
 {
