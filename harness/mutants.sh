@@ -4,8 +4,9 @@
 # in a copy of build/tree; the KUnit suites must fail on it.
 #   mutants.sh           all of them, about 6 s each
 #   mutants.sh check     only checks that every patch applies; a few seconds
-#   mutants.sh refresh   writes the patches anew, if needed from a place where they
-#                        apply with fuzz, and lists those to review; no kernel
+#   mutants.sh refresh   writes the patches anew: those that apply to the last commit
+#                        are merged with what has changed since, the others are
+#                        applied with fuzz and listed for review; no kernel
 #   MUTANTS='glob ...'   only these, by name
 #   FRESH=1              forget all results
 #   AT_ONCE              mutants at the same time (default 2)
@@ -101,12 +102,33 @@ check() {
 	((n && !bad))
 }
 
+# merge PATCH FROM TO: the bug that PATCH makes of the sources in FROM, made of the
+# present ones, to TO; fails if both change the same place
+merge() {
+	local file
+	apply "$1" "$2" "$3" 0 || return
+	for file in "${FILES[@]}"; do
+		git merge-file -q "$3/$file" "$2/$file" "$TOP/$file" || return
+	done
+	[[ -n $(difference "$TOP" "$3") ]]
+}
+
 # Lists the patches to review: after fuzz, a patch may have another bug than its first
 # line says.
 refresh() {
-	local name patch new=$WORK/refresh fuzzy=0 failed=0 changed=0
+	local name patch file new=$WORK/refresh last=$WORK/last fuzzy=0 failed=0 changed=0
+	mkdir -p "$last/mm"
+	for file in "${FILES[@]}"; do
+		git show "HEAD:$file" > "$last/$file" 2> /dev/null || rm -f "$last/$file"
+	done
 	while IFS= read -r name; do
 		patch=$MUTANT_DIR/$name.patch
+		if merge "$patch" "$last" "$new"; then
+			{ header "$patch"; difference "$TOP" "$new"; } > "$new.patch"
+			cmp -s "$new.patch" "$patch" || changed=$((changed + 1))
+			cp "$new.patch" "$patch"
+			continue
+		fi
 		if ! apply "$patch" "$TOP" "$new" 3; then
 			failed=$((failed + 1))
 			echo "=== $name does not apply, write it anew by hand: $(head -n 1 "$patch")"
