@@ -21,8 +21,12 @@ bool obj_intact(struct zst *t, const struct obj *o)
 	ok = !memcmp(mem, t->want, o->size);
 	zs_obj_read_end(t->pool, o->handle, o->size, mem);
 
+	/* The caller does not initialise the entries. */
+	memset(sg, 0, sizeof(sg));
 	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
-	sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
+	ok = ok && (sg_is_last(&sg[0]) || sg_is_last(&sg[1]));
+	if (ok)
+		sg_copy_to_buffer(sg, sg_nents(sg), t->copy, o->size);
 	zs_obj_read_sg_end(t->pool, o->handle);
 	return ok && !memcmp(t->copy, t->want, o->size);
 }
