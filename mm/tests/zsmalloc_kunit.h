@@ -59,10 +59,13 @@ struct zst {
 	unsigned int nr_given;
 	size_t size_of_pool;
 	struct kmem_cache *cache;	/* of memory that the allocator uses for itself */
+	struct kmem_cache *class_cache;	/* of size classes */
+	void (*meanwhile)(struct zst *t);	/* once, during an allocation */
 	void *unreachable;		/* a descriptor that no handle can name */
 	unsigned int nr_unreachable;
 	int empty_node;
 	gfp_t gfp_of_last_page;
+	gfp_t gfp_of_classes;
 	struct zspage *unreadable;
 	struct page *unreadable_page;
 	unsigned int nr_unreadable;	/* how often it was to be read */
@@ -85,6 +88,7 @@ struct zst {
 		unsigned int tried;
 		unsigned int in_this_hold;
 		unsigned int longest_hold;
+		unsigned int evacuations;	/* that began */
 		void (*between_holds)(struct zst *t);	/* once, when some were tried */
 		unsigned long freed_in_between;
 	} search;
@@ -92,6 +96,17 @@ struct zst {
 		unsigned long bytes;
 		unsigned long pages;
 	} supplied;
+	struct {			/* see alloc_meanwhile() */
+		struct zs_pool *pool;
+		int nid;
+		unsigned long handle;
+	} other;
+	struct {			/* see block_supply() */
+		struct size_class *class;
+		void *blocks[8];	/* those that were allocated and not freed */
+		unsigned int allocated;
+		unsigned int most;	/* blocks without guests, between evacuations */
+	} spare;
 };
 
 int zst_init(struct kunit *test);
@@ -256,6 +271,19 @@ static inline bool fails_now(struct zst *t)
 {
 	return t->nr_until_failure && !--t->nr_until_failure;
 }
+
+/* What another task does during the first allocation by a static stub */
+static inline void act_meanwhile(struct zst *t)
+{
+	void (*act)(struct zst *t) = t->meanwhile;
+
+	t->meanwhile = NULL;
+	if (act)
+		act(t);
+}
+
+struct kmem_cache *private_cache(struct kunit *test, const char *name, size_t size);
+void expect_all_freed_to(struct kunit *test, struct kmem_cache *cache);
 
 unsigned int short_bulk(gfp_t gfp, int nid, unsigned int nr, struct zpdesc **pages);
 unsigned int no_bulk(gfp_t gfp, int nid, unsigned int nr, struct zpdesc **pages);

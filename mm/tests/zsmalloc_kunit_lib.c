@@ -276,6 +276,27 @@ void *no_memory_for(size_t size)
 	return NULL;
 }
 
+/* A cache of which the allocator gets memory for itself, by static stubs */
+struct kmem_cache *private_cache(struct kunit *test, const char *name, size_t size)
+{
+	struct kmem_cache *cache;
+
+	cache = kmem_cache_create(name, size,
+				  max(ZSPAGE_ALIGN, __alignof__(struct size_class)),
+				  SLAB_SKIP_KFENCE | SLAB_NO_MERGE, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, cache);
+	return cache;
+}
+
+/* Destroys the cache, which tells whether all of its memory was freed. */
+void expect_all_freed_to(struct kunit *test, struct kmem_cache *cache)
+{
+	kunit_warning_suppress(test) {
+		kmem_cache_destroy(cache);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	}
+}
+
 /* Does the same as zs_copy_slot(), for its static stubs. */
 void zst_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		   struct zspage *source, unsigned int source_slot)
