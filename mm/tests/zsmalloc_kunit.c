@@ -205,11 +205,13 @@ static bool all_zero(const void *mem, size_t len)
 	return !memchr_inv(mem, 0, len);
 }
 
-/* Reads @len bytes of an object, which cannot be served, both ways. */
-static void expect_zeroes(struct zst *t, const struct obj *o, size_t len)
+/*
+ * Reads @len bytes of an object, which cannot be served. Returns whether zeroes were
+ * copied to the buffer.
+ */
+static bool expect_zeroes(struct zst *t, const struct obj *o, size_t len)
 {
 	size_t some = min(len, PAGE_SIZE);
-	struct scatterlist sg[2];
 	u8 *mem;
 
 	memset(t->copy, 0xaa, PAGE_SIZE);
@@ -218,8 +220,15 @@ static void expect_zeroes(struct zst *t, const struct obj *o, size_t len)
 		some = min(some, PAGE_SIZE - offset_in_page(mem));
 	KUNIT_EXPECT_TRUE(t->test, all_zero(mem, some));
 	zs_obj_read_end(t->pool, o->handle, len, mem);
+	return mem == t->copy;
+}
 
-	some = clamp(len, 1, 2 * PAGE_SIZE);
+/* The same, as a scatterlist */
+static void expect_sg_of_zeroes(struct zst *t, const struct obj *o, size_t len)
+{
+	size_t some = clamp(len, 1, 2 * PAGE_SIZE);
+	struct scatterlist sg[2];
+
 	zs_obj_read_sg_begin(t->pool, o->handle, sg, len);
 	KUNIT_ASSERT_EQ(t->test, sg_nents(sg), DIV_ROUND_UP(some, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(t->test, sg_nents_for_len(sg, some), sg_nents(sg));
@@ -237,7 +246,11 @@ static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
 		3 * PAGE_SIZE, (size_t)UINT_MAX + 1, SIZE_MAX,
 	};
 	struct kunit *test = t->test;
+	unsigned int slot, offset;
+	struct zspage *host;
 
+	host = zs_decode_location(obj_where(o), &slot);
+	offset = offset_in_page(slot * host->class->geo.size);
 	for (int i = 0; i < ARRAY_SIZE(lengths); i++) {
 		if (lengths[i] && lengths[i] <= size)
 			continue;
@@ -246,11 +259,16 @@ static void refuse_lengths(struct zst *t, const struct obj *o, size_t size)
 			zs_obj_write(t->pool, o->handle, t->want, lengths[i]);
 			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 			t->pool->reported = 0;
-			expect_zeroes(t, o, lengths[i]);
-			/* Two reads, and one trace */
+			/* Copied or mapped as the object would be */
+			KUNIT_EXPECT_EQ(test, expect_zeroes(t, o, lengths[i]),
+					zs_straddles(offset, lengths[i]));
 			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
 			t->pool->reported = 0;
+			expect_sg_of_zeroes(t, o, lengths[i]);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
+			/* One trace only */
 			expect_zeroes(t, o, lengths[i]);
+			expect_sg_of_zeroes(t, o, lengths[i]);
 			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
 		}
 		KUNIT_EXPECT_EQ(test, atomic_read(&obj_host(o)->pins), 0);
@@ -271,6 +289,24 @@ static void lengths_out_of_range_are_refused(struct kunit *test)
 		memset(t->want, 0xff, PAGE_SIZE);
 		refuse_lengths(t, &t->objs[n], size);
 	}
+	expect_all_intact(t);
+}
+
+/* By a line each, after the first one had a trace */
+static void every_refused_access_is_reported(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = obj_alloc(t, 100);
+
+	if (!watch_report_lines(t))
+		kunit_skip(test, "no CONFIG_TRACEPOINTS");
+	t->pool->reported = BIT(ZS_WRONG_LENGTH);
+	zs_obj_write(t->pool, o->handle, t->want, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&t->nr_report_lines), 1);
+	expect_zeroes(t, o, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&t->nr_report_lines), 2);
+	expect_sg_of_zeroes(t, o, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, atomic_read(&t->nr_report_lines), 3);
 	expect_all_intact(t);
 }
 
@@ -320,9 +356,12 @@ static void expect_stale(struct zst *t, const struct obj *o)
 		expect_zeroes(t, o, o->size);
 		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
 		t->pool->reported = 0;
+		expect_sg_of_zeroes(t, o, o->size);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		t->pool->reported = 0;
 		memset(t->want, 0xff, o->size);
 		zs_obj_write(t->pool, o->handle, t->want, o->size);
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 2);
+		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 3);
 	}
 	expect_all_intact(t);
 	expect_quiet(t);
@@ -1187,6 +1226,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(double_free_is_reported_and_changes_nothing),
 	KUNIT_CASE(double_free_reports_are_rate_limited),
 	KUNIT_CASE_PARAM(lengths_out_of_range_are_refused, small_long_and_page_gen_params),
+	KUNIT_CASE(every_refused_access_is_reported),
 	KUNIT_CASE(refused_read_needs_no_buffer),
 	KUNIT_CASE(forwarded_objects_refuse_lengths_out_of_range),
 	KUNIT_CASE(use_after_free_of_forwarded_object_is_reported),
