@@ -440,6 +440,22 @@ static void reused_slot_has_a_new_handle(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/* A new descriptor is often at the address of one that was freed. */
+static void new_zspages_begin_with_different_generations(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long different = 0;
+
+	if (ZS_GENERATIONS == 1)
+		kunit_skip(test, "no 64-bit debug build");
+	for (int i = 0; i < ZS_GENERATIONS; i++) {
+		struct obj *o = obj_alloc(t, PAGE_SIZE);
+
+		different |= o->handle ^ t->objs[0].handle;
+	}
+	KUNIT_EXPECT_NE(test, different & ~ZS_PLACE_MASK, 0);
+}
+
 static void stale_handle_does_not_reach_a_guest(struct kunit *test)
 {
 	size_t size = long_size(test);
@@ -825,6 +841,21 @@ static void fullest_zspage_is_used_first(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, obj_where(again), freed);
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), sparse);
 	expect_all_intact(t);
+}
+
+/* The search for a free slot begins at the hint. All slots below it are in use. */
+static void lowest_slot_that_may_be_free_is_known(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *zspage = obj_zspage(fill_zspage(t, 64));
+	unsigned int slots = zspage->class->geo.slots, slot;
+
+	KUNIT_EXPECT_EQ(test, zspage->hint, slots);
+	zs_decode_location(t->objs[slots / 2].handle, &slot);
+	obj_free(t, &t->objs[slots / 2]);
+	KUNIT_EXPECT_EQ(test, zspage->hint, slot);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, 64)), zspage);
+	KUNIT_EXPECT_EQ(test, zspage->hint, slot + 1);
 }
 
 static void random_operations_agree_with_a_model(struct kunit *test)
@@ -1232,6 +1263,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(use_after_free_of_forwarded_object_is_reported),
 	KUNIT_CASE_PARAM(use_after_free_is_reported, small_and_long_gen_params),
 	KUNIT_CASE_PARAM(reused_slot_has_a_new_handle, small_and_long_gen_params),
+	KUNIT_CASE(new_zspages_begin_with_different_generations),
 	KUNIT_CASE(stale_handle_does_not_reach_a_guest),
 	KUNIT_CASE(class_index_ascends_with_slot_size),
 	KUNIT_CASE(huge_objects_take_a_page_each),
@@ -1244,6 +1276,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(handles_are_decoded_at_their_limits),
 	KUNIT_CASE(zspages_are_freed_with_their_last_object),
 	KUNIT_CASE(fullest_zspage_is_used_first),
+	KUNIT_CASE(lowest_slot_that_may_be_free_is_known),
 	KUNIT_CASE(random_operations_agree_with_a_model),
 	KUNIT_CASE(pool_creation_fails_without_memory),
 	KUNIT_CASE(pool_works_without_a_shrinker),
