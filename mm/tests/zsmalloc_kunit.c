@@ -909,6 +909,68 @@ static void pool_creation_fails_without_memory(struct kunit *test)
 	zs_destroy_pool(NULL);
 }
 
+static struct zs_pool *pool_of_cache(size_t size)
+{
+	struct zst *t = current_zst();
+
+	return size > kmem_cache_size(t->cache) ? NULL :
+	       kmem_cache_zalloc(t->cache, GFP_KERNEL);
+}
+
+static struct size_class *classes_of_cache(int nid, gfp_t gfp)
+{
+	struct zst *t = current_zst();
+	struct size_class *classes = kmem_cache_zalloc(t->class_cache, GFP_KERNEL);
+
+	act_meanwhile(t);
+	return classes;
+}
+
+static void alloc_meanwhile(struct zst *t)
+{
+	t->other.handle = zs_malloc(t->other.pool, 100, GFP_TEST, t->other.nid);
+}
+
+/* The memory comes from caches of the test, which tell whether all of it was freed. */
+static void all_memory_of_a_pool_is_freed(struct kunit *test)
+{
+	static const char name[] = "kunit-caches";
+	struct zst *t = test->priv;
+	unsigned int geos;
+	int node;
+
+	zs_geometries(&geos);
+	t->cache = private_cache(test, "kunit-zs-pool", sizeof(name) +
+				 struct_size_t(struct zs_pool, nodes, nr_node_ids));
+	t->class_cache = private_cache(test, "kunit-zs-classes",
+				       geos * sizeof(struct size_class));
+	kunit_activate_static_stub(test, zs_alloc_pool, pool_of_cache);
+	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	KUNIT_EXPECT_NULL(test, zs_create_pool(name));
+	kunit_activate_static_stub(test, zs_alloc_classes, classes_of_cache);
+	t->other.pool = zs_create_pool(name);
+	KUNIT_ASSERT_NOT_NULL(test, t->other.pool);
+	for_each_node_state(node, N_MEMORY) {
+		unsigned long handle;
+
+		/* Another task adds the classes of the node while this one allocates them. */
+		t->other.nid = node;
+		t->other.handle = 0;
+		t->meanwhile = alloc_meanwhile;
+		handle = zs_malloc(t->other.pool, 100, GFP_TEST, node);
+		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+		zs_free(t->other.pool, handle);
+		zs_free(t->other.pool, t->other.handle);
+	}
+	t->meanwhile = NULL;
+	kunit_deactivate_static_stub(test, zs_alloc_classes);
+	kunit_deactivate_static_stub(test, zs_alloc_pool);
+	zs_destroy_pool(t->other.pool);
+	zst_flush_deferred(test);
+	expect_all_freed_to(test, t->cache);
+	expect_all_freed_to(test, t->class_cache);
+}
+
 static struct shrinker *no_shrinker(struct zs_pool *pool)
 {
 	return NULL;
@@ -917,12 +979,16 @@ static struct shrinker *no_shrinker(struct zs_pool *pool)
 static void pool_works_without_a_shrinker(struct kunit *test)
 {
 	struct zst *t = test->priv;
+	bool traced;
 
 	zst_destroy(t);
+	traced = watch_report_lines(t);
 	kunit_activate_static_stub(test, zs_alloc_shrinker, no_shrinker);
 	t->pool = zs_create_pool("kunit");
 	kunit_deactivate_static_stub(test, zs_alloc_shrinker);
 	KUNIT_ASSERT_NOT_NULL(test, t->pool);
+	if (traced)
+		KUNIT_EXPECT_EQ(test, atomic_read(&t->nr_report_lines), 1);
 	KUNIT_EXPECT_NULL(test, t->pool->shrinker);
 
 	sparse_zspages(t, long_size(test), 10, 2);
@@ -1279,6 +1345,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(lowest_slot_that_may_be_free_is_known),
 	KUNIT_CASE(random_operations_agree_with_a_model),
 	KUNIT_CASE(pool_creation_fails_without_memory),
+	KUNIT_CASE(all_memory_of_a_pool_is_freed),
 	KUNIT_CASE(pool_works_without_a_shrinker),
 	KUNIT_CASE(failed_allocation_leaks_nothing),
 	KUNIT_CASE(unreachable_descriptors_are_refused),
