@@ -3,6 +3,7 @@
  * KUnit tests of zsmalloc: isolation and migration of pages, and their readers
  */
 #include <linux/kasan.h>
+#include <linux/workqueue.h>
 
 #include "zsmalloc_kunit.h"
 
@@ -201,7 +202,11 @@ static void late_reader_without_memory_holds_the_page(struct kunit *test)
 
 static void *notes_of_cache(size_t size)
 {
-	return kmem_cache_zalloc(current_zst()->cache, GFP_NOWAIT);
+	struct zst *t = current_zst();
+	void *notes = kmem_cache_zalloc(t->cache, GFP_NOWAIT);
+
+	act_meanwhile(t);
+	return notes;
 }
 
 /* The notes are freed with their round: the cache is empty then. */
@@ -215,9 +220,7 @@ static void notes_of_late_pins_are_freed(struct kunit *test)
 	needs_migration(test);
 	o = fill_zspage(t, long_size(test));
 	zspage = obj_zspage(o);
-	t->cache = kmem_cache_create("kunit-zs-notes", zspage->class->geo.slots,
-				     0, SLAB_NO_MERGE, NULL);
-	KUNIT_ASSERT_NOT_NULL(test, t->cache);
+	t->cache = private_cache(test, "kunit-zs-notes", zspage->class->geo.slots);
 	kunit_activate_static_stub(test, zs_alloc_late, notes_of_cache);
 	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
 	put_page(replace_first_page(t, zspage, MIGRATE_ASYNC));
@@ -230,7 +233,61 @@ static void notes_of_late_pins_are_freed(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o[2].handle);
 	KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
 	kunit_deactivate_static_stub(test, zs_alloc_late);
-	kmem_cache_destroy(t->cache);
+	expect_all_freed_to(test, t->cache);
+	expect_all_intact(t);
+}
+
+static void another_late_reader(struct zst *t)
+{
+	zs_obj_read_sg_begin(t->pool, t->objs[2].handle, t->busy_sg, t->objs[2].size);
+}
+
+static void end_of_the_round(struct zst *t)
+{
+	zs_obj_read_sg_end(t->pool, t->objs[0].handle);
+}
+
+static const struct vain_notes {
+	const char *name;
+	void (*meanwhile)(struct zst *t);
+} vain_notes[] = {
+	{ "another reader has allocated them", another_late_reader },
+	{ "the round has ended", end_of_the_round },
+};
+
+KUNIT_ARRAY_PARAM_DESC(vain_notes, vain_notes, name);
+
+/* Notes that turn out not to be needed after they were allocated */
+static void notes_allocated_in_vain_are_freed(struct kunit *test)
+{
+	const struct vain_notes *vain = test->param_value;
+	bool round_ends = vain->meanwhile == end_of_the_round;
+	struct zst *t = test->priv;
+	struct scatterlist sg[2][2];
+	struct zspage *zspage;
+	struct obj *o;
+
+	needs_migration(test);
+	o = fill_zspage(t, long_size(test));
+	zspage = obj_zspage(o);
+	t->cache = private_cache(test, "kunit-zs-notes", zspage->class->geo.slots);
+	kunit_activate_static_stub(test, zs_alloc_late, notes_of_cache);
+	zs_obj_read_sg_begin(t->pool, o[0].handle, sg[0], o->size);
+	put_page(replace_first_page(t, zspage, MIGRATE_ASYNC));
+	t->meanwhile = vain->meanwhile;
+	zs_obj_read_sg_begin(t->pool, o[1].handle, sg[1], o->size);
+	KUNIT_EXPECT_NULL(test, t->meanwhile);
+	KUNIT_EXPECT_EQ(test, zspage->nr_stale, !round_ends);
+	if (!round_ends) {
+		/* Both late pins are noted: neither holds the replaced page. */
+		zs_obj_read_sg_end(t->pool, o[0].handle);
+		KUNIT_EXPECT_EQ(test, zspage->nr_stale, 0);
+		zs_obj_read_sg_end(t->pool, o[2].handle);
+	}
+	zs_obj_read_sg_end(t->pool, o[1].handle);
+	kunit_deactivate_static_stub(test, zs_alloc_late);
+	expect_all_freed_to(test, t->cache);
+	expect_quiet(t);
 	expect_all_intact(t);
 }
 
@@ -572,6 +629,9 @@ static void bad_page_is_not_migrated(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, migrate(&list), 1);
 	kunit_deactivate_static_stub(test, zs_copy_page);
 	KUNIT_EXPECT_EQ(test, t->nr_copies, pages - 2);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&t->pool->migrated_free), pages - 2);
+	/* The core may have tried it more than once. */
+	KUNIT_EXPECT_GT(test, atomic_long_read(&t->pool->not_migrated), 0);
 
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[0]), first);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(zspage->pages[pages - 1]), last);
@@ -723,6 +783,111 @@ static void locked_page_defers_freeing(struct kunit *test)
 	put_page(page);
 }
 
+/* The tries of the worker, which belongs to no test, to free zspages */
+static struct {
+	unsigned int nr;	/* failed tries since the last zspage was freed */
+	unsigned int freed;	/* zspages */
+	unsigned long last;	/* the time of the last failed try, in jiffies */
+	unsigned long gap;	/* the time from the first of these tries to the second */
+	unsigned int late;	/* tries in a row that came after the longest delay */
+	struct work_struct *work;	/* the worker's */
+} tries;
+
+/* ZS_MAX_DELAY of the worker */
+#define LONGEST_DELAY	(HZ / 10)
+
+static void note_tries(const char *point)
+{
+	unsigned long gap;
+
+	if (!strcmp(point, "deferred_lock")) {
+		WRITE_ONCE(tries.nr, 0);
+		WRITE_ONCE(tries.freed, tries.freed + 1);
+	} else if (!strcmp(point, "deferred_again")) {
+		gap = jiffies - tries.last;
+		tries.last = jiffies;
+		tries.work = current_work();
+		WRITE_ONCE(tries.late, gap < LONGEST_DELAY ? 0 : tries.late + 1);
+		if (tries.nr == 1)
+			tries.gap = gap;
+		WRITE_ONCE(tries.nr, tries.nr + 1);
+	}
+}
+
+/* An object in a page of its own is freed while that is locked. */
+static struct page *free_with_locked_page(struct zst *t)
+{
+	struct page *page = zpdesc_page(obj_zspage(obj_alloc(t, PAGE_SIZE))->pages[0]);
+
+	get_page(page);
+	lock_page(page);
+	free_all(t);
+	return page;
+}
+
+static void unlock_and_put(struct page *page)
+{
+	unlock_page(page);
+	put_page(page);
+}
+
+/* Wait until @count, of the worker, is at least @least, for up to ten seconds. */
+static void expect_at_least(struct kunit *test, unsigned int least, unsigned int *count)
+{
+	for (int ms = 0; ms < 10000 && READ_ONCE(*count) < least; ms += 20)
+		msleep(20);
+	KUNIT_EXPECT_GE(test, READ_ONCE(*count), least);
+}
+
+/* The time since the try before the first one is unknown, and may be long. */
+static void wait_for_longest_delay(struct kunit *test)
+{
+	WRITE_ONCE(tries.late, 0);
+	expect_at_least(test, 3, &tries.late);
+}
+
+/*
+ * The worker tries a locked page again after a delay, which is doubled from try to try
+ * up to a limit. If no zspage is left, the worker does not run, and the delay is short
+ * for the next one. It is also short after a zspage was freed.
+ */
+static void worker_delays_its_tries(struct kunit *test)
+{
+	bool short_at_first = false, short_after_a_free = false;
+	struct zst *t = test->priv;
+
+	WRITE_ONCE(zs_race_hook, note_tries);
+	/* On a busy machine a try may come late, but none comes early. */
+	for (int n = 0; n < 5 && !(short_at_first && short_after_a_free); n++) {
+		struct page *left, *other;
+
+		if (test->status == KUNIT_FAILURE)
+			break;
+		left = free_with_locked_page(t);
+		wait_for_longest_delay(test);
+		unlock_and_put(left);
+		zst_flush_deferred(test);
+		KUNIT_EXPECT_FALSE(test, tries.work && work_pending(tries.work));
+
+		left = free_with_locked_page(t);
+		expect_at_least(test, 2, &tries.nr);
+		short_at_first |= tries.gap < LONGEST_DELAY;
+		wait_for_longest_delay(test);
+
+		WRITE_ONCE(tries.freed, 0);
+		other = free_with_locked_page(t);
+		unlock_and_put(other);
+		expect_at_least(test, 1, &tries.freed);
+		expect_at_least(test, 2, &tries.nr);
+		short_after_a_free |= tries.gap < LONGEST_DELAY;
+		unlock_and_put(left);
+		zst_flush_deferred(test);
+	}
+	WRITE_ONCE(zs_race_hook, NULL);
+	KUNIT_EXPECT_TRUE(test, short_at_first);
+	KUNIT_EXPECT_TRUE(test, short_after_a_free);
+}
+
 static void dead_zspage_is_not_isolated(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -852,6 +1017,7 @@ static struct kunit_case migration_cases[] = {
 	KUNIT_CASE(overlapping_readers_release_replaced_pages),
 	KUNIT_CASE(late_reader_without_memory_holds_the_page),
 	KUNIT_CASE(notes_of_late_pins_are_freed),
+	KUNIT_CASE_PARAM(notes_allocated_in_vain_are_freed, vain_notes_gen_params),
 	KUNIT_CASE(late_readers_beyond_the_notes_hold_the_page),
 	KUNIT_CASE_PARAM(write_is_repeated_as_a_whole, lost_tries_gen_params),
 	KUNIT_CASE(isolated_pages_can_be_put_back),
@@ -866,6 +1032,7 @@ static struct kunit_case migration_cases[] = {
 	KUNIT_CASE_PARAM(zspage_emptied_while_isolated_is_freed, ends_of_isolation_gen_params),
 	KUNIT_CASE(zspage_emptied_while_isolated_is_used_again),
 	KUNIT_CASE(locked_page_defers_freeing),
+	KUNIT_CASE(worker_delays_its_tries),
 	KUNIT_CASE(dead_zspage_is_not_isolated),
 	KUNIT_CASE_PARAM(zone_counters_follow_migration, long_and_page_gen_params),
 	KUNIT_CASE_PARAM(pool_destroyed_while_pages_are_isolated, ends_of_isolation_gen_params),
