@@ -5,6 +5,8 @@
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/shrinker.h>
+#include <linux/tracepoint.h>
+#include <trace/events/kmem.h>
 
 #include "zsmalloc_kunit.h"
 
@@ -408,6 +410,8 @@ static void watch_search(const char *point)
 	if (!strcmp(point, "tried")) {
 		t->search.tried++;
 		t->search.in_this_hold++;
+	} else if (!strcmp(point, "frozen")) {
+		t->search.evacuations++;
 	} else if (!strcmp(point, "searching")) {
 		t->search.longest_hold = max(t->search.longest_hold,
 					     t->search.in_this_hold);
@@ -425,6 +429,7 @@ static void watch(struct zst *t, void (*between_holds)(struct zst *t))
 	t->search.tried = 0;
 	t->search.in_this_hold = 0;
 	t->search.longest_hold = 0;
+	t->search.evacuations = 0;
 	t->search.between_holds = between_holds;
 	WRITE_ONCE(zs_race_hook, watch_search);
 }
@@ -606,8 +611,15 @@ static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 		fill_zspage(t, geo->size);
 	/* Room for one object in each but the first, which has as many */
 	keep_if(t, 0, n, n < slots ? n < nr : n % slots);
+	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_fails);
+	watch(t, NULL);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
+	WRITE_ONCE(zs_race_hook, NULL);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
 	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
+	/* It is not even begun. */
+	KUNIT_EXPECT_EQ(test, t->nr_supplies, 0);
+	KUNIT_EXPECT_EQ(test, t->search.evacuations, 0);
 
 	/* An object and a host less, and it does. */
 	obj_free(t, &t->objs[0]);
@@ -644,6 +656,35 @@ static void guests_are_moved_to_many_hosts(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
 	KUNIT_EXPECT_EQ(test, class->forwarded, nr);
 	KUNIT_EXPECT_EQ(test, class->guest_blocks, nr);
+}
+
+/* The memory that the evacuation adds is counted, not that of guests from before. */
+static void evacuation_pays_whatever_guests_its_hosts_have(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 128);
+	unsigned int slots = class->geo.slots, pays = class->geo.pages * PAGE_SIZE / 2;
+	unsigned int blocks = DIV_ROUND_UP(slots / 2, ZS_GUESTS_PER_BLOCK), nr, own;
+
+	/* So many hosts that the blocks of their guests take more than an evacuation may */
+	nr = pays / (blocks * sizeof(struct zs_guest_block)) + 1;
+	if (slots % 2 || nr >= slots / 2 || (2 * nr + 1) * slots > MAX_OBJS)
+		kunit_skip(test, "guest blocks are too small to matter");
+	sparse_zspages(t, 128, 2 * nr, 2);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), nr * class->geo.pages);
+	KUNIT_ASSERT_EQ(test, class->nr[ZS_FULL], nr);
+	KUNIT_ASSERT_GT(test, class->guest_blocks * sizeof(struct zs_guest_block), pays);
+
+	/* One more zspage, with an object for each host, and room for one in each */
+	own = t->nr;
+	fill_zspage(t, 128);
+	keep_if(t, own, n, n < nr);
+	for (unsigned int i = own; i--;)
+		if (!obj_is_forwarded(&t->objs[i]) &&
+		    obj_host(&t->objs[i])->inuse == slots)
+			obj_free(t, &t->objs[i]);
+	KUNIT_ASSERT_EQ(test, class->nr[ZS_FULL], 0);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
 }
 
 static void compaction_frees_more_than_it_allocates(struct kunit *test)
@@ -795,6 +836,7 @@ static void compaction_begins_only_if_there_is_room(struct kunit *test)
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, 256);
 	unsigned int slots = class->geo.slots;
+	struct zspage *first, *last;
 
 	/* Two zspages, and one object more than one of them can hold */
 	fill_zspage(t, 256);
@@ -806,6 +848,18 @@ static void compaction_begins_only_if_there_is_room(struct kunit *test)
 	kunit_activate_static_stub(test, zs_copy_slot, nth_copy_fails);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
 	KUNIT_EXPECT_EQ(test, t->nr_copies, 0);
+	/* No zspage is even looked at: with open objects they would be passed over. */
+	first = obj_zspage(&t->objs[0]);
+	last = obj_zspage(&t->objs[t->nr - 1]);
+	KUNIT_ASSERT_PTR_NE(test, first, last);
+	atomic_inc(&first->pins);
+	atomic_inc(&last->pins);
+	watch(t, NULL);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
+	WRITE_ONCE(zs_race_hook, NULL);
+	KUNIT_EXPECT_EQ(test, t->search.tried, 0);
+	atomic_dec(&first->pins);
+	atomic_dec(&last->pins);
 	obj_free(t, &t->objs[slots / 2]);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
 	KUNIT_EXPECT_GT(test, t->nr_copies, 0);
@@ -1261,18 +1315,14 @@ KUNIT_ARRAY_PARAM_DESC(metadata_sizes, metadata_sizes, name);
  */
 static void all_metadata_is_freed(struct kunit *test)
 {
-	const slab_flags_t flags = SLAB_SKIP_KFENCE | SLAB_NO_MERGE;
 	size_t size = param_size(test);
 	struct zst *t = test->priv;
 	struct size_class *class = test_class(t, size);
 	struct kmem_cache *descriptors, *was = class->cache;
 	unsigned int own, guests = 0;
 
-	descriptors = kmem_cache_create("kunit-zspage", kmem_cache_size(was),
-					ZSPAGE_ALIGN, flags, NULL);
-	t->cache = kmem_cache_create("kunit-zs-supply", 256, 0, flags, NULL);
-	KUNIT_ASSERT_NOT_NULL(test, descriptors);
-	KUNIT_ASSERT_NOT_NULL(test, t->cache);
+	descriptors = private_cache(test, "kunit-zspage", kmem_cache_size(was));
+	t->cache = private_cache(test, "kunit-zs-supply", 256);
 	class->cache = descriptors;
 
 	/* A zspage that gets no pages */
@@ -1320,11 +1370,116 @@ static void all_metadata_is_freed(struct kunit *test)
 	zs_flush_deferred();
 	rcu_barrier();
 	class->cache = was;
-	kunit_warning_suppress(test) {
-		kmem_cache_destroy(descriptors);
-		kmem_cache_destroy(t->cache);
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
+	expect_all_freed_to(test, descriptors);
+	expect_all_freed_to(test, t->cache);
+}
+
+/* Memory for evacuations, of which blocks are counted until they are freed */
+static void *block_supply(size_t size)
+{
+	struct zst *t = current_zst();
+	void *memory = kmalloc(size, GFP_KERNEL);
+
+	if (size != sizeof(struct zs_guest_block))
+		return memory;
+	t->spare.allocated++;
+	for (int i = 0; i < ARRAY_SIZE(t->spare.blocks); i++)
+		if (!t->spare.blocks[i]) {
+			t->spare.blocks[i] = memory;
+			return memory;
+		}
+	KUNIT_FAIL(t->test, "too many blocks\n");
+	return memory;
+}
+
+/* Called by any thread that frees memory: the test is in @data. */
+static void note_freed_block(void *data, unsigned long call_site, const void *memory)
+{
+	struct zst *t = data;
+
+	for (int i = 0; i < ARRAY_SIZE(t->spare.blocks); i++)
+		if (memory && t->spare.blocks[i] == memory)
+			t->spare.blocks[i] = NULL;
+}
+
+static void end_of_freed_blocks(void *data)
+{
+	unregister_trace_kfree(note_freed_block, data);
+	tracepoint_synchronize_unregister();
+}
+
+/* Blocks that were allocated, and have no guests */
+static unsigned int spare_blocks(struct zst *t)
+{
+	unsigned int nr = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(t->spare.blocks); i++)
+		nr += !!t->spare.blocks[i];
+	return nr - t->spare.class->guest_blocks;
+}
+
+static void watch_spare_blocks(const char *point)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct zst *t;
+
+	/* Other threads come by here, too. They belong to no test. */
+	if (!test || strcmp(point, "searching"))
+		return;
+	t = test->priv;
+	t->spare.most = max(t->spare.most, spare_blocks(t));
+}
+
+/*
+ * A block that an evacuation leaves is used for the next one. What is more than that
+ * may need is freed at once.
+ */
+static void blocks_left_by_an_evacuation_are_used_or_freed(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 256);
+	unsigned int slots = class->geo.slots;
+	struct zspage *host = NULL;
+
+	t->spare.class = class;
+	if (register_trace_kfree(note_freed_block, t))
+		kunit_skip(test, "no CONFIG_TRACEPOINTS");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, end_of_freed_blocks, t));
+	kunit_activate_static_stub(test, zs_alloc_supply, block_supply);
+
+	/* A host with one guest, and another one with two. Each needs up to two blocks. */
+	for (unsigned int nr = 1; nr <= 2; nr++) {
+		unsigned int first = t->nr;
+
+		fill_zspage(t, 256);
+		host = obj_zspage(fill_zspage(t, 256));
+		keep_if(t, first, n, n < nr || n >= slots + nr);
+		t->spare.allocated = 0;
+		t->spare.most = 0;
+		WRITE_ONCE(zs_race_hook, watch_spare_blocks);
+		KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
+		WRITE_ONCE(zs_race_hook, NULL);
+		KUNIT_EXPECT_EQ(test, host->nr_guests, nr);
+		/* The one with guests, and those for the next evacuation */
+		KUNIT_EXPECT_EQ(test, t->spare.allocated, 1 + 2);
+		KUNIT_EXPECT_EQ(test, t->spare.most, 2);
+		KUNIT_EXPECT_EQ(test, spare_blocks(t), 0);
 	}
+
+	/* The two guests are moved to the first host, whose block has room for them. */
+	keep_if(t, 0, n, n != 1 && n != 2 && n < slots + 2);
+	KUNIT_ASSERT_EQ(test, host->inuse, 2);
+	KUNIT_ASSERT_EQ(test, obj_host(&t->objs[0])->inuse, slots - 2);
+	t->spare.most = 0;
+	WRITE_ONCE(zs_race_hook, watch_spare_blocks);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
+	WRITE_ONCE(zs_race_hook, NULL);
+	KUNIT_EXPECT_EQ(test, class->guest_blocks, 1);
+	KUNIT_EXPECT_EQ(test, t->spare.most, 2);
+	KUNIT_EXPECT_EQ(test, spare_blocks(t), 0);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, spare_blocks(t), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
 }
 
 /* An object is opened as memory is had to evacuate its zspage. */
@@ -1347,9 +1502,7 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	unsigned int slots = class->geo.slots;
 	struct zspage *first;
 
-	t->cache = kmem_cache_create("kunit-zs-supply", 1024, 0,
-				     SLAB_SKIP_KFENCE | SLAB_NO_MERGE, NULL);
-	KUNIT_ASSERT_NOT_NULL(test, t->cache);
+	t->cache = private_cache(test, "kunit-zs-supply", 1024);
 	for (int i = 0; i < 4; i++)
 		fill_zspage(t, size);
 	first = obj_zspage(&t->objs[0]);
@@ -1365,10 +1518,7 @@ static void links_of_the_wrong_size_are_freed(struct kunit *test)
 	free_all(t);
 	zs_flush_deferred();
 	rcu_barrier();
-	kunit_warning_suppress(test) {
-		kmem_cache_destroy(t->cache);
-		KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 0);
-	}
+	expect_all_freed_to(test, t->cache);
 }
 
 static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
@@ -1492,6 +1642,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE_PARAM(compaction_ends_at_the_first_failed_allocation, packers_gen_params),
 	KUNIT_CASE(guests_are_moved_to_many_hosts),
 	KUNIT_CASE(guests_are_not_moved_to_too_many_hosts),
+	KUNIT_CASE(evacuation_pays_whatever_guests_its_hosts_have),
 	KUNIT_CASE(compaction_frees_more_than_it_allocates),
 	KUNIT_CASE(bad_zspages_get_no_new_objects),
 	KUNIT_CASE_PARAM(compaction_skips_bad_zspages, bad_firsts_gen_params),
@@ -1511,6 +1662,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(pages_of_hosts_can_be_migrated),
 	KUNIT_CASE(compaction_survives_allocation_failure),
 	KUNIT_CASE_PARAM(all_metadata_is_freed, metadata_sizes_gen_params),
+	KUNIT_CASE(blocks_left_by_an_evacuation_are_used_or_freed),
 	KUNIT_CASE(links_of_the_wrong_size_are_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
 	KUNIT_CASE_SLOW(overhead_does_not_grow_over_time),
