@@ -5,6 +5,8 @@
 #include <linux/nodemask.h>
 #include <linux/shrinker.h>
 #include <linux/spinlock.h>
+#include <linux/tracepoint.h>
+#include <trace/events/kmem.h>
 
 #include "zsmalloc_kunit.h"
 
@@ -138,6 +140,72 @@ static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 			num_node_state(N_MEMORY) * geos);
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(pool) ?: "", "");
 	zs_destroy_pool(pool);
+}
+
+static struct size_class *classes_of_no_node(int nid, gfp_t gfp)
+{
+	struct size_class *classes;
+	unsigned int geos;
+
+	zs_geometries(&geos);
+	classes = kvcalloc(geos, sizeof(*classes), GFP_KERNEL);
+	for (unsigned int i = 0; classes && i < geos; i++)
+		classes[i].nid = NUMA_NO_NODE;
+	return classes;
+}
+
+static void classes_know_their_node(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	int node;
+
+	zst_destroy(t);
+	kunit_activate_static_stub(test, zs_alloc_classes, classes_of_no_node);
+	t->pool = zs_create_pool("kunit");
+	KUNIT_ASSERT_NOT_NULL(test, t->pool);
+	for_each_node_state(node, N_MEMORY) {
+		struct size_class *class;
+
+		obj_alloc_node(t, 100, node);
+		for_each_class(class, t->pool, node)
+			KUNIT_EXPECT_EQ(test, class->nid, node);
+	}
+	kunit_deactivate_static_stub(test, zs_alloc_classes);
+	expect_all_intact(t);
+}
+
+/* Called by any thread that allocates memory: the test is in @data. */
+static void note_gfp_of_classes(void *data, unsigned long call_site, const void *memory,
+				size_t size, size_t bytes, gfp_t gfp, int nid)
+{
+	struct zst *t = data;
+	unsigned int geos;
+
+	zs_geometries(&geos);
+	if (kunit_get_current_test() == t->test && size == geos * sizeof(struct size_class))
+		t->gfp_of_classes = gfp;
+}
+
+static void end_of_gfp(void *data)
+{
+	unregister_trace_kmalloc(note_gfp_of_classes, data);
+	tracepoint_synchronize_unregister();
+}
+
+/* Flags for zones and nodes apply to the pages of a zspage only. */
+static void classes_are_not_in_movable_memory(struct kunit *test)
+{
+	const gfp_t of_pages = __GFP_HIGHMEM | __GFP_MOVABLE | __GFP_THISNODE;
+	struct zst *t = test->priv;
+
+	if (register_trace_kmalloc(note_gfp_of_classes, t))
+		kunit_skip(test, "no CONFIG_TRACEPOINTS");
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, end_of_gfp, t));
+	kvfree(zs_alloc_classes(TEST_NODE, GFP_KERNEL | of_pages));
+	KUNIT_EXPECT_NE(test, t->gfp_of_classes, 0);
+	KUNIT_EXPECT_EQ(test, t->gfp_of_classes & of_pages, 0);
+	/* Nor may they be taken from the reserves. */
+	KUNIT_EXPECT_NE(test, t->gfp_of_classes & __GFP_NOMEMALLOC, 0);
 }
 
 /* As zswap allocates, and with a lock held */
@@ -524,6 +592,8 @@ static void compaction_stays_within_each_node(struct kunit *test)
 static struct kunit_case numa_cases[] = {
 	KUNIT_CASE_PARAM(pages_come_from_the_requested_node, long_and_page_gen_params),
 	KUNIT_CASE(pool_takes_no_memory_for_unused_nodes),
+	KUNIT_CASE(classes_know_their_node),
+	KUNIT_CASE(classes_are_not_in_movable_memory),
 	KUNIT_CASE(first_object_of_a_node_in_atomic_context),
 	KUNIT_CASE(node_works_without_classes),
 	KUNIT_CASE_PARAM(allocation_for_an_offline_node_succeeds, small_long_and_page_gen_params),
