@@ -253,6 +253,19 @@ static void memory_file_shows_all_memory(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o->handle);
 }
 
+static void migration_file_shows_how_migrations_ended(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
+		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	atomic_long_set(&t->pool->migrated_free, 3);
+	atomic_long_set(&t->pool->migrated_held, 2);
+	atomic_long_set(&t->pool->not_migrated, 1);
+	KUNIT_EXPECT_STREQ(test, read_file(test, "kunit", "migration"),
+			   "free 3\nheld 2\nfailed 1\n");
+}
+
 static const struct pool_end {
 	const char *name;
 	bool leaks;
@@ -301,6 +314,7 @@ static struct kunit_case debugfs_cases[] = {
 	KUNIT_CASE(classes_file_shows_every_class),
 	KUNIT_CASE(compaction_file_shows_forwarders),
 	KUNIT_CASE(memory_file_shows_all_memory),
+	KUNIT_CASE(migration_file_shows_how_migrations_ended),
 	KUNIT_CASE_PARAM(debugfs_files_are_removed_with_their_pool, pool_ends_gen_params),
 	{ }
 };
