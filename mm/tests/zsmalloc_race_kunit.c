@@ -144,6 +144,7 @@
  * evacuates, and does not evacuate a zspage that is isolated.
  *	isolated_zspage_is_not_evacuated
  *	evacuated_zspage_is_not_isolated
+ *	evacuated_host_without_natives_is_dead
  * isolate - worker: The worker holds the page locks of a zspage that it frees.
  *	worker_locks_pages_during_isolation
  *	dead_zspage_is_not_isolated
@@ -191,6 +192,7 @@
  * zspage.
  *	pool_destroyed_while_the_worker_frees
  *	pool_destroyed_after_the_worker_missed_a_page_lock
+ *	pool_put_by_the_worker_is_freed_by_the_return
  * end - all others: The user does not call them for a pool that it destroys.
  * If it did not free all objects, they stay, and so does the pool.
  *	objects_outlive_a_destroyed_pool
@@ -2062,6 +2064,21 @@ static void evacuated_zspage_is_not_isolated(struct kunit *test)
 	expect_end(t);
 }
 
+/* Nothing names it any more, but readers may have a stale link to it. */
+static void evacuated_host_without_natives_is_dead(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = lonely_guest(t, false);
+	struct zspage *host = obj_host(o);
+	struct actor *compactor = actor(t, "compactor", compacts);
+
+	run_to(compactor, "evacuated");
+	KUNIT_EXPECT_PTR_NE(test, obj_host(o), host);
+	KUNIT_EXPECT_EQ(test, host->state, ZSPAGE_DEAD);
+	finish(compactor);
+	expect_end(t);
+}
+
 static void compaction_skips_zspages_whose_pages_migrate(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2236,6 +2253,32 @@ static void pool_destroyed_after_the_worker_missed_a_page_lock(struct kunit *tes
 	finish(destroyer);
 	/* The zspage is not left to the next try of the worker, which comes later. */
 	KUNIT_EXPECT_EQ(test, all_zspages(), t->pages_before);
+	put_replaced_pages(t, &page, 1);
+	expect_pool_freed(t);
+}
+
+/* zs_destroy_pool() finds the last zspage in the hands of the worker. */
+static void pool_put_by_the_worker_is_freed_by_the_return(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct actor *destroyer = actor(t, "destroyer", destroys);
+	struct actor *w = worker(t, "deferred_lock");
+	struct obj *o = obj_alloc(t, long_size(test));
+	struct page *page = page_of(obj_zspage(o), 0);
+
+	get_page(page);
+	lock_page(page);
+	obj_free(t, o);
+	unlock_page(page);
+	expect_stop(w);
+	expect_waiting(destroyer);
+	/* The reference of the zspage is the last one to the pool. */
+	set_stop(w, "pool_free");
+	release(w);
+	expect_stop(w);
+	expect_waiting(destroyer);
+	let_go(w);
+	finish(destroyer);
 	put_replaced_pages(t, &page, 1);
 	expect_pool_freed(t);
 }
@@ -2450,12 +2493,14 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE_PARAM(guest_freed_during_evacuation_of_its_host, guest_frees_gen_params),
 	KUNIT_CASE(isolated_zspage_is_not_evacuated),
 	KUNIT_CASE(evacuated_zspage_is_not_isolated),
+	KUNIT_CASE(evacuated_host_without_natives_is_dead),
 	KUNIT_CASE_PARAM(compaction_skips_zspages_whose_pages_migrate, move_points_gen_params),
 	KUNIT_CASE_PARAM(two_compactions_at_once, evacuation_points_gen_params),
 	KUNIT_CASE(classes_are_compacted_in_parallel),
 	KUNIT_CASE_PARAM(pool_destroyed_during_migration_or_putback, last_moves_gen_params),
 	KUNIT_CASE_PARAM(pool_destroyed_while_the_worker_frees, last_frees_gen_params),
 	KUNIT_CASE(pool_destroyed_after_the_worker_missed_a_page_lock),
+	KUNIT_CASE(pool_put_by_the_worker_is_freed_by_the_return),
 	KUNIT_CASE_PARAM(locked_page_does_not_delay_other_pools, other_ends_gen_params),
 	KUNIT_CASE(pool_destroyed_during_isolation),
 	KUNIT_CASE(pool_is_packed_by_one_reclaimer_at_a_time),
