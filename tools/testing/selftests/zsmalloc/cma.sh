@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A CMA area that is full of zsmalloc pages is allocated, all of it: with nobody
-# at them, with users that read, write, allocate and free, with objects that are
-# held open for a while, and with objects that are held open all the time.
+# A whole CMA area that is full of zsmalloc pages is allocated: while no task uses the
+# objects, while tasks read, write, allocate and free objects, while objects are held
+# open for a short time each, and while objects are held open all the time.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 OPEN=256	# objects held open at a time
-HOLD_MS=50	# for how long
-LIMIT=45	# seconds until all of it has to be had
+HOLD_MS=50	# time each of them is held open
+LIMIT=45	# seconds within which the whole area must be allocated
 
 start_test 9
 need_cma
@@ -20,19 +20,18 @@ count_migrations
 begin_checks
 say "CMA area $(basename "$AREA"): $PAGES pages on node $NODE"
 
-# The area is filled last, as the rest of its node is full then.
+# Allocations use the area when the rest of its node is full.
 fill() {
 	local inside
 	empty_node
 	fill_node "$NODE" 24 || return
 	inside=$(hold_inside "$FIRST" "$LAST")
-	say "$inside of $(hold objects) objects are in the area"
-	# At 1.6 KB an object: at least half of the area
+	say "$inside of $(hold objects) objects are in the CMA area"
+	# At 1.6 KB per object, this is half of the area.
 	((inside >= PAGES * PAGE_SIZE / 1600 / 2))
 }
 
-# allocate NAME: all of the area at once, and again until that succeeds or time is
-# up
+# allocate NAME: tries to allocate the whole area until it succeeds or LIMIT is reached
 allocate() {
 	local name=$1 tries=0 start end now migrations status=1
 	migrations=$(migrated)
@@ -45,7 +44,7 @@ allocate() {
 		now=$(now_ms)
 	done
 	((status)) || (($(cat "$AREA/used") == PAGES)) || status=1
-	say "$name: $( ((status)) && echo not) allocated after $((now - start)) ms, $tries attempts"
+	say "CMA area, $name: $( ((status)) && echo not\ )allocated after $((now - start)) ms and $tries attempts"
 	figure "cma.$name.got" "$((!status))"
 	figure "cma.$name.attempts" "$tries"
 	figure "cma.$name.ms" "$((now - start))"
@@ -53,19 +52,20 @@ allocate() {
 	return "$status"
 }
 
-# What was allocated is nobody else's any more.
+# An allocated area must not contain any object.
 none_inside() {
 	local inside
 	hold_set churn 0
 	inside=$(hold_inside "$FIRST" "$LAST")
-	((inside == 0)) || { say "$inside objects are still in the area"; return 1; }
+	((inside == 0)) || { say "$inside objects are still in the CMA area"; return 1; }
 }
 
 undisturbed() {
 	fill && allocate idle && none_inside
 }
 
-again() { # what came back to the area has to leave it again
+# Objects that are allocated in the area after it was freed must leave it, too.
+refilled() {
 	local i status=0
 	hold_set churn 1
 	for i in 1 2 3; do
@@ -104,8 +104,8 @@ open_for_a_while() {
 	return "$status"
 }
 
-# The pages that readers have found stay theirs, so the area cannot be had, but
-# the objects have to leave it.
+# Pages of open objects are kept for their readers, so the area cannot be allocated, but
+# the objects must leave it.
 open_all_the_time() {
 	local inside
 	fill || return
@@ -113,7 +113,7 @@ open_all_the_time() {
 	LIMIT=10 allocate held
 	inside=$(hold_inside "$FIRST" "$LAST")
 	figure cma.held.objects_left "$inside"
-	((inside == 0)) || { say "$inside objects were not moved"; return 1; }
+	((inside == 0)) || { say "$inside objects were not moved out of the CMA area"; return 1; }
 }
 
 closed_again() {
@@ -122,13 +122,13 @@ closed_again() {
 	allocate closed && none_inside
 }
 
-check "all of the area is allocated" undisturbed
-check "the objects are intact" hold_is_intact
-check "... again and again, as it fills" again
-check "... while memory is used and compacted" users_active
-check "... while objects are opened for $HOLD_MS ms" open_for_a_while
-check "the objects are intact after that" hold_is_intact
-check "objects that are held open leave the area" open_all_the_time
-check "... and all of it is allocated once they are closed" closed_again
-check "the objects are intact at the end" hold_is_intact
+check "the CMA area is allocated while its objects are idle" undisturbed
+check "objects are intact after the CMA area was allocated" hold_is_intact
+check "the CMA area is refilled and allocated three times" refilled
+check "the CMA area is allocated while memory is used and compacted" users_active
+check "the CMA area is allocated while objects are opened for $HOLD_MS ms each" open_for_a_while
+check "objects that were opened for $HOLD_MS ms each are intact" hold_is_intact
+check "objects that stay open are moved out of the CMA area" open_all_the_time
+check "the CMA area is allocated after open objects were closed" closed_again
+check "objects that stayed open are intact" hold_is_intact
 ktap_finished

@@ -1,19 +1,18 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# How long a driver waits for 1 MB of a CMA area that is full of zsmalloc pages: one
-# block after the other is allocated, until none is left, while objects are opened
-# and closed all the time, by zram that is read and by a module that holds them
-# open.
+# Measures how long a driver waits for 1 MB of a CMA area that is full of zsmalloc pages.
+# All blocks of the area are allocated, one after another: while no object is open, while
+# a module holds objects open, and while objects are opened because zram is read.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 OPEN=256	# objects held open at a time
-HOLD_MS=20	# for how long
+HOLD_MS=20	# time each of them is held open
 ROUNDS=$((SECONDS_OF_WORK < 4 ? 1 : 2))
 BLOCK=$(((1 << 20) / PAGE_SIZE))
-KIND=(-w 40-240 -r 20)	# of zram's pages: objects of 1 to 4 KB
-LIMIT_MS=2000	# the longest that one in a hundred may take
+KIND=(-w 40-240 -r 20)	# pages that zram compresses to objects of 1 to 4 KB
+LIMIT_MS=2000	# the 99th percentile must not exceed this
 
 start_test 6
 need_cma
@@ -31,12 +30,12 @@ free_on_node() { # in MB
 		"/sys/devices/system/node/node$NODE/meminfo"
 }
 
-# All of the node's memory but the area and a little is taken, by files in memory, so
-# that the area can be filled again and again. The area is allocated meanwhile.
+# A file in tmpfs takes the node's memory, except for the area and 32 MB, so that objects
+# fill the area in each round. The area is allocated while the file is written.
 make_ballast() {
 	local mb
 	mkdir "$TMP/ballast" || return
-	write "$AREA/alloc" "$PAGES" || fail "the empty area is not to be had" || return
+	write "$AREA/alloc" "$PAGES" || fail "the empty CMA area cannot be allocated" || return
 	write /proc/sys/vm/drop_caches 3
 	mb=$(($(free_on_node) - 32))
 	mount -t tmpfs -o "mpol=bind:$NODE,size=${mb}M" tmpfs "$TMP/ballast" || return
@@ -44,24 +43,24 @@ make_ballast() {
 	limited dd if=/dev/zero of="$TMP/ballast/file" bs=1M count="$mb" 2> "$TMP/dd" ||
 		fail "$(tail -n 1 "$TMP/dd")" || return
 	free_area
-	say "$(free_on_node) MB of the node are free, $(meminfo CmaFree) MB in the area"
+	say "$(free_on_node) MB of node $NODE are free, $(meminfo CmaFree) MB of them in the CMA area"
 	(($(meminfo CmaFree) >= (PAGES * PAGE_SIZE >> 20) * 95 / 100))
 }
 
-# The area is full enough for most blocks to have something in them that moves.
+# The area is so full that most blocks contain pages that must be migrated.
 is_full() {
 	(($(meminfo CmaFree) * 8 <= PAGES * PAGE_SIZE >> 20)) ||
-		fail "$(meminfo CmaFree) MB of the area are free"
+		fail "$(meminfo CmaFree) MB of the CMA area are free"
 }
 
-# one_by_one NAME: all blocks of the area; the times go to $TMP/NAME
+# one_by_one NAME: allocates all blocks of the area; writes the times to $TMP/NAME
 one_by_one() {
 	is_full || return
 	limited "$DIR/zs_time" "$NR" "$AREA/alloc" "$BLOCK" >> "$TMP/$1" ||
-		fail "the time is up after $(wc -l < "$TMP/$1") blocks"
+		fail "only $(wc -l < "$TMP/$1") blocks of the CMA area were allocated within the time limit"
 }
 
-# report NAME: what there is in $TMP/NAME
+# report NAME: reports the times in $TMP/NAME
 report() {
 	local nr failed p50 p99 max
 	[[ -s $TMP/$1 ]] || return
@@ -70,7 +69,7 @@ report() {
 	read -r p50 p99 max < <(sort -n "$TMP/$1" | awk '
 		{ us[NR] = $1 }
 		END { print us[int((NR + 1) / 2)], us[int(NR * 0.99 + 0.99)], us[NR] }')
-	say "$1: $nr blocks, $failed failed; $p50 us for half of them, $p99 us for 99 %, $max us at most"
+	say "CMA blocks, $1: $nr allocations, $failed failed; median $p50 us, 99th percentile $p99 us, maximum $max us"
 	figure "cma_blocks.$1.blocks" "$nr"
 	figure "cma_blocks.$1.failed" "$failed"
 	figure "cma_blocks.$1.p50_us" "$p50"
@@ -80,7 +79,8 @@ report() {
 	((nr == NR * ROUNDS && p99 <= LIMIT_MS * 1000))
 }
 
-# blocks NAME FILL BEGIN END: ROUNDS times
+# blocks NAME FILL BEGIN END: ROUNDS times, calls FILL and BEGIN, allocates all blocks
+# and calls END
 blocks() {
 	local name=$1 status=0 round before
 	MOVED=0
@@ -105,8 +105,8 @@ hold_begin() { hold_set hold_ms $HOLD_MS && hold_set open $OPEN; }
 
 hold_end() { hold_is_intact; }
 
-# Objects are on the node of the buffer that is written.
-disk() { # disk COMMAND...: of zs_disk
+# zram allocates objects on the node of the page that is written.
+disk() { # disk COMMAND...: runs a command of zs_disk
 	limited numactl --preferred="$NODE" "$DIR/zs_disk" "${KIND[@]}" "$ZRAM" \
 		"$TMP/state" "$@" > "$TMP/disk" || fail "$(cat "$TMP/disk")"
 }
@@ -118,7 +118,7 @@ zram_fill() {
 	zram_new && write "$SYS/comp_algorithm" lz4 &&
 		write "$SYS/disksize" 512M && write "$SYS/mem_limit" "${mb}M" &&
 		disk fill || return
-	say "zram has $(($(mm_stat 1) >> 20)) MB in $(($(mm_stat 3) >> 20)) MB"
+	say "zram stores $(($(mm_stat 1) >> 20)) MB of data in $(($(mm_stat 3) >> 20)) MB of memory"
 }
 
 zram_begin() {
@@ -137,23 +137,26 @@ zram_end_readers() {
 	for pid in "${READERS[@]}"; do
 		kill -0 "$pid" 2> /dev/null && alive=$((alive + 1))
 	done
-	# They end by themselves only if something is wrong.
+	# A reader that has ended has found an error.
 	kill "${READERS[@]}" 2> /dev/null
 	wait "${READERS[@]}" 2> /dev/null
-	((alive == 2)) || fail "a reader ended: $(cat "$TMP"/reader?)" || return
+	((alive == 2)) || fail "a reader of zram ended early: $(cat "$TMP"/reader?)" || return
 	disk check
 }
 
-none() { :; }
+no_begin() { :; }
 
-check "the node of the area is full" make_ballast
-check "blocks are allocated while no object is open" blocks idle hold_fill none hold_end
-check "... while objects are opened for $HOLD_MS ms" blocks held hold_fill hold_begin hold_end
+check "the node is full except for its CMA area" make_ballast
+check "blocks of the CMA area are allocated while no object is open" \
+	blocks idle hold_fill no_begin hold_end
+check "blocks of the CMA area are allocated while objects are opened for $HOLD_MS ms each" \
+	blocks held hold_fill hold_begin hold_end
 empty_node
-check "... while zram is read" blocks zram zram_fill zram_begin zram_end_readers
+check "blocks of the CMA area are allocated while zram is read" \
+	blocks zram zram_fill zram_begin zram_end_readers
 zram_end_all
-check "all of the area is allocated in the end" write "$AREA/alloc" "$PAGES"
+check "the CMA area is allocated after all objects were freed" write "$AREA/alloc" "$PAGES"
 free_area
 umount "$TMP/ballast"
-check "no zsmalloc page is left" nothing_leaked
+check "all zsmalloc pages of the test are freed" nothing_leaked
 ktap_finished

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Pages of zsmalloc fail. Soft offlining moves their objects away; hard offlining
-# cannot, but everything else has to go on, and the page must not be used again
-# when its objects are freed. The errors are injected: the memory itself stays
-# readable, so nothing is lost.
+# Pages of zsmalloc fail. Soft offlining moves their objects to other pages. Objects of a
+# page that failed hard cannot be moved, but all other objects must stay usable, and the
+# page must not be used again when its objects are freed. The errors are injected: the
+# memory itself stays readable, so no data is lost.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
-SOFT=40		# pages
-HARD=8
+SOFT=40		# pages that are soft-offlined
+HARD=8		# pages that fail hard
 
 start_test 9
 need_failures
@@ -19,14 +19,14 @@ at_exit unpoison_all
 zswap_off
 count_migrations
 begin_checks
-BEFORE=$(machine)
+BEFORE=$(machine_state)
 
 fill() {
 	empty_node
 	insmod "$DIR/zs_hold/zs_hold.ko" mbytes=32
 }
 
-# Objects that are far from each other
+# nth N: the number of the Nth of SOFT + HARD objects that are far from each other
 nth() { echo $(($1 * ($(hold objects) / (SOFT + HARD)))); }
 
 objects_move() { # objects_move NAME
@@ -37,12 +37,12 @@ objects_move() { # objects_move NAME
 		now=$(frame_of "$(nth $i)") || return
 		((now == pfn)) || ! is_poisoned "$pfn" || moved=$((moved + 1))
 	done
-	say "$moved of $SOFT pages went offline, their objects are elsewhere"
+	say "$moved of $SOFT pages were soft-offlined and their objects moved"
 	figure "memory_failure.$1" "$moved"
 	((moved == SOFT))
 }
 
-# While 2 objects of 3 may be open
+# 2 of 3 objects may be open at any time.
 objects_move_from_readers() {
 	local status=0
 	unpoison_all || return
@@ -60,13 +60,13 @@ failures_are_reported() {
 		pfn=$(frame_of "$(nth $i)") || return
 		hard_offline "$pfn" || status=1
 	done
-	say "$((($(corrupted_kb) - before) / 4)) pages are reported to have failed"
+	say "the kernel reports $((($(corrupted_kb) - before) / 4)) failed pages"
 	(($(corrupted_kb) - before == HARD * 4)) || status=1
 	return "$status"
 }
 
-# Compaction meets the pages that failed
-others_go_on() {
+# Compaction scans the pages that failed.
+others_are_intact() {
 	local status=0
 	zram_swap 128M || return
 	start_load others -m 64 || return
@@ -80,29 +80,30 @@ others_go_on() {
 	return "$status"
 }
 
-# Once freed they are in nobody's hands, not free either.
+# After their objects were freed, failed pages must be neither allocated nor free.
 not_used_again() {
 	local pfn flags status=0
 	empty_node || return
 	for pfn in "${FAILED[@]}"; do
 		flags=$(flags_of "$pfn")
 		(((flags & POISONED) && !(flags & FREE))) ||
-			fail "page frame $pfn: flags $flags" || status=1
+			fail "the failed page frame $pfn has flags $flags" || status=1
 	done
 	return "$status"
 }
 
-pool_goes_on() {
+new_pool_works() {
 	fill && hold_is_intact
 }
 
-check "a pool is filled" fill
-check "soft offlining moves the objects" objects_move offlined
-check "... also while objects are open" objects_move_from_readers
-check "the objects are intact" hold_is_intact
-check "a hard failure is reported" failures_are_reported
-check "everybody goes on, and all data is intact" others_go_on
-check "pages that failed are not used again" not_used_again
-check "a new pool does" pool_goes_on
-check "nothing is left behind" nothing_left_behind "$BEFORE"
+check "a pool is filled with objects" fill
+check "soft offlining moves the objects of $SOFT pages" objects_move offlined
+check "soft offlining moves the objects of $SOFT pages while objects are opened" \
+	objects_move_from_readers
+check "objects are intact after soft offlining" hold_is_intact
+check "hard failures of $HARD pages are reported" failures_are_reported
+check "swapped data and objects are intact after hard failures" others_are_intact
+check "failed pages are not used again after their objects are freed" not_used_again
+check "a new pool can be filled after hard failures" new_pool_works
+check "the test restores the machine's state" state_is_restored "$BEFORE"
 ktap_finished

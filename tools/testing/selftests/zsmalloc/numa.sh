@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A process that swaps to zram is moved from node to node, by migratepages and by
-# its cpuset. Its data is intact, and what it swaps in comes to the node where it
-# may be.
+# A process that swaps to zram is moved between NUMA nodes, by migratepages and by its
+# cpuset. Its data must stay intact, and the pages that it swaps in must be on the node
+# that the cpuset allows.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
@@ -17,16 +17,16 @@ nodes=()
 for dir in /sys/devices/system/node/node[0-9]*; do
 	[[ ! -d $dir ]] || nodes+=("${dir##*/node}")
 done
-((${#nodes[@]} >= 2)) || skip_test "only one node: boot with numa=fake=2"
+((${#nodes[@]} >= 2)) || skip_test "there is only one NUMA node: boot with numa=fake=2"
 need_file /proc/self/numa_maps CONFIG_NUMA
 need_controller memory cpuset
 zswap_off
 count_migrations
 begin_checks
 
-# pages_on NODE: the load's pages there
+# pages_on NODE: the number of pages of the load on this node
 pages_on() {
-	# Anonymous memory that can be swapped, not its program and libraries
+	# This counts anonymous memory, not the program and its libraries.
 	awk -v node="N$1=" '/ anon=/ && !/ file=/ {
 		for (i = 1; i <= NF; i++)
 			if (index($i, node) == 1)
@@ -60,7 +60,7 @@ by_cpuset() {
 		sleep $((1 + SECONDS_OF_WORK / 4))
 		here=$(pages_on "${nodes[i % 2]}")
 		there=$(pages_on "${nodes[(i + 1) % 2]}")
-		say "node ${nodes[i % 2]}: $here pages there, $there on the other one"
+		say "cpuset.mems set to node ${nodes[i % 2]}: the process has $here pages on it, $there on the other node"
 		((here > 0 && there <= here / 20)) || status=1
 	done
 	return "$status"
@@ -77,11 +77,12 @@ intact() {
 
 check "a process swaps to zram" swapping
 if command -v migratepages > /dev/null; then
-	check "migratepages moves it" by_migratepages
+	check "migratepages moves a process that swaps to zram" by_migratepages
 else
-	skip "migratepages moves it" "no command migratepages"
+	skip "migratepages moves a process that swaps to zram" \
+		"the command migratepages is missing"
 fi
-check "cpuset.mems moves it, and what it swaps in" by_cpuset
-check "its data is intact" intact
-check "no zsmalloc page is left" nothing_leaked
+check "cpuset.mems moves a process that swaps to zram" by_cpuset
+check "data of the moved process is intact" intact
+check "all zsmalloc pages of the test are freed" nothing_leaked
 ktap_finished

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Too little memory, and too little swap: zram at its mem_limit refuses pages, and
-# nothing is lost; a cgroup that is out of both is killed, and soon; meanwhile
-# others go on, and pressure is reported.
+# Memory and swap run out. zram at its mem_limit refuses pages, and no data may be lost. If
+# a cgroup has neither memory nor swap left, its process must be killed soon, other
+# processes must not wait long, and the pressure must be reported.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
-KILL_SECONDS=60		# to kill who takes too much
-LATE_MS=5000		# the longest that another process may have to wait
+KILL_SECONDS=60		# time within which a process must be killed
+LATE_MS=5000		# the longest time that another process may wait
 
 start_test 6
 need_zram
@@ -20,8 +20,8 @@ begin_checks
 
 event() { awk -v key="$1" '$1 == key { print $2 }' "$CGROUP/memory.events"; }
 
-# Somebody else who does a little now and then, and writes down the longest it
-# took.
+# Starts another process, which runs a short command repeatedly and records the longest
+# time that the command took.
 start_watch() {
 	(
 		worst=0
@@ -37,7 +37,7 @@ start_watch() {
 	WATCH=$!
 }
 
-# With a mem_limit, zram refuses what exceeds it: that stays in memory.
+# Pages that zram refuses because of its mem_limit must stay in memory.
 limited_zram() {
 	local refused status=0
 	write "$CGROUP/memory.max" 64M
@@ -47,8 +47,8 @@ limited_zram() {
 	start_compaction "$SYS"
 	sleep "$SECONDS_OF_WORK"
 	refused=$(awk '{ print $2 }' "$SYS/io_stat")
-	say "zram: $(mm_stat 3) bytes of 8 MB, $refused writes refused; $(event oom_kill) killed"
-	((refused > 0)) || fail "the limit was not reached" || status=1
+	say "zram with a limit of 8 MB: $(mm_stat 3) bytes used, $refused writes refused, $(event oom_kill) processes killed"
+	((refused > 0)) || fail "zram did not reach its limit" || status=1
 	(($(mm_stat 3) <= 8 << 20)) || fail "zram exceeded its limit" || status=1
 	stop_compaction || status=1
 	end_load refused || status=1
@@ -56,7 +56,7 @@ limited_zram() {
 	return "$status"
 }
 
-# More than fits in memory and swap together
+# The process takes more than memory and swap together can hold.
 killed() {
 	local start before seconds pid
 	before=$(event oom_kill)
@@ -71,10 +71,10 @@ killed() {
 	) &
 	pid=$!
 	wait_for $KILL_SECONDS was_killed "$before" ||
-		fail "not killed within $KILL_SECONDS seconds" || return
+		fail "the process was not killed within $KILL_SECONDS seconds" || return
 	seconds=$((SECONDS - start))
 	wait $pid 2> /dev/null
-	say "killed after $seconds seconds"
+	say "the process that exceeded memory and swap was killed after $seconds seconds"
 	figure pressure.killed_after_s "$seconds"
 }
 
@@ -83,7 +83,7 @@ was_killed() { (($(event oom_kill) > $1)); }
 others_waited() {
 	kill "$WATCH"
 	stop_compaction || return
-	say "the longest wait of another process: $(cat "$TMP/worst") ms"
+	say "longest wait of another process: $(cat "$TMP/worst") ms"
 	figure pressure.longest_wait_ms "$(cat "$TMP/worst")"
 	(($(cat "$TMP/worst") <= LATE_MS))
 }
@@ -91,24 +91,24 @@ others_waited() {
 pressure_is_reported() {
 	local total
 	total=$(awk -F= '/^some/ { print $NF }' "$CGROUP/memory.pressure")
-	say "some waited for memory for $total us"
+	say "memory pressure: tasks of the cgroup waited for memory for $total us"
 	((total > 0))
 }
 
-# The same zram, emptied by the death of its user, takes the next one's pages.
-next_one() {
+# The pages of the killed process were freed, so the same zram can store those of another.
+next_process() {
 	write "$CGROUP/memory.max" 24M
 	start_load next -m 28 -r 0 && end_load next
 }
 
-check "zram keeps to its limit, and nothing is lost" limited_zram
-check "who takes more than there is gets killed" killed
-check "others do not wait long" others_waited
+check "zram stays within its mem_limit, and no data is lost" limited_zram
+check "a process that exceeds memory and swap is killed" killed
+check "other processes wait at most $LATE_MS ms while memory runs out" others_waited
 if [[ -e $CGROUP/memory.pressure ]]; then
-	check "pressure is reported" pressure_is_reported
+	check "memory pressure of the cgroup is reported" pressure_is_reported
 else
-	skip "pressure is reported" "needs CONFIG_PSI"
+	skip "memory pressure of the cgroup is reported" "needs CONFIG_PSI"
 fi
-check "the next one can swap" next_one
-check "no zsmalloc page is left" nothing_leaked
+check "another process can swap to the same zram after the kill" next_process
+check "all zsmalloc pages of the test are freed" nothing_leaked
 ktap_finished

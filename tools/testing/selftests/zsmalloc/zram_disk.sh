@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# ext4 on zram: a real tree is copied to it, copied on it, compared, deleted and
-# trimmed, and copied again, while memory and zram are compacted. Then fio, where
-# there is one, writes and verifies.
+# zram with ext4: while memory and zram are compacted, directory trees are copied to it
+# and on it, compared, deleted, trimmed and copied again. Then fio, if it is installed,
+# writes and verifies data.
 #
 # ZSMALLOC_TEST_TREES	directories to copy
 
@@ -32,16 +32,16 @@ make_fs() {
 	start_compaction "$SYS"
 }
 
-copied() { # copied DIRECTORY: is it what was copied?
+copied() { # copied DIRECTORY: succeeds if it equals the original trees
 	local tree
 	for tree in "${TREES[@]}"; do
 		diff -r --no-dereference "$tree" "$1/${tree##*/}" > "$TMP/diff" 2>&1 ||
-			fail "$tree: $(wc -l < "$TMP/diff") differences, $(head -n 1 "$TMP/diff")" ||
+			fail "the copy of $tree differs in $(wc -l < "$TMP/diff") lines of diff: $(head -n 1 "$TMP/diff")" ||
 			return
 	done
 }
 
-# From memory's cache to zram and back
+# Empties the page cache, so that files are read from zram
 remount() {
 	umount "$MNT" && mount -t ext4 "$ZRAM" "$MNT"
 }
@@ -50,7 +50,7 @@ copy_in() {
 	mkdir "$MNT/first"
 	limited cp -a "${TREES[@]}" "$MNT/first/" || return
 	remount && copied "$MNT/first" || return
-	say "$(find "$MNT/first" -type f | wc -l) files; $(mm_stat 1) bytes in $(mm_stat 3)"
+	say "zram stores $(find "$MNT/first" -type f | wc -l) files, $(mm_stat 1) bytes in $(mm_stat 3) bytes of memory"
 }
 
 copy_again() {
@@ -67,7 +67,7 @@ delete_and_trim() {
 	limited sync
 	limited fstrim "$MNT" || fail "fstrim failed" || return
 	after=$(mm_stat 1)
-	say "$before bytes before, $after after"
+	say "zram stored $before bytes before deleting and trimming, $after bytes after it"
 	((after < before * 3 / 4)) || fail "trimming freed too little" || return
 	copied "$MNT/second"
 }
@@ -91,7 +91,7 @@ verified_io() {
 	local status=0
 	zram_new && write "$SYS/disksize" 64M || return
 	start_compaction "$SYS"
-	# Half of the blocks are written twice, of different sizes.
+	# Half of the blocks are written twice, in different sizes.
 	timeout 120 fio --name=zram --filename="$ZRAM" --ioengine=psync --direct=1 \
 		--rw=randwrite --bsrange=4k-64k --size=48M --io_size=72M --norandommap \
 		--buffer_compress_percentage=60 --refill_buffers --randrepeat=1 \
@@ -103,16 +103,16 @@ verified_io() {
 	return "$status"
 }
 
-check "a file system is made" make_fs
-check "a tree that was copied to it is intact" copy_in
-check "... and a copy of that" copy_again
-check "deleting and trimming frees its half, not more" delete_and_trim
-check "copies in the holes are intact" fill_holes
-check "the file system is sound" fs_is_sound
+check "an ext4 file system is made on zram" make_fs
+check "trees that were copied to zram are intact" copy_in
+check "trees that were copied on zram are intact" copy_again
+check "deleting and trimming one of two copies leaves the other intact" delete_and_trim
+check "trees that were copied to trimmed space are intact" fill_holes
+check "fsck finds no error in the file system on zram" fs_is_sound
 if command -v fio > /dev/null; then
-	check "fio verifies what it wrote" verified_io
+	check "data that fio wrote to zram is intact" verified_io
 else
-	skip "fio verifies what it wrote" "no command fio"
+	skip "data that fio wrote to zram is intact" "the command fio is missing"
 fi
-check "no zsmalloc page is left" nothing_leaked
+check "all zsmalloc pages of the test are freed" nothing_leaked
 ktap_finished

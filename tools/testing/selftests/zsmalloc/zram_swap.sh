@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# zram as swap: a working set several times the memory that it may have, of
-# data that compresses like a process's, is verified and rewritten while memory
-# and zram are compacted. With every compressor that zram offers, with data that
-# does not compress, with recompression and writeback.
+# zram as swap: a process verifies and rewrites a working set that is several times as
+# large as its memory limit, while memory and zram are compacted. Its data compresses like
+# that of typical processes. This is done with several compressors, with data that does
+# not compress, with recompression, and with writeback.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 ALGORITHMS=(lz4 zstd lzo-rle)
 MB=64		# the working set
-LIMIT=20	# MB of memory for it
+LIMIT=20	# MB of memory for the working set
 
 start_test $((${#ALGORITHMS[@]} + 10))
 need_zram
@@ -31,9 +31,9 @@ with_algorithm() {
 	swapouts=$(vm pswpout)
 	start_load "$name" -m $MB "$@" || return
 	swapouts=$(($(vm pswpout) - swapouts))
-	say "$name: $(mm_stat 1) bytes in $(mm_stat 3), $(mm_stat 8) pages do not compress"
+	say "load '$name': zram stores $(mm_stat 1) bytes in $(mm_stat 3) bytes of memory, $(mm_stat 8) pages do not compress"
 	((swapouts * PAGE_SIZE >= (MB - LIMIT) * 1048576)) ||
-		fail "only $swapouts pages went to zram" || status=1
+		fail "only $swapouts pages were swapped out to zram" || status=1
 	disturb "$SECONDS_OF_WORK" "$SYS" || status=1
 	swapins=$(($(vm pswpin) - swapins))
 	end_load "$name" || status=1
@@ -43,7 +43,7 @@ with_algorithm() {
 	return "$status"
 }
 
-# Data that a second algorithm makes smaller, or that the first could not
+# Recompresses idle pages, and pages that the first algorithm could not compress
 recompression() {
 	local before after status=0
 	zram_end_all
@@ -53,12 +53,12 @@ recompression() {
 	start_compaction "$SYS"
 	write "$SYS/idle" all
 	before=$(mm_stat 2)
-	write "$SYS/recompress" "type=idle" || fail "recompress failed" || status=1
-	write "$SYS/recompress" "type=huge" || fail "recompress failed" || status=1
+	write "$SYS/recompress" "type=idle" || fail "recompression failed" || status=1
+	write "$SYS/recompress" "type=huge" || fail "recompression failed" || status=1
 	after=$(mm_stat 2)
 	sleep $((SECONDS_OF_WORK / 2))
 	stop_compaction || status=1
-	say "compressed bytes: $before, $after after recompression"
+	say "recompression: $before compressed bytes before, $after after it"
 	((after < before)) || fail "nothing was recompressed" || status=1
 	end_load recompressed || status=1
 	return "$status"
@@ -76,20 +76,20 @@ writeback() {
 		fail "no swap on zram with a backing device" || return
 	start_load written_back -m $MB -n 6 || return
 	start_compaction "$SYS"
-	write "$SYS/writeback" "type=huge" || fail "no writeback" || status=1
+	write "$SYS/writeback" "type=huge" || fail "writeback failed" || status=1
 	write "$SYS/idle" all
-	write "$SYS/writeback" "type=idle" || fail "no writeback" || status=1
+	write "$SYS/writeback" "type=idle" || fail "writeback failed" || status=1
 	sleep $((SECONDS_OF_WORK / 2))
 	stop_compaction || status=1
 	end_load written_back || status=1
 	read -r _ reads writes < "$SYS/bd_stat"
-	say "$writes pages written to the disk, $reads read from it"
+	say "writeback: $writes pages written to the disk, $reads read from it"
 	((writes > 0)) || fail "nothing was written back" || status=1
 	((reads > 0)) || fail "nothing was read from the disk" || status=1
 	return "$status"
 }
 
-swap_in_use() { # one more, full of data while others come and go
+swap_in_use() { # of a device that stays full of data until end_swap
 	zram_swap 256M && start_load busy -m $MB -n 7
 }
 
@@ -99,8 +99,8 @@ end_swap() {
 
 busy_is_not_removed() {
 	! write /sys/class/zram-control/hot_remove "${ZRAM#/dev/zram}" ||
-		fail "a device in use was removed" || return
-	! write "$SYS/reset" 1 || fail "a device in use was reset"
+		fail "a zram device in use was removed" || return
+	! write "$SYS/reset" 1 || fail "a zram device in use was reset"
 }
 
 hot_add_hot_remove() {
@@ -111,64 +111,64 @@ hot_add_hot_remove() {
 		write "/sys/block/zram$n/disksize" 16M || status=1
 		limited dd if=/dev/urandom of="/dev/zram$n" bs=64k count=64 status=none ||
 			status=1
-		# With its data in it
+		# Half of the devices are removed while they contain data.
 		((i % 2)) || write "/sys/block/zram$n/reset" 1 || status=1
 		write /sys/class/zram-control/hot_remove "$n" || status=1
-		[[ ! -e /sys/block/zram$n ]] || fail "zram$n is still there" || status=1
+		[[ ! -e /sys/block/zram$n ]] || fail "zram$n still exists after its removal" || status=1
 	done
 	return "$status"
 }
 
-reset_empties() { # of $ZRAM, which is not used any more
-	write "$SYS/reset" 1 || fail "cannot reset" || return
+reset_empties() { # $ZRAM is not in use here.
+	write "$SYS/reset" 1 || fail "zram cannot be reset" || return
 	(($(cat "$SYS/disksize") == 0 && $(mm_stat 3) == 0)) ||
-		fail "after reset: $(cat "$SYS/mm_stat")"
+		fail "zram is not empty after its reset: mm_stat is $(cat "$SYS/mm_stat")"
 }
 
 zram_new || ktap_exit_fail_msg "cannot add a zram device"
 available=$(tr -d '[]' < "$SYS/comp_algorithm")
 for algorithm in "${ALGORITHMS[@]}"; do
-	what="$algorithm: swapped data is intact"
+	statement="swapped data compressed with $algorithm is intact"
 	if [[ " $available " == *" $algorithm "* ]]; then
-		check "$what" with_algorithm "$algorithm" "$algorithm" -n 1
+		check "$statement" with_algorithm "$algorithm" "$algorithm" -n 1
 	else
-		skip "$what" "zram has no $algorithm"
+		skip "$statement" "zram has no $algorithm"
 	fi
 done
-check "incompressible data is intact" with_algorithm random '' -r 100 -n 2
+check "swapped data that does not compress is intact" with_algorithm random '' -r 100 -n 2
 
 if [[ -e $SYS/recomp_algorithm && " $available " == *" zstd "* ]]; then
-	check "recompressed data is intact" recompression
+	check "swapped data that was recompressed is intact" recompression
 else
-	skip "recompressed data is intact" "needs CONFIG_ZRAM_MULTI_COMP and zstd"
+	skip "swapped data that was recompressed is intact" "needs CONFIG_ZRAM_MULTI_COMP and zstd"
 fi
 if [[ -e $SYS/backing_dev ]]; then
-	check "data that was written back is intact" writeback
+	check "swapped data that was written back is intact" writeback
 else
-	skip "data that was written back is intact" "needs CONFIG_ZRAM_WRITEBACK"
+	skip "swapped data that was written back is intact" "needs CONFIG_ZRAM_WRITEBACK"
 fi
 
-# With what a device has in it
+# Unloads the module while a device contains data
 unload() {
 	zram_end_all
 	zram_new && write "$SYS/disksize" 32M &&
 		limited dd if=/dev/urandom of="$ZRAM" bs=1M count=8 oflag=direct 2> /dev/null ||
 		return
-	(($(vm nr_zspages) > ZSPAGES_BEFORE)) || fail "nothing was stored" || return
+	(($(vm nr_zspages) > ZSPAGES_BEFORE)) || fail "zram stored no data" || return
 	rmmod zram || return
-	[[ ! -e /sys/class/zram-control ]] || fail "the module is not gone" || return
+	[[ ! -e /sys/class/zram-control ]] || fail "the module zram is still loaded" || return
 	nothing_leaked
 }
 
-check "swap is in use" swap_in_use
-check "a device in use is not removed" busy_is_not_removed
-check "devices come and go while others swap" hot_add_hot_remove
-check "its data is intact" end_swap
-check "reset gives all memory back" reset_empties
-check "no zsmalloc page is left" nothing_leaked
+check "a zram device is in use as swap" swap_in_use
+check "a zram device in use is neither removed nor reset" busy_is_not_removed
+check "zram devices are added and removed while another one is in use" hot_add_hot_remove
+check "swapped data is intact after other devices were removed" end_swap
+check "resetting a zram device frees all its memory" reset_empties
+check "all zsmalloc pages of the test are freed" nothing_leaked
 if [[ -d /sys/module/zram/holders ]] && command -v rmmod > /dev/null; then
-	check "unloading the module frees all" unload
+	check "unloading the module zram frees all zsmalloc pages" unload
 else
-	skip "unloading the module frees all" "zram is not a module"
+	skip "unloading the module zram frees all zsmalloc pages" "zram is not a module"
 fi
 ktap_finished

@@ -1,12 +1,11 @@
-# shellcheck shell=bash disable=SC2034 # used by those who source it
+# shellcheck shell=bash disable=SC2034 # the tests use the variables
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the tests of zsmalloc share. Source it first.
+# Functions shared by the tests of zsmalloc. A test sources this file first.
 #
-# ZSMALLOC_TEST_SECONDS	how long each load works while it is disturbed (8)
-# ZSMALLOC_TEST_DIR	where to make files for swap and writeback, on a disk
-#			(/var/tmp)
-# ZSMALLOC_TEST_EJECT	whether a memory device may be unplugged: it is gone then
+# ZSMALLOC_TEST_SECONDS	duration of each load under compaction (8)
+# ZSMALLOC_TEST_DIR	directory on a disk for swap and writeback files (/var/tmp)
+# ZSMALLOC_TEST_EJECT	if set, a memory device may be unplugged; it stays unplugged
 
 DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
@@ -17,27 +16,27 @@ DISK_DIR=${ZSMALLOC_TEST_DIR:-/var/tmp}
 ZSWAP=/sys/module/zswap/parameters
 TRACING=/sys/kernel/tracing
 PAGE_SIZE=$(getconf PAGESIZE)
-WRITE_SECONDS=120	# the longest that anything may be written
+WRITE_SECONDS=120	# time limit of each write
 
 say() { ktap_print_msg "$*"; }
 
 fail() { say "$*"; return 1; }
 
-# A measured value, for whoever compares two kernels: figure KEY VALUE
+# figure KEY VALUE: prints a measured value, for comparisons of two kernels
 figure() { ktap_print_msg "figure $1 $2"; }
 
-# --- undoing everything, also after a failure -------------------------------
+# --- undoing all changes, also after a failure ------------------------------
 
 UNDO=()
 
-at_exit() { # at_exit COMMAND...: run when the test ends, last one first
+at_exit() { # at_exit COMMAND...: runs when the test ends, in reverse order
 	UNDO+=("$(printf '%q ' "$@")")
 }
 
 undo_all() {
 	local i pid
 	trap '' INT TERM HUP
-	# Nothing runs in the background any more, nor writes.
+	# First stop all background jobs and writers.
 	# shellcheck disable=SC2046
 	kill -KILL $(jobs -p) 2> /dev/null
 	# shellcheck disable=SC2013
@@ -51,29 +50,29 @@ undo_all() {
 	wait
 }
 
-set_for_test() { # set_for_test FILE VALUE: and back to what it was at the end
+set_for_test() { # set_for_test FILE VALUE: restores the old value at the end
 	local was
 	was=$(cat "$1") || return
 	at_exit write "$1" "$was"
 	write "$1" "$2"
 }
 
-# --- nothing is written without a time limit --------------------------------
+# --- writing with a time limit ----------------------------------------------
 
-# A task that waits in the kernel may heed no signal but KILL. timeout itself dies
-# of it, too, so it does not wait for a task that heeds not even that one.
+# A task that waits in the kernel may react to no signal except KILL. timeout sends KILL
+# to itself, too, so it does not wait for a task that KILL does not end.
 limited() { # limited COMMAND...
 	timeout -s KILL "$WRITE_SECONDS" "$@"
 }
 
-# write FILE VALUE [SECONDS]: ERROR says why it failed. After SECONDS the writer is
-# killed; when it is still there after that, it is left behind, and this is said.
+# write FILE VALUE [SECONDS]: sets ERROR to the reason if it fails. The writer is killed
+# after SECONDS. If it survives, it is left behind, and a message says so.
 write() {
 	local errors=$TMP/$BASHPID.errors writers=$TMP/$BASHPID.writers
 	local start=$SECONDS status=0 group pid
 	timeout -s KILL "${3:-$WRITE_SECONDS}" tee "$1" <<< "$2" \
 		> /dev/null 2> "$errors" &
-	group=$!	# of timeout and tee
+	group=$!	# the process group of timeout and tee
 	echo "$group" > "$writers"
 	wait "$group" 2> /dev/null || status=$?
 	: > "$writers"
@@ -83,22 +82,22 @@ write() {
 	((status == 128 + 9)) || return 1
 	ERROR="not done after $((SECONDS - start)) seconds"
 	wait_for 5 all_ended "$group" ||
-		for pid in $(left_of "$group"); do
-			ERROR+=", process $pid cannot be killed, it waits in '$(cat "/proc/$pid/wchan")'"
+		for pid in $(processes_of "$group"); do
+			ERROR+=", and process $pid cannot be killed: it waits in '$(cat "/proc/$pid/wchan")'"
 		done
 	fail "writing '$2' to $1: $ERROR"
 }
 
-left_of() { # left_of GROUP: its processes
+processes_of() { # processes_of GROUP: prints those that have not ended
 	cat /proc/[0-9]*/stat 2> /dev/null |
 		awk -v group="$1" '$5 == group && $3 != "Z" { print $1 }'
 }
 
-all_ended() { [[ -z $(left_of "$1") ]]; }
+all_ended() { [[ -z $(processes_of "$1") ]]; }
 
 # --- beginning and end ------------------------------------------------------
 
-skip_test() { # skip_test WHY: all of this file
+skip_test() { # skip_test WHY: skips the whole test file
 	ktap_skip_all "$*"
 	exit "$KSFT_SKIP"
 }
@@ -113,11 +112,11 @@ start_test() { # start_test NUMBER-OF-CHECKS
 		skip_test "cannot make a temporary directory"
 	at_exit rm -rf "$TMP"
 	need_command timeout
-	# For who reads the console: whose messages these are
+	# Tells a reader of the console which test the following messages belong to
 	write /dev/kmsg "zsmalloc selftest: $(basename "$0")"
 }
 
-# After everything was looked for that may be missing
+# Called when nothing that the test needs is missing
 begin_checks() {
 	ZSPAGES_BEFORE=$(vm nr_zspages)
 	ktap_set_plan "$PLAN"
@@ -127,25 +126,27 @@ need_command() {
 	local command
 	for command; do
 		command -v "$command" > /dev/null ||
-			skip_test "no command $command"
+			skip_test "the command $command is missing"
 	done
 }
 
-need_file() { # need_file FILE WHAT-IT-TAKES
-	[[ -e $1 ]] || skip_test "no $1: needs $2"
+need_file() { # need_file FILE REQUIREMENT
+	[[ -e $1 ]] || skip_test "$1 is missing: needs $2"
 }
 
-check() { # check WHAT COMMAND...
-	local what=$1
+# check STATEMENT COMMAND...: the statement is true if the command succeeds. It must be
+# understood without the lines around it, because reports of failures quote it alone.
+check() {
+	local statement=$1
 	shift
 	if "$@"; then
-		ktap_test_pass "$what"
+		ktap_test_pass "$statement"
 	else
-		ktap_test_fail "$what"
+		ktap_test_fail "$statement"
 	fi
 }
 
-skip() { # skip WHAT WHY
+skip() { # skip STATEMENT WHY
 	ktap_test_skip "$1: $2"
 }
 
@@ -153,7 +154,7 @@ skip() { # skip WHAT WHY
 
 vm() { awk -v key="$1" '$1 == key { print $2 }' /proc/vmstat; }
 
-# /proc/vmstat lags behind by what CPUs have not added to it yet.
+# Each CPU adds its own counts to /proc/vmstat with a delay; this adds them at once.
 exact_vm() {
 	write /proc/sys/vm/stat_refresh 1
 	vm "$1"
@@ -169,7 +170,7 @@ now_ms() {
 	echo "$((10#${up/./} * 10))"
 }
 
-# wait_for SECONDS COMMAND...: until it succeeds
+# wait_for SECONDS COMMAND...: repeats the command until it succeeds
 wait_for() {
 	local end=$((SECONDS + $1))
 	shift
@@ -179,8 +180,8 @@ wait_for() {
 	done
 }
 
-# Pages that zsmalloc was seen to move, where it has a tracepoint for that;
-# otherwise those of anybody.
+# Counts migrated zsmalloc pages if the kernel has the tracepoint for that, and migrated
+# pages of all kinds if not.
 count_migrations() {
 	local event=$TRACING/events/zsmalloc/zs_migrate_page
 	if write "$event/trigger" hist:keys=ret; then
@@ -188,7 +189,7 @@ count_migrations() {
 		MIGRATIONS=$event/hist
 	else
 		MIGRATIONS=
-		say "no tracepoints of zsmalloc, migration is counted for all kinds of pages"
+		say "zsmalloc has no tracepoints: migrated pages of all kinds are counted"
 	fi
 }
 
@@ -202,7 +203,7 @@ migrated() {
 
 # --- users ------------------------------------------------------------------
 
-zswap_off() { # so that what is swapped out gets to zram
+zswap_off() { # Swapped-out pages must reach zram.
 	[[ ! -e $ZSWAP/enabled ]] || set_for_test $ZSWAP/enabled N
 }
 
@@ -244,13 +245,13 @@ zram_has() { # zram_has ALGORITHM
 	tr -d '[]' < "$SYS/comp_algorithm" | grep -q -w -- "$1"
 }
 
-# zram_swap SIZE [ALGORITHM]: of a new device instead of those added earlier
+# zram_swap SIZE [ALGORITHM]: swap on a new device, which replaces all earlier ones
 zram_swap() {
 	zram_end_all
 	zram_new && zram_swap_on "$@"
 }
 
-zram_swap_on() { # zram_swap_on SIZE [ALGORITHM]: of $ZRAM, before any other swap
+zram_swap_on() { # zram_swap_on SIZE [ALGORITHM]: on $ZRAM, with the highest priority
 	[[ -z ${2:-} ]] || write "$SYS/comp_algorithm" "$2" || return
 	write "$SYS/disksize" "$1" || return
 	limited mkswap "$ZRAM" > /dev/null || return
@@ -259,24 +260,24 @@ zram_swap_on() { # zram_swap_on SIZE [ALGORITHM]: of $ZRAM, before any other swa
 
 no_zspages_left() { (($(vm nr_zspages) <= ZSPAGES_BEFORE)); }
 
-# Once all users are gone. zspages that are being moved are freed a bit later.
+# Called when all users of zsmalloc have ended. Isolated zspages are freed with a delay.
 nothing_leaked() {
 	zram_end_all
 	wait_for 10 no_zspages_left ||
-		fail "$(vm nr_zspages) zsmalloc pages, $ZSPAGES_BEFORE before the test"
+		fail "there are $(vm nr_zspages) zsmalloc pages, and were $ZSPAGES_BEFORE before the test"
 }
 
 # mm_stat FIELD: 1 original bytes, 2 compressed, 3 memory, 8 incompressible
 mm_stat() { awk -v n="$1" '{ print $n }' "$SYS/mm_stat"; }
 
-need_controller() { # need_controller NAME...: of cgroup v2, sets CGROUPS
+need_controller() { # need_controller NAME...: controllers of cgroup v2; sets CGROUPS
 	local controller
 	CGROUPS=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/mounts)
 	[[ -n $CGROUPS ]] || skip_test "cgroup v2 is not mounted"
 	for controller; do
 		! grep -q -w "$controller" "$CGROUPS/cgroup.subtree_control" || continue
 		write "$CGROUPS/cgroup.subtree_control" "+$controller" ||
-			skip_test "no $controller controller in cgroup v2"
+			skip_test "cgroup v2 has no $controller controller"
 		at_exit write "$CGROUPS/cgroup.subtree_control" "-$controller"
 	done
 }
@@ -292,9 +293,8 @@ end_cgroup() {
 	wait_for 10 rmdir "$1"
 }
 
-# start_load NAME OPTION...: zs_load in the background, in $CGROUP if that is
-# set. Returns once all of its memory was paged out; LOAD_SECONDS is how long
-# that may take.
+# start_load NAME OPTION...: starts zs_load in the background, in $CGROUP if it is set.
+# Returns when all memory of the load was paged out, or fails after LOAD_SECONDS.
 start_load() {
 	local name=$1
 	shift
@@ -305,7 +305,7 @@ start_load() {
 	LOADS[$name]=$!
 	if ! wait_for "${LOAD_SECONDS:-60}" load_is_ready "$name" ||
 	   ! kill -0 "${LOADS[$name]}" 2> /dev/null; then
-		say "the load $name did not get its memory paged out"
+		say "the memory of the load '$name' was not paged out"
 		return 1
 	fi
 }
@@ -320,16 +320,18 @@ load_result() { # load_result NAME KEY
 	awk -v key="$2" '$1 == key { n = $2 } END { print n + 0 }' "$TMP/$1"
 }
 
-# end_load NAME: it checks all of its memory; succeeds if that was right
+# end_load NAME: ends the load, which then checks all of its memory; succeeds if its
+# contents are right
 end_load() {
 	local status=0
 	kill -TERM "${LOADS[$1]}" 2> /dev/null
 	wait "${LOADS[$1]}" || status=$?
-	say "$1: $(paste -s -d' ' "$TMP/$1") (status $status)"
+	say "load '$1': $(paste -s -d' ' "$TMP/$1") (status $status)"
 	((status == 0 && $(load_result "$1" checked) > 0))
 }
 
-# Compacts memory, and the zram devices given, until stop_compaction
+# start_compaction [ZRAM-SYSFS...]: compacts memory and these zram devices until
+# stop_compaction
 start_compaction() {
 	COMPACTED=$TMP/compactions
 	echo 0 > "$COMPACTED"
@@ -348,7 +350,7 @@ start_compaction() {
 	COMPACTOR=$!
 }
 
-stop_compaction() { # succeeds if it was done at all
+stop_compaction() { # succeeds if memory was compacted at least once
 	: > "$TMP/enough"
 	wait "$COMPACTOR" 2> /dev/null
 	(($(cat "$COMPACTED") > 0)) || fail "memory was not compacted"
@@ -356,8 +358,8 @@ stop_compaction() { # succeeds if it was done at all
 
 some_migrated() { (($(migrated) > MIGRATED_BEFORE)); }
 
-# disturb SECONDS [ZRAM-SYSFS...]: compacts for so long, and longer if no page was
-# moved yet, but not for ever. Sets MOVED.
+# disturb SECONDS [ZRAM-SYSFS...]: compacts for SECONDS, and then for up to 60 more until
+# a page is migrated. Sets MOVED to the number of migrated pages.
 disturb() {
 	local seconds=$1 status=0
 	shift
@@ -370,25 +372,25 @@ disturb() {
 	return "$status"
 }
 
-# --- the module zs_hold: a user that can say where its objects are ----------
+# --- the module zs_hold: a user that can tell where its objects are ---------
 
 HOLD=/sys/module/zs_hold/parameters
 
 need_hold() {
 	[[ -f $DIR/zs_hold/zs_hold.ko ]] ||
-		skip_test "zs_hold/zs_hold.ko was not built: needs CONFIG_MODULES and the kernel's build directory in KDIR"
+		skip_test "zs_hold/zs_hold.ko was not built: building it needs CONFIG_MODULES and the kernel's build directory in KDIR"
 	need_command insmod rmmod
 	[[ ! -d $HOLD ]] || skip_test "zs_hold is already loaded"
 	at_exit rmmod zs_hold
 }
 
-# fill_node NODE MB: leaves so much of the node's memory free, and fills the rest
+# fill_node NODE MB: fills the node's free memory with objects, except for MB
 fill_node() {
 	local free
 	free=$(awk '$3 == "MemFree:" { print int($4 / 1024) }' \
 		"/sys/devices/system/node/node$1/meminfo")
-	((free > $2)) || { say "only $free MB are free on node $1"; return 1; }
-	# Descriptors and unused ends of pages take some, too.
+	((free > $2)) || { say "node $1 has only $free MB of free memory"; return 1; }
+	# The factor leaves memory for descriptors and for unused ends of pages.
 	insmod "$DIR/zs_hold/zs_hold.ko" "node=$1" mbytes=$(((free - $2) * 96 / 100))
 }
 
@@ -404,18 +406,19 @@ frame_of() { # frame_of OBJECT
 	hold_set frame "$1" && hold frame
 }
 
-# Objects that lie in page frames FIRST..LAST, wholly or in part
+# hold_inside FIRST LAST: the number of objects that lie in these page frames, at least
+# in part
 hold_inside() {
 	hold_set range "$1 $2" && hold range
 }
 
-# Checks every object, those that are held open as well
+# Closes and checks every object
 hold_is_intact() {
 	local before
 	hold_set churn 0 && hold_set open 0 || return
 	before=$(hold checked)
 	hold_set check 1 || return
-	say "objects: $(hold objects), opened $(hold opened) times, checked $(hold checked) times, wrong $(hold wrong)"
+	say "zs_hold: $(hold objects) objects; opened $(hold opened) times, checked $(hold checked) times, wrong $(hold wrong) times"
 	(($(hold checked) - before >= $(hold objects) * 9 / 10 && $(hold wrong) == 0))
 }
 
@@ -427,37 +430,37 @@ node_of_block() { # node_of_block MEMORY-BLOCK-DIRECTORY
 	return 1
 }
 
-# Memory blocks are numbered by their address.
+# The number of a memory block is its first page frame divided by this.
 block_pages() { echo $((0x$(cat /sys/devices/system/memory/block_size_bytes) / PAGE_SIZE)); }
 
 # --- CMA --------------------------------------------------------------------
 
-need_cma() { # sets AREA, and its PAGES, FIRST, LAST and NODE
+need_cma() { # sets AREA, PAGES, FIRST, LAST and NODE
 	local dir
 	need_file /sys/kernel/debug/cma CONFIG_CMA_DEBUGFS
 	AREA=
 	for dir in /sys/kernel/debug/cma/*/; do
 		[[ -e $dir/alloc && $(cat "$dir/used") == 0 ]] && AREA=$dir && break
 	done
-	[[ -n $AREA ]] || skip_test "no CMA area that is not in use: boot with cma=64M"
+	[[ -n $AREA ]] || skip_test "no unused CMA area: boot with cma=64M"
 	PAGES=$(cat "$AREA/count")
 	FIRST=$(cat "$AREA/base_pfn")
 	LAST=$((FIRST + PAGES - 1))
 	need_file /sys/devices/system/memory/block_size_bytes CONFIG_MEMORY_HOTPLUG
 	NODE=$(node_of_block "/sys/devices/system/memory/memory$((FIRST / $(block_pages)))") ||
-		skip_test "cannot tell the node of the CMA area"
+		skip_test "the NUMA node of the CMA area is unknown"
 	at_exit free_area
 }
 
 free_area() { write "$AREA/free" "$PAGES"; }
 
-# --- pages that fail --------------------------------------------------------
+# --- memory failures --------------------------------------------------------
 
 SOFT_OFFLINE=/sys/devices/system/memory/soft_offline_page
 INJECT=/sys/kernel/debug/hwpoison
-FAILED=()	# page frames, until they are in use again
+FAILED=()	# page frames that failed and are not unpoisoned yet
 
-can_fail() { [[ -e $SOFT_OFFLINE && -e $INJECT/corrupt-pfn && -e /proc/kpageflags ]]; }
+can_inject_failures() { [[ -e $SOFT_OFFLINE && -e $INJECT/corrupt-pfn && -e /proc/kpageflags ]]; }
 
 need_failures() {
 	need_file $SOFT_OFFLINE CONFIG_MEMORY_FAILURE
@@ -465,7 +468,7 @@ need_failures() {
 	need_file /proc/kpageflags CONFIG_PROC_PAGE_MONITOR
 }
 
-POISONED=$((1 << 19)) FREE=$((1 << 10))	# of /proc/kpageflags
+POISONED=$((1 << 19)) FREE=$((1 << 10))	# bits in /proc/kpageflags
 
 flags_of() { # flags_of PFN
 	od -A n -t u8 -j $(($1 * 8)) -N 8 /proc/kpageflags
@@ -476,28 +479,28 @@ is_poisoned() { (($(flags_of "$1") & POISONED)); }
 corrupted_kb() { awk '$1 == "HardwareCorrupted:" { print $2 }' /proc/meminfo; }
 
 soft_offline() { # soft_offline PFN
-	# One that was isolated just then can be tried again.
+	# The first attempt may fail because another task has isolated the page.
 	write $SOFT_OFFLINE $(($1 * PAGE_SIZE)) ||
 		write $SOFT_OFFLINE $(($1 * PAGE_SIZE)) || return
 	FAILED+=("$1")
 }
 
 hard_offline() { # hard_offline PFN
-	# It reports that it could not help.
+	# This fails, because the kernel cannot move the objects of such a page.
 	write $INJECT/corrupt-pfn "$1"
 	FAILED+=("$1")
-	is_poisoned "$1" || fail "page frame $1 is not marked"
+	is_poisoned "$1" || fail "page frame $1 is not marked as poisoned"
 }
 
-# A page that was freed after it had failed has no reference left. It would be
-# lost once it is not marked any more, so it gets the reference that a page has
-# which was soft-offlined.
+# A page that was freed after it had failed has no reference left. Without one, it would
+# be lost when it is unpoisoned. Therefore it gets a reference, such as soft offlining
+# takes.
 unpoison() { # unpoison PFN
 	hold_set adopt "$1"
 	write $INJECT/unpoison-pfn "$1" && ! is_poisoned "$1"
 }
 
-# All objects are freed, and the pages that failed are given back.
+# Frees all objects, unpoisons all pages that failed, and returns them to the kernel.
 unpoison_all() {
 	local pfn left=()
 	empty_node || return
@@ -508,21 +511,22 @@ unpoison_all() {
 	done
 	FAILED=("${left[@]}")
 	empty_node
-	((${#left[@]} == 0)) || fail "page frames ${left[*]} are still out of use: $ERROR"
+	((${#left[@]} == 0)) || fail "page frames ${left[*]} cannot be unpoisoned: $ERROR"
 }
 
-# What a test has to put right again
-machine() {
+# The state that a test must restore
+machine_state() {
 	echo "$(corrupted_kb) kB failed"
 	awk 'NR > 1 { print "swap on", $1 }' /proc/swaps
 	ls -d /sys/block/zram* "$HOLD" 2> /dev/null
 }
 
-# nothing_left_behind BEFORE: the machine's state then
-nothing_left_behind() {
+# state_is_restored BEFORE: undoes all changes, and compares with machine_state before
+# the test
+state_is_restored() {
 	zram_end_all
 	unpoison_all || return
 	nothing_leaked || return
-	[[ $(machine) == "$1" ]] ||
-		fail "there was $(paste -s -d, <<< "$1"), and is $(machine | paste -s -d,)"
+	[[ $(machine_state) == "$1" ]] ||
+		fail "the machine's state was '$(paste -s -d, <<< "$1")', and is '$(machine_state | paste -s -d,)'"
 }

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# zswap in front of a swap file: data is stored and loaded, written back because
-# a limit is reached, because the cgroup is reclaimed, or not at all where that
-# is forbidden, and the compressor is changed under it, while memory is compacted.
+# zswap with a swap file: while memory is compacted, data is stored and loaded. It is
+# written back when a limit is reached and when the cgroup is reclaimed, and it must not be
+# written back if that is forbidden. Then the compressor is changed while zswap is in use.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 MB=64		# the working set
-LIMIT=56	# MB of memory for it, and for what zswap has of it
+LIMIT=56	# MB of memory for the working set, in zswap and outside
 COMPRESSORS=(zstd lz4 lzo)
 
 start_test 7
@@ -18,18 +18,18 @@ need_controller memory
 SWAP=$DISK_DIR/zsmalloc-swap-$$
 at_exit rm -f "$SWAP"
 { fallocate -l 512M "$SWAP" && chmod 600 "$SWAP"; } ||
-	skip_test "no room for a swap file of 512 MB in $DISK_DIR"
+	skip_test "$DISK_DIR has no space for a swap file of 512 MB"
 at_exit swapoff "$SWAP"
 { limited mkswap "$SWAP" && swapon -p 32767 "$SWAP"; } > /dev/null 2>&1 ||
-	skip_test "no swap file on the file system of $DISK_DIR, see ZSMALLOC_TEST_DIR"
-set_for_test $ZSWAP/compressor lzo || skip_test "no compressor lzo"
+	skip_test "the file system of $DISK_DIR does not support swap files, see ZSMALLOC_TEST_DIR"
+set_for_test $ZSWAP/compressor lzo || skip_test "zswap does not have the compressor lzo"
 set_for_test $ZSWAP/shrinker_enabled N
 set_for_test $ZSWAP/max_pool_percent 30
 set_for_test $ZSWAP/enabled Y || skip_test "zswap cannot be enabled"
 count_migrations
 begin_checks
 
-# begin NAME: a cgroup for the next load
+# begin NAME: makes a cgroup for the next load
 begin() {
 	new_cgroup "$1" && write "$CGROUP/memory.max" ${LIMIT}M
 }
@@ -38,12 +38,12 @@ stat_of() { # stat_of KEY: of $CGROUP
 	awk -v key="$1" '$1 == key { print $2 }' "$CGROUP/memory.stat"
 }
 
-# finish NAME: the load's data is checked, and what happened is told
+# finish NAME: ends the load, which checks its data, and reports what zswap did
 finish() {
 	local status=0
 	STORED=$(stat_of zswpout) LOADED=$(stat_of zswpin) WRITTEN=$(stat_of zswpwb)
 	end_load "$1" || status=1
-	say "$1: $STORED pages stored, $LOADED loaded, $WRITTEN written back"
+	say "zswap, load '$1': $STORED pages stored, $LOADED loaded, $WRITTEN written back"
 	figure "zswap.$1.written_back" "$WRITTEN"
 	figure "zswap.$1.migrated" "$MOVED"
 	((STORED > 0 && LOADED > 0)) || fail "zswap was not used" || status=1
@@ -67,7 +67,7 @@ limit_reached() {
 	((WRITTEN > 0)) || fail "nothing was written back"
 }
 
-reclaim() { # what can be, for half of the time
+reclaim() { # reclaims the cgroup's memory during about half of the load
 	local i
 	for ((i = 0; i < SECONDS_OF_WORK * 2; i++)); do
 		write "$CGROUP/memory.reclaim" 8M
@@ -75,7 +75,7 @@ reclaim() { # what can be, for half of the time
 	done
 }
 
-# With the shrinker, reclaim gets at what zswap has of the cgroup.
+# With the shrinker, reclaim writes back pages of the cgroup that are in zswap.
 reclaimed() {
 	local status=0
 	begin reclaimed || return
@@ -99,7 +99,7 @@ writeback_forbidden() {
 	((WRITTEN == 0)) || fail "$WRITTEN pages were written back"
 }
 
-# What was stored stays with the old one's pool.
+# Pages that were stored stay in the pool of the compressor that was set at that time.
 compressor_changes() {
 	local compressor changed=0 status=0
 	begin changed || return
@@ -109,20 +109,20 @@ compressor_changes() {
 		disturb $((SECONDS_OF_WORK / 3)) || status=1
 	done
 	finish changed || status=1
-	((changed > 1)) || fail "of ${COMPRESSORS[*]} the kernel has only $changed" || status=1
+	((changed > 1)) || fail "the kernel has only $changed of the compressors ${COMPRESSORS[*]}" || status=1
 	return "$status"
 }
 
-swap_goes() { # everything that is still in zswap is loaded
+swapoff_loads_all() { # swapoff loads all pages that zswap still stores.
 	timeout 60 swapoff "$SWAP" || fail "swapoff failed" || return
 	nothing_leaked
 }
 
-check "what zswap stores it loads" store_load
-check "data is written back at memory.zswap.max" limit_reached
-check "data is written back by memory.reclaim" reclaimed
-check "memory.zswap.writeback forbids that" writeback_forbidden
-check "the compressor changes" compressor_changes
-check "swapoff loads all" swap_goes
-check "zswap is empty" test "$(cat /sys/kernel/debug/zswap/stored_pages 2> /dev/null || echo 0)" = 0
+check "data that zswap stores and loads is intact" store_load
+check "zswap writes data back at memory.zswap.max" limit_reached
+check "memory.reclaim makes zswap write data back" reclaimed
+check "zswap writes no data back if memory.zswap.writeback is 0" writeback_forbidden
+check "data is intact after the compressor of zswap was changed" compressor_changes
+check "swapoff loads all data and frees all zsmalloc pages" swapoff_loads_all
+check "zswap is empty after swapoff" test "$(cat /sys/kernel/debug/zswap/stored_pages 2> /dev/null || echo 0)" = 0
 ktap_finished
