@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pages of a block device, each written, discarded and read by itself:
+ * Writes, discards and verifies pages of a block device:
  *
- *	zs_disk [options] DEVICE STATE fill		write all that are not there
- *	zs_disk [options] DEVICE STATE thin N M		discard at random, but one in N of
- *							the last fill, and one in M of
- *							those before
- *	zs_disk [options] DEVICE STATE check		read and compare all
- *	zs_disk [options] DEVICE STATE read SECONDS	... at random, for so long
+ *	zs_disk [options] DEVICE STATE fill		write all pages that are not
+ *							present
+ *	zs_disk [options] DEVICE STATE thin N M		discard pages at random, and keep
+ *							one in N of the last fill and
+ *							one in M of earlier fills
+ *	zs_disk [options] DEVICE STATE check		read and compare all pages that
+ *							are present
+ *	zs_disk [options] DEVICE STATE read SECONDS	read and compare random pages
+ *							for SECONDS
  *
- * STATE is a file that says which pages are there, so that a test can go on with
- * them: a byte each, the number of the fill that wrote it, 0 for none.
+ * The file STATE keeps, from one command to the next, which pages are present.  It has
+ * one byte for each page: the number of the fill that wrote the page, 0 if it is not
+ * present.
  *
- * A page is nearly the same all over, but for a few words: so it compresses to a
- * few bytes, but is not one that zram does not store at all.  Or it is random.
+ * All words of a page except for a few are equal, so that it compresses to a few bytes;
+ * zram would not store a page whose words are all equal.  A percentage of the pages has
+ * random contents instead.
  *
- * Exits with 1 when a page is wrong or cannot be read.
+ * Exits with status 1 if a page is wrong or cannot be read.
  */
 
 #define _GNU_SOURCE
@@ -38,7 +43,7 @@
 #define PAGE	4096UL
 #define WORDS	(PAGE / 8)
 #define CHUNK	32	/* pages that are written at a time */
-#define ENOUGH	64	/* pages in a row that were refused: the device is full */
+#define ENOUGH	64	/* the device is full if it refuses so many pages in a row */
 
 static int disk;
 static __u8 *version;
@@ -57,11 +62,11 @@ static __u64 mix(__u64 x)
 	return x ^ (x >> 31);
 }
 
-static __u64 state = 1;	/* of what is done, not of contents */
+static __u64 random_state = 1;	/* for the choice of pages, not for contents */
 
-static __u64 some(void)
+static __u64 next_random(void)
 {
-	return mix(state += 0x9e3779b97f4a7c15ULL);
+	return mix(random_state += 0x9e3779b97f4a7c15ULL);
 }
 
 static void contents(size_t page, __u64 *words)
@@ -115,7 +120,7 @@ static void fill(void)
 	__u8 new = last_fill() + 1;
 
 	if (!new)
-		ksft_exit_fail_msg("too many times\n");
+		ksft_exit_fail_msg("the device was filled too often\n");
 
 	while (page < nr_pages && in_a_row < ENOUGH) {
 		if (version[page]) {
@@ -133,7 +138,7 @@ static void fill(void)
 			page += nr;
 			continue;
 		}
-		/* Some of these were written.  Which ones is known if all are new. */
+		/* Some of them may have been written: discard all, then write one by one. */
 		discard(page, nr);
 		for (i = 0; i < nr; i++, page++) {
 			if (write_pages(page, 1)) {
@@ -157,7 +162,7 @@ static void thin(unsigned int keep_new, unsigned int keep_old)
 	for (page = 0; page < nr_pages; page++) {
 		if (!version[page])
 			continue;
-		if (some() % (version[page] == last ? keep_new : keep_old) == 0) {
+		if (next_random() % (version[page] == last ? keep_new : keep_old) == 0) {
 			kept++;
 			continue;
 		}
@@ -176,7 +181,7 @@ static bool page_is_right(size_t page)
 	if (pread(disk, buffer, PAGE, page * PAGE) == PAGE &&
 	    !memcmp(buffer, want, PAGE))
 		return true;
-	ksft_print_msg("page %zu, version %u, is wrong\n", page, version[page]);
+	ksft_print_msg("page %zu of fill %u is wrong\n", page, version[page]);
 	return false;
 }
 
@@ -200,7 +205,7 @@ static size_t read_at_random(unsigned int seconds)
 	size_t checked = 0, wrong = 0;
 
 	while (!wrong && (checked % 64 || time(NULL) < end)) {
-		wrong += !page_is_right(some() % nr_pages);
+		wrong += !page_is_right(next_random() % nr_pages);
 		checked++;
 	}
 	printf("checked %zu\nwrong %zu\n", checked, wrong);
@@ -223,10 +228,10 @@ static int help(void)
 {
 	fprintf(stderr,
 		"usage: zs_disk [options] DEVICE STATE fill|thin N M|check|read SECONDS\n"
-		"  -w MIN-MAX  words of a page that differ from the others (1-1)\n"
-		"  -r PERCENT  of the pages that do not compress (0)\n"
-		"  -n SEED     of the contents (1)\n"
-		"  -c SEED     of the choice of pages (1)\n");
+		"  -w MIN-MAX  number of words in a page that differ from the others (1-1)\n"
+		"  -r PERCENT  percentage of pages that do not compress (0)\n"
+		"  -n SEED     seed of the contents (1)\n"
+		"  -c SEED     seed of the choice of pages (1)\n");
 	return 2;
 }
 
@@ -251,7 +256,7 @@ int main(int argc, char **argv)
 			seed = strtoul(optarg, NULL, 0);
 			break;
 		case 'c':
-			state = strtoul(optarg, NULL, 0);
+			random_state = strtoul(optarg, NULL, 0);
 			break;
 		default:
 			return help();
@@ -271,7 +276,7 @@ int main(int argc, char **argv)
 	buffer = mmap(NULL, CHUNK * PAGE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (buffer == MAP_FAILED || mlock(buffer, CHUNK * PAGE))
-		ksft_exit_fail_msg("no memory: %s\n", strerror(errno));
+		ksft_exit_fail_msg("allocating memory failed: %s\n", strerror(errno));
 
 	if (!strcmp(command, "fill"))
 		fill();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that is swapped out and in, every byte of it verified.
+ * Fills memory that is swapped out and in, and verifies every byte of it.
  *
- * What a page has to contain follows from the seed, the page's number and how
- * often it was rewritten. So nothing but that count is kept of it elsewhere.
+ * The contents of a page are computed from the seed, the page's number and the number
+ * of times it was rewritten.  Only that number is kept elsewhere.
  *
- *	fill all pages, page them out, say "ready"
- *	until told to stop: verify, rewrite and page out at random
- *	verify all pages, say how that went
+ *	fill all pages, page them out, report "ready"
+ *	until told to stop: verify, rewrite and page out random pages
+ *	verify all pages, report the results
  *
- * Exits with 1 when a byte is wrong, or when a page cannot be read that should.
+ * Exits with status 1 if a byte is wrong, or if a page is lost and -l is not given.
  */
 
 #include <errno.h>
@@ -33,20 +33,20 @@
 #endif
 
 #define PAGE	4096UL
-#define RUN	16	/* pages that are given back at a time */
+#define RUN	16	/* pages that are freed at a time */
 #define CHUNK	64	/* pages that are paged out at a time */
 #define TEXT	0x40000
 
 static size_t nr_pages;
 static __u8 *area;
-static __u8 *version;	/* of each page; GONE: given back */
-#define GONE	0xff
+static __u8 *version;	/* of each page; FREED if it was freed */
+#define FREED	0xff
 
 static unsigned int seed = 1;
 static unsigned int random_percent = 10;
 static unsigned int work_seconds;
 static unsigned int keep_one_in;
-static bool idle, losses_are_fine, no_page_out;
+static bool idle, losses_allowed, no_page_out;
 static FILE *report;
 
 static size_t checked, wrong, lost, rewritten;
@@ -60,11 +60,11 @@ static __u64 mix(__u64 x)
 	return x ^ (x >> 31);
 }
 
-static __u64 state;	/* of the order of work, not of contents */
+static __u64 random_state;	/* for the choice of pages, not for contents */
 
-static __u64 some(void)
+static __u64 next_random(void)
 {
-	return mix(state += 0x9e3779b97f4a7c15ULL);
+	return mix(random_state += 0x9e3779b97f4a7c15ULL);
 }
 
 static void say(const char *format, ...)
@@ -77,7 +77,7 @@ static void say(const char *format, ...)
 	fflush(report);
 }
 
-/* Words of different frequency: compresses as prose and source code do. */
+/* Words of different frequencies compress like prose and source code. */
 static void make_text(void)
 {
 	static char words[1024][12];
@@ -101,7 +101,7 @@ static void make_text(void)
 	}
 }
 
-/* The four kinds of pages that there are in a process, more or less */
+/* The kinds of pages that are common in processes */
 static void contents(size_t page, unsigned int v, __u8 *buffer)
 {
 	__u64 key = mix((__u64)seed << 40 ^ page), r = mix(key + v);
@@ -126,11 +126,11 @@ static void contents(size_t page, unsigned int v, __u8 *buffer)
 			words[i + 3] = r & 0xff;
 			r = mix(r + i);
 		}
-	} else if (kind < 95) {		/* mostly empty */
+	} else if (kind < 95) {		/* mostly zeros */
 		memset(buffer, 0, PAGE);
 		for (i = 0; i < 20; i++, r = mix(r + i))
 			words[r % 512] = r;
-	} else {			/* all the same, which zram does not store */
+	} else {			/* equal bytes, which zram does not store */
 		memset(buffer, r & 0xff, PAGE);
 	}
 }
@@ -141,7 +141,7 @@ static void on_bus_error(int sig)
 	siglongjmp(read_failed, 1);
 }
 
-/* SIGTERM and SIGINT are blocked: the end is no interruption. */
+/* SIGTERM and SIGINT are blocked, so they do not interrupt system calls. */
 static bool told_to_stop(void)
 {
 	sigset_t pending;
@@ -152,7 +152,7 @@ static bool told_to_stop(void)
 
 static void rewrite_page(size_t page)
 {
-	version[page] = (version[page] + 1) % GONE;
+	version[page] = (version[page] + 1) % FREED;
 	contents(page, version[page], area + page * PAGE);
 }
 
@@ -162,12 +162,12 @@ static void check_page(size_t page, bool then_rewrite)
 	const __u8 *want = (__u8 *)buffer, *have = area + page * PAGE;
 	size_t at;
 
-	if (version[page] == GONE)
+	if (version[page] == FREED)
 		return;
 	contents(page, version[page], (__u8 *)buffer);
 	if (sigsetjmp(read_failed, 1)) {
 		lost++;
-		/* Go on with a new page, as a process may. */
+		/* Replace the lost page with a new one. */
 		madvise(area + page * PAGE, PAGE, MADV_DONTNEED);
 		rewrite_page(page);
 		return;
@@ -201,7 +201,7 @@ static void fill(void)
 
 	for (page = 0; page < nr_pages && !told_to_stop(); page++) {
 		contents(page, 0, area + page * PAGE);
-		/* As it goes: the whole need not fit in memory. */
+		/* Page out during the fill, since all pages may not fit in memory. */
 		if (page % CHUNK == CHUNK - 1)
 			page_out(page + 1 - CHUNK, CHUNK);
 	}
@@ -209,41 +209,41 @@ static void fill(void)
 		page_out(page, 4096);
 }
 
-/* Gives back all but one in keep_one_in runs of pages, which ones at random. */
+/* Frees runs of pages at random, and keeps one in keep_one_in of them. */
 static void thin_out(void)
 {
 	for (size_t page = 0; page < nr_pages; page += RUN) {
 		size_t nr = nr_pages - page < RUN ? nr_pages - page : RUN;
 
-		if (some() % keep_one_in == 0)
+		if (next_random() % keep_one_in == 0)
 			continue;
 		madvise(area + page * PAGE, nr * PAGE, MADV_DONTNEED);
-		memset(version + page, GONE, nr);
+		memset(version + page, FREED, nr);
 	}
 }
 
 static void work(void)
 {
-	size_t page = some() % nr_pages, nr = 1 + some() % 32;
+	size_t page = next_random() % nr_pages, nr = 1 + next_random() % 32;
 
 	for (; nr && page < nr_pages; nr--, page++)
-		check_page(page, some() % 4 == 0);
-	page_out(some() % nr_pages, CHUNK);
+		check_page(page, next_random() % 4 == 0);
+	page_out(next_random() % nr_pages, CHUNK);
 }
 
 static void help(void)
 {
 	fprintf(stderr,
 		"usage: zs_load [options]\n"
-		"  -m MB       how much memory (64)\n"
-		"  -s SECONDS  how long to work on it; 0 (default): until SIGTERM\n"
-		"  -i          do not touch it meanwhile\n"
+		"  -m MB       amount of memory (64)\n"
+		"  -s SECONDS  duration of the work; 0: until SIGTERM (0)\n"
+		"  -i          do not access the memory until the end\n"
 		"  -p          leave paging out to memory reclaim\n"
-		"  -r PERCENT  of the pages that do not compress (10)\n"
-		"  -k N        keep only one in N pages, give back the rest at first\n"
-		"  -l          pages that are lost are not an error\n"
-		"  -n SEED     of the contents (1)\n"
-		"  -o FILE     where to say how it went (standard output)\n");
+		"  -r PERCENT  percentage of pages that do not compress (10)\n"
+		"  -k N        free all except one in N pages after the fill\n"
+		"  -l          lost pages are not an error\n"
+		"  -n SEED     seed of the contents (1)\n"
+		"  -o FILE     file for the results (standard output)\n");
 	exit(2);
 }
 
@@ -274,7 +274,7 @@ static void options(int argc, char **argv)
 			keep_one_in = strtoul(optarg, NULL, 0);
 			break;
 		case 'l':
-			losses_are_fine = true;
+			losses_allowed = true;
 			break;
 		case 'n':
 			seed = strtoul(optarg, NULL, 0);
@@ -301,7 +301,7 @@ int main(int argc, char **argv)
 
 	options(argc, argv);
 	if (sysconf(_SC_PAGESIZE) != PAGE)
-		ksft_exit_skip("pages of %ld bytes, not %lu\n",
+		ksft_exit_skip("the page size is %ld bytes, not %lu\n",
 			       sysconf(_SC_PAGESIZE), PAGE);
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
@@ -312,12 +312,12 @@ int main(int argc, char **argv)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	version = calloc(nr_pages, 1);
 	if (area == MAP_FAILED || !version)
-		ksft_exit_fail_msg("no memory: %s\n", strerror(errno));
-	/* Single pages are what is swapped, and what is to be tested. */
+		ksft_exit_fail_msg("allocating memory failed: %s\n", strerror(errno));
+	/* Only single pages are swapped in this test. */
 	madvise(area, nr_pages * PAGE, MADV_NOHUGEPAGE);
-	/* What may be lost must not be the only record of what there was. */
+	/* The versions must not be swapped out: they are needed to find lost pages. */
 	mlock(version, nr_pages);
-	state = seed;
+	random_state = seed;
 	make_text();
 
 	fill();
@@ -337,5 +337,5 @@ int main(int argc, char **argv)
 		check_page(page, false);
 	say("pages %zu\nchecked %zu\nrewritten %zu\nlost %zu\nwrong %zu\n",
 	    nr_pages, checked, rewritten, lost, wrong);
-	return wrong || (lost && !losses_are_fine);
+	return wrong || (lost && !losses_allowed);
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How things were just before memory ran out:  zs_oom SECONDS DIRECTORY FILE...
+ * Records the state just before memory runs out:  zs_oom SECONDS DIRECTORY FILE...
  *
- * Reads the files again and again, until the OOM killer has killed a process.  Then
- * writes what they had in them at last before that to files of the same names in
- * the directory; there, too, "ms" has the time until then.  Exits with 1 if none
- * was killed for that many seconds.
+ * Reads the files repeatedly until the OOM killer has killed a process.  Then writes
+ * their last contents before the kill to files of the same names in the directory, and
+ * the time until the kill to the file "ms" there.  Exits with status 1 if no process
+ * was killed within SECONDS.
  *
- * Does not need memory meanwhile, and is not killed itself.
+ * This program allocates no memory while it reads, and the OOM killer does not kill it.
  */
 
 #include <errno.h>
@@ -26,7 +26,7 @@
 #define MAX_SIZE	65536
 #define PAUSE_US	50000
 
-static char text[2][MAX_FILES][MAX_SIZE];	/* one is read, one is complete */
+static char text[2][MAX_FILES][MAX_SIZE];	/* one is being read, the other is complete */
 static char vmstat[MAX_SIZE];
 
 static long now_ms(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Asks for transparent huge pages:  zs_thp MB
- * Says how many it got, of how many, and how long that took.
+ * Requests transparent huge pages:  zs_thp MB
+ * Prints how many it wanted and got, and the time in milliseconds.
  */
 
 #include <errno.h>

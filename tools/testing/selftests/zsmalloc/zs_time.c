@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long it takes to write to a file of the kernel:  zs_time NUMBER FILE VALUE
- * A line for each time: the microseconds, and 0 or the error.
+ * Measures the time of writes to a file of the kernel:  zs_time NUMBER FILE VALUE
+ * Prints a line for each write: the time in microseconds, and the error or 0.
  */
 
 #include <errno.h>
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: zs_time NUMBER FILE VALUE\n");
 		return 2;
 	}
-	/* What is timed is the kernel, not this program's pages. */
+	/* Page faults of this program must not be part of the time. */
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 
 	while (nr--) {

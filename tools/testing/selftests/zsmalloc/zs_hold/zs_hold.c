@@ -1,30 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A user of zsmalloc that fills memory with objects, holds some of them open
- * for as long as it is told, changes others, and knows what every one of them
- * has to contain. It uses nothing but the allocator's interface.
+ * A user of zsmalloc that fills memory with objects, holds some of them open,
+ * frees and allocates others, and verifies the contents of all. It uses only
+ * the allocator's interface.
  *
- * Parameters; all but the first three only in sysfs, while it is loaded:
- *   mbytes	how much to store
- *   node	where
- *   hold_ms	how long an object is held open; 0: until "open" is written again
- *   open	objects to hold open from now on; the ones that were are checked
- *		and closed
- *   churn	whether to free and allocate other objects all the time
- *   check	when written: checks every object
- *   range	when read: how many objects lie in the page frames FIRST LAST
- *		that were written
- *   frame	when read: the page frame in which the object starts whose number
- *		was written
- *   adopt	when written: takes a reference to that page frame, which failed
- *		and was freed afterwards, as soft offlining does
- *   blocks	when written, ORDER NUMBER: allocates so many blocks of pages, as
- *		the kernel does for itself, and frees them; when read: how many of
- *		them it got
- *   objects	how many there are
- *   opened	how often one was opened
- *   checked	how often the contents of one were compared
- *   wrong	how often they were not what was stored
+ * Parameters. All except the first three exist only in sysfs, while the module
+ * is loaded:
+ *   mbytes	amount of data to store, in MB
+ *   node	NUMA node on which objects are allocated
+ *   hold_ms	time for which each object is held open, in ms; 0: until "open"
+ *		is written the next time
+ *   open	number of objects that are held open; a write first checks and
+ *		closes all open objects
+ *   churn	if true, other objects are freed and allocated all the time
+ *   check	a write checks every object
+ *   range	a write sets FIRST and LAST; a read returns the number of objects
+ *		that lie in these page frames, at least in part
+ *   frame	a write sets the number of an object; a read returns the page
+ *		frame in which that object starts
+ *   adopt	a write of a page frame number takes a reference to that page, as
+ *		soft offlining does; the page must have failed, and been freed
+ *		afterwards
+ *   blocks	a write of ORDER and NUMBER allocates this number of blocks of
+ *		kernel memory and frees them; a read returns how many of them
+ *		were allocated
+ *   objects	number of objects
+ *   opened	how often an object was opened
+ *   checked	how often the contents of an object were checked
+ *   wrong	how often these contents were wrong
  */
 
 #include <linux/kthread.h>
@@ -43,20 +46,20 @@
 #define MIN_LEN	48
 
 struct object {
-	unsigned long handle;	/* 0: there is none */
+	unsigned long handle;	/* 0: not allocated */
 	u32 seed;
 	u32 len;
 };
 
 struct held {
-	struct object *object;	/* NULL: nothing is open */
+	struct object *object;	/* NULL: none is open */
 	struct scatterlist sg[2];
 };
 
 struct holder {
 	struct task_struct *task;
 	unsigned int nr;
-	unsigned int first;	/* of its own objects */
+	unsigned int first;	/* the holder opens objects first .. end - 1 */
 	unsigned int end;
 	u8 *buffer;
 	u8 *want;
@@ -72,7 +75,7 @@ static unsigned int nr_objects;
 static struct holder *holders[HOLDERS];
 static unsigned int nr_open;
 static struct task_struct *churner;
-/* Threads are started and stopped, and all objects looked at, by one at a time */
+/* Serializes starting and stopping of threads, and checks of all objects */
 static DEFINE_MUTEX(control);
 
 static atomic_t opened, checked, wrong;
@@ -86,8 +89,8 @@ module_param(node, int, 0444);
 static unsigned int hold_ms;
 module_param(hold_ms, uint, 0644);
 
-/* Much as compression makes them: a sixteenth did not compress. */
-static u32 some_len(struct rnd_state *rnd)
+/* Lengths as after compression; one object in 16 does not compress. */
+static u32 random_len(struct rnd_state *rnd)
 {
 	u32 r = prandom_u32_state(rnd);
 
@@ -96,7 +99,10 @@ static u32 some_len(struct rnd_state *rnd)
 	return MIN_LEN + (r >> 8) % (r % 3 ? 3200 : 1200);
 }
 
-/* Into PAGE_SIZE bytes; every place is different, and quick to tell. */
+/*
+ * Writes the object's contents to a buffer of PAGE_SIZE bytes. Each word of it is
+ * different.
+ */
 static void contents(const struct object *object, u8 *buffer)
 {
 	u64 *words = (u64 *)buffer, x = object->seed;
@@ -123,7 +129,7 @@ static int make_object(struct object *object, struct rnd_state *rnd, u8 *buffer)
 {
 	unsigned long handle;
 
-	object->len = some_len(rnd);
+	object->len = random_len(rnd);
 	object->seed = prandom_u32_state(rnd);
 	handle = zs_malloc(pool, object->len, GFP_KERNEL | __GFP_HIGHMEM |
 			   __GFP_MOVABLE | __GFP_NORETRY | __GFP_NOWARN, node);
@@ -144,8 +150,9 @@ static void check_object(const struct object *object, u8 *buffer, u8 *want)
 }
 
 /*
- * Objects are divided among those who use them, so none is freed while it is
- * held open: the first parts are the holders', the last is the churner's.
+ * Each thread has its own part of the objects, so that no object is freed while
+ * it is held open. The first parts belong to the holders, the last one to the
+ * churner.
  */
 static unsigned int part(unsigned int n)
 {
@@ -169,14 +176,17 @@ static void close_object(struct holder *holder, struct held *held)
 
 	if (!object)
 		return;
-	/* What it was opened with has to be good until it is closed. */
+	/* The scatterlist must be valid until the object is closed. */
 	sg_copy_to_buffer(held->sg, sg_nents(held->sg), holder->buffer, object->len);
 	compare(object, holder->buffer, holder->want);
 	zs_obj_read_sg_end(pool, object->handle);
 	held->object = NULL;
 }
 
-/* One after the other is closed and another one opened: each for hold_ms. */
+/*
+ * Holds objects open for hold_ms each: closes one after another, and opens another
+ * one in its place.
+ */
 static int hold(void *data)
 {
 	struct holder *holder = data;
@@ -190,7 +200,7 @@ static int hold(void *data)
 			schedule_timeout_interruptible(HZ / 10);
 			continue;
 		}
-		/* Many at a time where a tick is too long for one */
+		/* If a tick is too long for one object, replace several per tick. */
 		many = max(1, holder->nr * jiffies_to_msecs(1) / ms);
 		if (i % many == 0)
 			schedule_timeout_interruptible(msecs_to_jiffies(ms * many / holder->nr));
@@ -293,10 +303,10 @@ static int churn_objects(void *data)
 			zs_free(pool, object->handle);
 			object->handle = 0;
 		}
-		/* It may fail: then there is none until its next turn. */
+		/* If this fails, the object stays unallocated until its next turn. */
 		if (buffer && want)
 			make_object(object, &rnd, buffer);
-		/* A user, not the only one */
+		/* Leave CPU time to other users. */
 		if (prandom_u32_state(&rnd) % 64 == 0)
 			schedule_timeout_interruptible(1);
 		cond_resched();
@@ -419,7 +429,7 @@ static const struct kernel_param_ops range_ops = {
 };
 module_param_cb(range, &range_ops, NULL, 0600);
 
-static unsigned int asked_for;
+static unsigned int frame_object;
 
 static int frame_set(const char *val, const struct kernel_param *kp)
 {
@@ -429,13 +439,13 @@ static int frame_set(const char *val, const struct kernel_param *kp)
 	if (!err && nr >= nr_objects)
 		err = -ERANGE;
 	if (!err)
-		asked_for = nr;
+		frame_object = nr;
 	return err;
 }
 
 static int frame_get(char *buffer, const struct kernel_param *kp)
 {
-	const struct object *object = &objects[asked_for];
+	const struct object *object = &objects[frame_object];
 	struct scatterlist sg[2];
 	unsigned long pfn;
 
@@ -469,7 +479,7 @@ static int adopt_set(const char *val, const struct kernel_param *kp)
 	page = pfn_to_online_page(pfn);
 	if (!page)
 		return -ENXIO;
-	/* Neither free nor allocated: nothing else takes a reference to it. */
+	/* The page is neither free nor allocated, so no other task uses it. */
 	if (!PageHWPoison(page) || page_count(page))
 		return -EBUSY;
 	page_ref_inc(page);
@@ -492,7 +502,7 @@ static int blocks_set(const char *val, const struct kernel_param *kp)
 	if (sscanf(val, "%u %u", &order, &nr) != 2 || order > MAX_PAGE_ORDER)
 		return -EINVAL;
 	for (i = 0; i < nr; i++) {
-		/* Reclaims and compacts, but kills nobody. */
+		/* This reclaims and compacts, but does not invoke the OOM killer. */
 		page = alloc_pages(GFP_KERNEL | __GFP_RETRY_MAYFAIL |
 				   __GFP_NOWARN, order);
 		if (!page)
@@ -539,7 +549,7 @@ static int __init zs_hold_init(void)
 	u8 *buffer;
 	int err = 0;
 
-	/* The mean of some_len() is more than twice this. */
+	/* The mean of random_len() is more than twice this. */
 	capacity = want / 500 + 3 * (HOLDERS + 1);
 	buffer = kmalloc(PAGE_SIZE, GFP_KERNEL);
 	objects = kvcalloc(capacity, sizeof(*objects), GFP_KERNEL);
@@ -578,5 +588,5 @@ static void __exit zs_hold_exit(void)
 module_init(zs_hold_init);
 module_exit(zs_hold_exit);
 
-MODULE_DESCRIPTION("Objects of zsmalloc that are held open, changed and verified");
+MODULE_DESCRIPTION("Holds zsmalloc objects open, replaces and verifies them");
 MODULE_LICENSE("GPL");
