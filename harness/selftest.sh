@@ -178,7 +178,7 @@ figures() { # figures TAP-FILE: "KEY VALUE" lines
 # both NAME: the table of checks and figures on both kernels
 both() {
 	local side
-	printf '\n  %-62s %9s %9s\n' "$1" base ours
+	printf '\n  %-88s %9s %9s\n' "$1" base ours
 	for side in base ours; do
 		[[ -s $WORK/$side/$1.tap ]] || continue
 		checks "$WORK/$side/$1.tap" | awk -v side="$side" -F'\t' -v OFS='\t' \
@@ -192,7 +192,7 @@ both() {
 			for (i = 1; i <= n; i++) {
 				b = value["base", order[i]]
 				o = value["ours", order[i]]
-				printf "%s %-62s %9s %9s\n", b == "ok" && o != "ok" && o != "" ? \
+				printf "%s %-88s %9s %9s\n", b == "ok" && o != "ok" && o != "" ? \
 					"!" : " ", order[i], b == "" ? "-" : b, o == "" ? "-" : o
 			}
 		}' | sed -E 's/^(.) zsmalloc:/\1 /' | tee "$WORK/$1.table"
