@@ -205,6 +205,8 @@ static void fill(void)
 		if (page % CHUNK == CHUNK - 1)
 			page_out(page + 1 - CHUNK, CHUNK);
 	}
+	/* Told to stop before all pages were filled: the others have no contents. */
+	memset(version + page, FREED, nr_pages - page);
 	for (page = 0; page < nr_pages; page += 4096)
 		page_out(page, 4096);
 }

@@ -298,6 +298,8 @@ end_cgroup() {
 start_load() {
 	local name=$1
 	shift
+	# The results of an earlier load of this name say that it was ready.
+	rm -f "$TMP/$name"
 	(
 		[[ -z ${CGROUP:-} ]] || write "$CGROUP/cgroup.procs" "$BASHPID"
 		exec "$DIR/zs_load" -o "$TMP/$name" "$@"
