@@ -1625,7 +1625,66 @@ static void overhead_does_not_grow_over_time(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
 }
 
+/* A zspage that was emptied while it is isolated stays, but no object is moved there. */
+static void empty_zspages_are_no_room(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, 256)->geo.slots;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	fill_zspage(t, 256);
+	fill_zspage(t, 256);
+	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(obj_zspage(&t->objs[0])->pages[0]),
+					&list));
+	keep_if(t, 0, n, n == slots);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	putback_movable_pages(&list);
+}
+
+static void zspages_of_several_groups_are_promised(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *class = test_class(t, 256);
+	unsigned int slots = class->geo.slots;
+	const unsigned int kept[] = { 1, slots / 4, slots / 2 };
+
+	for (int i = 0; i < ARRAY_SIZE(kept); i++)
+		fill_zspage(t, 256);
+	keep_if(t, 0, n, n % slots < kept[n / slots]);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 2 * class->geo.pages);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 2 * class->geo.pages);
+}
+
+/* Stands in for zs_page_is_bad(), which is called before the zspage is frozen. */
+static bool object_is_opened(struct page *page)
+{
+	struct zst *t = current_zst();
+
+	if (!t->opened) {
+		t->opened = page_zpdesc(page)->zspage;
+		atomic_inc(&t->opened->pins);
+	}
+	return false;
+}
+
+static void zspage_opened_just_before_the_freeze_is_not_evacuated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	sparse_zspages(t, 256, 2, 8);
+	kunit_activate_static_stub(test, zs_page_is_bad, object_is_opened);
+	zs_compact(t->pool);
+	kunit_deactivate_static_stub(test, zs_page_is_bad);
+	KUNIT_ASSERT_NOT_NULL(test, t->opened);
+	KUNIT_EXPECT_EQ(test, t->opened->state, ZSPAGE_LIVE);
+	atomic_dec(&t->opened->pins);
+}
+
 static struct kunit_case compaction_cases[] = {
+	KUNIT_CASE(empty_zspages_are_no_room),
+	KUNIT_CASE(zspages_of_several_groups_are_promised),
+	KUNIT_CASE(zspage_opened_just_before_the_freeze_is_not_evacuated),
 	KUNIT_CASE(compaction_packs_objects),
 	KUNIT_CASE(compaction_of_a_packed_pool_frees_nothing),
 	KUNIT_CASE(forwarded_objects_can_be_written),

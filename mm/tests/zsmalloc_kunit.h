@@ -70,6 +70,7 @@ struct zst {
 	struct page *unreadable_page;
 	unsigned int nr_unreadable;	/* how often it was to be read */
 	struct zspage *dest_gone_bad;
+	struct zspage *opened;		/* by object_is_opened() */
 	struct zspage *opened_meanwhile;
 	struct zspage *half_bad;	/* see copy_but_bad_ones(), copy_once() */
 	bool copied;
