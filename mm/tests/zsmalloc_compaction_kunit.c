@@ -1656,16 +1656,35 @@ static void zspages_of_several_groups_are_promised(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 2 * class->geo.pages);
 }
 
-/* Stands in for zs_page_is_bad(), which is called before the zspage is frozen. */
+/*
+ * Stands in for zs_page_is_bad(), which is called before the zspage is frozen. The first
+ * time compaction still lacks the memory for the evacuation.
+ */
 static bool object_is_opened(struct page *page)
 {
 	struct zst *t = current_zst();
 
-	if (!t->opened) {
+	if (!t->bad[0]) {
+		t->bad[0] = page;
+	} else if (t->bad[0] == page && !t->opened) {
 		t->opened = page_zpdesc(page)->zspage;
 		atomic_inc(&t->opened->pins);
 	}
 	return false;
+}
+
+static void many_open_zspages_are_tried_in_several_holds(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	sparse_zspages(t, 256, 40, 8);
+	for (unsigned int i = 0; i < t->nr; i++)
+		atomic_inc(&obj_zspage(&t->objs[i])->pins);
+	KUNIT_EXPECT_EQ(test, watched_compact(t, NULL), 0);
+	KUNIT_EXPECT_GE(test, t->search.tried, 40);
+	KUNIT_EXPECT_LE(test, t->search.longest_hold, 16);
+	for (unsigned int i = 0; i < t->nr; i++)
+		atomic_dec(&obj_zspage(&t->objs[i])->pins);
 }
 
 static void zspage_opened_just_before_the_freeze_is_not_evacuated(struct kunit *test)
@@ -1685,6 +1704,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(empty_zspages_are_no_room),
 	KUNIT_CASE(zspages_of_several_groups_are_promised),
 	KUNIT_CASE(zspage_opened_just_before_the_freeze_is_not_evacuated),
+	KUNIT_CASE(many_open_zspages_are_tried_in_several_holds),
 	KUNIT_CASE(compaction_packs_objects),
 	KUNIT_CASE(compaction_of_a_packed_pool_frees_nothing),
 	KUNIT_CASE(forwarded_objects_can_be_written),
