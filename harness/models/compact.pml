@@ -79,7 +79,7 @@ bool slow[4], frozen[4];
 short early[4];
 byte late[4];			/* by slot, a bit each: an object has one reader */
 bool forwarder[4], was_host[4], freed[4];
-bool listed[4];			/* on a list of its class: not ZS_DEAD */
+bool listed[4];			/* on a list of class->zspages[] */
 byte inuse[4];			/* bitmap of used slots; bit 3: not of an object here */
 byte guests[4];			/* the same, of guests */
 byte nr_links[4];		/* of forwarders */

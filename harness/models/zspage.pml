@@ -85,7 +85,7 @@ short late[USERS];		/* by slot */
 bool memory;			/* for late[] */
 bit round;			/* parity of the last round */
 byte inuse, isolated, nr_links;
-bool listed;			/* on a list of its class: not ZS_DEAD */
+bool listed;			/* on a list of class->zspages[] */
 bool forwarder, deferred, freed;
 bool visited;			/* RCU: the visitor is in a read-side critical section */
 bool waits;			/* ... for the end of which a freed zspage waits */
