@@ -202,10 +202,10 @@ static void classes_are_not_in_movable_memory(struct kunit *test)
 		kunit_skip(test, "no CONFIG_TRACEPOINTS");
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, end_of_gfp, t));
 	kvfree(zs_alloc_classes(TEST_NODE, GFP_KERNEL | of_pages));
-	KUNIT_EXPECT_NE(test, t->gfp_of_classes, 0);
-	KUNIT_EXPECT_EQ(test, t->gfp_of_classes & of_pages, 0);
+	KUNIT_EXPECT_TRUE(test, !!t->gfp_of_classes);
+	KUNIT_EXPECT_FALSE(test, !!(t->gfp_of_classes & of_pages));
 	/* Nor may they be taken from the reserves. */
-	KUNIT_EXPECT_NE(test, t->gfp_of_classes & __GFP_NOMEMALLOC, 0);
+	KUNIT_EXPECT_TRUE(test, !!(t->gfp_of_classes & __GFP_NOMEMALLOC));
 }
 
 /* As zswap allocates, and with a lock held */
