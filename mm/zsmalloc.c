@@ -68,7 +68,8 @@
  * other zspages, and frees its pages. The objects' handles must not change, so the
  * descriptor stays, as a *forwarder*. Instead of pages it has a *link* for each object
  * whose handle names it: the location where the object is now. A forwarder is freed with
- * the last of these objects.
+ * the last of these objects. Until then it is *trimmed* when half of them were freed: its
+ * other links are moved to less memory.
  *
  *	handle ---> home: a forwarder         host
  *	            +--------------------+    +----------------------------+
@@ -82,7 +83,8 @@
  * home, and the link there is changed. So an object is found by following at most one
  * link, however often it was moved. A reader reads the link, pins the host, and reads
  * the link again. If it has changed, the object was moved meanwhile: the reader unpins
- * the host and starts again.
+ * the host and starts again. It does the same if the home was trimmed, which it finds out
+ * by the home's sequence count, moves.
  *
  * A zspage is *frozen* while objects are moved out of it. A frozen zspage cannot be
  * pinned, and a pinned zspage cannot be frozen. A task that finds a zspage frozen that
@@ -101,7 +103,9 @@
  *			see class_compact().
  *  class->lock		guards slots, fullness, isolation, page moves and object moves
  *			of all zspages of one size class
- *  zspage->moves	a sequence count, written under class->lock
+ *  zspage->moves	a sequence count, written under class->lock: for writers, while
+ *			a page is moved; and in a forwarder, for readers, while it is
+ *			trimmed
  *
  * There is no pool-wide lock. Opening and closing an object takes no lock, unless
  * objects of its zspage are being moved or a round of its zspage is under way: then it
@@ -120,6 +124,8 @@
  *			left the host which the link named. Only RCU keeps that host
  *			then: a descriptor that guests were moved out of is freed after
  *			a grace period.
+ *  far links		A forwarder keeps them until it is trimmed. Then they are freed
+ *			after a grace period, because readers may be looking at them.
  *  class, pool		A zspage keeps its pool, with all classes. A pool keeps the
  *			module.
  *
@@ -206,7 +212,18 @@
  *			there in between.
  *  end+link, end+forwarder
  *			Neither the link nor the state of the home changes while the
- *			object is pinned, so zs_pinned() reads them without a barrier.
+ *			object is pinned, so zs_pinned() finds what zs_pin() has found.
+ *  trim+link		forwarder_trim(): moves, then the bitmap and far_links, then
+ *			moves again -> forwarder_read_link(): moves, then the number of
+ *			the link and far_links, then moves again. Both are from before
+ *			or both from after the trim.
+ *  trim+head		The same for the former far links, in which kfree_rcu() stores.
+ *  trim+pin		forwarder_trim(): moves, then, in a later hold of class->lock, a
+ *			link, zspage_thaw() with release -> zspage_trypin(), then
+ *			zs_pin_forwarded(): moves. A second look at the former address
+ *			of a link is recognised.
+ *  trim+free		far_links, then kfree_rcu() -> forwarder_read_link() and the
+ *			second look, under RCU. Far links are freed after that.
  *  vain+free		The link, then call_rcu() -> zs_pin_forwarded(), under RCU. A
  *			reader that has pinned a host which the object has left unpins
  *			it before the host is freed.
@@ -351,8 +368,10 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 /* Bytes of memory for those of @nr_links links that have no room in the descriptor */
 static size_t zs_extra_links(const struct zs_geometry *geo, unsigned int nr_links)
 {
-	nr_links -= min(nr_links, geo->pages);
-	return kmalloc_size_roundup(nr_links * sizeof(unsigned long));
+	if (nr_links <= geo->pages)
+		return 0;
+	return kmalloc_size_roundup(max((nr_links - geo->pages) * sizeof(unsigned long),
+					sizeof(struct zs_far_links)));
 }
 
 /* An evacuation pays if it frees at least this many times the memory that it adds. */
@@ -878,23 +897,35 @@ static void class_wait_thaw(struct size_class *class)
  * If the zspage has no natives, nothing names it any more, and it is freed.
  */
 
-/* The links that @forwarder was made with, including those of objects freed since */
+/*
+ * The links for which @forwarder has room: those that it had when it was made or last
+ * trimmed, including the links of objects freed since.
+ */
 static unsigned int forwarder_max_links(struct zspage *forwarder)
 {
 	return bitmap_weight(zspage_bitmap(forwarder), forwarder->class->geo.slots);
 }
 
 /*
- * The link of the object that was in @slot of @home when it became a forwarder; NULL if
- * there was none.
+ * The number of the link of the object that was in @slot of @home when it became a
+ * forwarder; -1 if there is no such link
  */
-static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
+static int forwarder_rank(struct zspage *home, unsigned int slot)
 {
 	unsigned long *bitmap = zspage_bitmap(home);
 
 	if (unlikely(slot >= home->class->geo.slots || !test_bit(slot, bitmap)))
-		return NULL;
-	return forwarder_link_at(home, bitmap_weight(bitmap, slot));
+		return -1;
+	return bitmap_weight(bitmap, slot);
+}
+
+/* The link of that object; NULL if there is none */
+static unsigned long *forwarder_link(struct zspage *home, unsigned int slot)
+	__must_hold(&home->class->lock)
+{
+	int rank = forwarder_rank(home, slot);
+
+	return rank < 0 ? NULL : forwarder_link_at(home, rank);
 }
 
 /*
@@ -1022,6 +1053,17 @@ static size_t class_added(const struct size_class *class)
 }
 
 /*
+ * Whether half of the links of @forwarder, or more, are 0, and it has far links. Then
+ * it takes at least twice the memory for far links that it needs.
+ */
+static bool forwarder_is_sparse(struct zspage *forwarder)
+	__must_hold(&forwarder->class->lock)
+{
+	return forwarder->far_links &&
+	       forwarder->nr_links <= forwarder_max_links(forwarder) / 2;
+}
+
+/*
  * Clear the link of a forwarded object that is being freed. Returns its host, and in
  * @slot its slot there; NULL if the object was freed before.
  */
@@ -1048,6 +1090,8 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 		class->nr_forwarders--;
 		class->link_bytes -= zs_extra_links(&class->geo,
 						    forwarder_max_links(home));
+	} else if (forwarder_is_sparse(home)) {
+		list_move_tail(&home->list, &class->forwarders);
 	}
 	added -= class_added(class);
 	if (added)
@@ -1060,7 +1104,7 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
  * as soon as class->lock is dropped, though the caller has locked the pages that it had.
  */
 static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_links,
-				  unsigned long *far_links)
+				  struct zs_far_links *far_links)
 	__must_hold(&forwarder->class->lock)
 {
 	struct size_class *class = forwarder->class;
@@ -1074,6 +1118,44 @@ static void zspage_make_forwarder(struct zspage *forwarder, unsigned long *near_
 	class->link_bytes += zs_extra_links(&class->geo, forwarder->nr_links);
 	/* Release: links before the state. Pairs with zs_pin_slow(). */
 	smp_store_release(&forwarder->state, ZSPAGE_FORWARDER);
+}
+
+/*
+ * Drop the links of @forwarder that are 0, and move the others close together. @far_links
+ * is memory for those that have no room in the descriptor. Returns the former far links,
+ * which readers may still use under RCU.
+ *
+ * Readers do not take the lock. They look at moves before and after they look for a link,
+ * see forwarder_read_link().
+ */
+static struct zs_far_links *forwarder_trim(struct zspage *forwarder,
+					   struct zs_far_links *far_links)
+	__must_hold(&forwarder->class->lock)
+{
+	struct size_class *class = forwarder->class;
+	unsigned long *bitmap = zspage_bitmap(forwarder);
+	struct zs_far_links *old = forwarder->far_links;
+	size_t added = class_added(class);
+	unsigned int slot, rank = 0, nr = 0;
+
+	class->link_bytes -= zs_extra_links(&class->geo, forwarder_max_links(forwarder));
+	write_seqcount_begin(&forwarder->moves);
+	for_each_set_bit(slot, bitmap, class->geo.slots) {
+		unsigned long link = *forwarder_link_at(forwarder, rank++);
+
+		if (link)
+			WRITE_ONCE(*zs_link_at(forwarder->near_links, class->geo.pages,
+					       far_links, nr++), link);
+		else
+			__clear_bit(slot, bitmap);
+	}
+	WRITE_ONCE(forwarder->far_links, far_links);
+	write_seqcount_end(&forwarder->moves);
+	class->link_bytes += zs_extra_links(&class->geo, nr);
+	/* It is not sparse any more. */
+	list_move(&forwarder->list, &class->forwarders);
+	atomic_long_sub(added - class_added(class), &class->pool->added);
+	return old;
 }
 
 /*
@@ -1117,6 +1199,51 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
 	return zs_decode_location(where, slot);
 }
 
+/**
+ * struct zs_look - a look at the link of a forwarded object
+ * @link: the address of the link, which RCU keeps
+ * @moves: zspage->moves of the object's home. If it has changed, the home was trimmed, and
+ *	   the link may be at another address now.
+ */
+struct zs_look {
+	unsigned long *link;
+	unsigned int moves;
+};
+
+/*
+ * The location of the object that was in @slot of @home, which is a forwarder; 0 if the
+ * object was freed before. The caller is in an RCU read-side critical section.
+ *
+ * The number, the address and the value of the link belong together only if moves has not
+ * changed. This is looked at before the link is read, too, so that no number is used that
+ * is too large for smaller far links; and after that, because they may be waiting to be
+ * freed, with an rcu_head in the place of links.
+ */
+static unsigned long forwarder_read_link(struct zspage *home, unsigned int slot,
+					 struct zs_look *look)
+{
+	unsigned long where = 0;
+	int rank;
+
+	do {
+		look->moves = read_seqcount_begin(&home->moves);
+		rank = forwarder_rank(home, slot);
+		if (rank < 0)
+			continue;
+		zs_race("link_ranked");
+		look->link = forwarder_link_at(home, rank);
+		if (read_seqcount_retry(&home->moves, look->moves))
+			continue;
+		zs_race("link_found");
+		/*
+		 * The link may change at any time. The address dependency orders the
+		 * initialisation of the host. Pairs with zspage_move_guests().
+		 */
+		where = data_race(READ_ONCE(*look->link));
+	} while (read_seqcount_retry(&home->moves, look->moves));
+	return rank < 0 ? 0 : where;
+}
+
 /*
  * Pin the host of a forwarded object. Returns the object's location, or 0 if the object
  * was freed before.
@@ -1127,45 +1254,42 @@ static __always_inline struct zspage *zs_follow(unsigned long where,
  */
 static unsigned long zs_pin_forwarded(struct zspage *home, unsigned int slot)
 {
-	unsigned long *link = forwarder_link(home, slot);
-
-	while (link) {
+	for (;;) {
+		struct zs_look look;
 		struct zspage *host;
+		unsigned int host_slot;
 		unsigned long where;
-		bool pinned;
+		bool pinned, moved;
 
 		rcu_read_lock();
-		/*
-		 * The link may change at any time. The address dependency orders the
-		 * initialisation of the host. Pairs with zspage_move_guests().
-		 */
-		where = READ_ONCE(*link);
+		where = forwarder_read_link(home, slot, &look);
 		if (unlikely(!where)) {
 			rcu_read_unlock();
-			break;
+			return 0;
 		}
-		host = zs_decode_location(where, &slot);
+		host = zs_decode_location(where, &host_slot);
 		zs_race("link_read");
-		pinned = zspage_trypin(host, slot);
+		pinned = zspage_trypin(host, host_slot);
 		zs_race("link_pinned");
 		/*
 		 * The object may have been moved away and back to the same slot, which
 		 * another object has used in between. Acquire: the bytes are read after
-		 * this look. Pairs with zspage_move_guests().
+		 * this look. Pairs with zspage_move_guests(). The look was at the present
+		 * link only if the home was not trimmed before.
 		 */
-		if (pinned && smp_load_acquire(link) != where) {
+		moved = data_race(smp_load_acquire(look.link)) != where ||
+			read_seqcount_retry(&home->moves, look.moves);
+		if (pinned && moved) {
 			/* The object is elsewhere; only RCU keeps this host. */
 			zs_race("unpin_vain");
-			zspage_unpin_slow(host, slot);
-			rcu_read_unlock();
-			continue;
+			zspage_unpin_slow(host, host_slot);
 		}
 		rcu_read_unlock();
-		if (pinned)
+		if (pinned && !moved)
 			return where;
-		class_wait_thaw(home->class);
+		if (!pinned)
+			class_wait_thaw(home->class);
 	}
-	return 0;
 }
 
 /*
@@ -1239,9 +1363,12 @@ static noinline unsigned long zs_pinned_slow(unsigned long handle)
 {
 	unsigned int slot;
 	struct zspage *home = zs_decode_location(handle, &slot);
-	unsigned long *link = forwarder_link(home, slot);
-	unsigned long where = link ? READ_ONCE(*link) : 0;
+	struct zs_look look;
+	unsigned long where;
 
+	rcu_read_lock();
+	where = forwarder_read_link(home, slot, &look);
+	rcu_read_unlock();
 	if (unlikely(!where))
 		zs_report_stale(home->class->pool, handle);
 	return where;
@@ -2931,7 +3058,7 @@ static void zs_unregister_mops(void)
  */
 struct zs_supply {
 	struct zs_guest_block *blocks;
-	unsigned long *far_links;
+	struct zs_far_links *far_links;
 	size_t links_size;
 	unsigned int need_blocks;
 	size_t need_links;
@@ -2975,10 +3102,10 @@ static bool zs_supply_suffices(const struct zs_supply *supply)
 	       zs_has_blocks(supply->blocks, supply->need_blocks);
 }
 
-/* The far links of a new forwarder; NULL if its descriptor has room for all links */
-static unsigned long *zs_take_far_links(struct zs_supply *supply)
+/* The far links of a forwarder; NULL if its descriptor has room for all links */
+static struct zs_far_links *zs_take_far_links(struct zs_supply *supply)
 {
-	unsigned long *far_links = NULL;
+	struct zs_far_links *far_links = NULL;
 
 	if (supply->need_links) {
 		swap(far_links, supply->far_links);
@@ -3438,7 +3565,41 @@ static void class_note_vain_room(struct size_class *class)
 }
 
 /*
- * Evacuate zspages of @class until enough pages were freed.
+ * Trim the sparse forwarders of @class, the one that became sparse last first. This drops
+ * class->lock for each of them.
+ */
+static void class_trim_forwarders(struct size_class *class,
+				  struct zs_compaction *compaction)
+	__must_hold(&class->lock)
+{
+	struct zs_supply *supply = &compaction->supply;
+
+	supply->need_blocks = 0;
+	while (!compaction->starved && !list_empty(&class->forwarders)) {
+		struct zs_far_links *old = NULL;
+		struct zspage *forwarder;
+
+		forwarder = list_last_entry(&class->forwarders, struct zspage, list);
+		zspage_assert_locked(forwarder);
+		if (!forwarder_is_sparse(forwarder))
+			break;
+		supply->need_links = zs_extra_links(&class->geo, forwarder->nr_links);
+		if (zs_supply_suffices(supply))
+			old = forwarder_trim(forwarder, zs_take_far_links(supply));
+		spin_unlock(&class->lock);
+		if (old)
+			kfree_rcu(old, rcu);
+		else
+			compaction->starved = !zs_get_supply(supply);
+		zs_race("trimmed");
+		cond_resched();
+		spin_lock(&class->lock);
+	}
+}
+
+/*
+ * Evacuate zspages of @class until enough pages were freed. If there are not enough
+ * zspages for that, trim forwarders, too: their links take much less memory than pages.
  *
  * When class->lock was dropped, @source must not be touched if it has become a forwarder:
  * another task may have freed it. The locks of its former pages, which are held until
@@ -3485,8 +3646,10 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 		spin_lock(&class->lock);
 	}
 	hlist_del(&search.node);
-	if (compaction->freed < compaction->wanted)
+	if (compaction->freed < compaction->wanted) {
 		class_note_vain_room(class);
+		class_trim_forwarders(class, compaction);
+	}
 	spin_unlock(&class->lock);
 }
 

@@ -206,7 +206,8 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *		object is closed or a page is unlocked.
  * @nr: the number of zspages on each list of @zspages
  * @zspages: the live zspages of each fullness group, the one that was added last first
- * @forwarders: the forwarders
+ * @forwarders: the forwarders; those that are sparse are at the end, see
+ *		forwarder_is_sparse()
  * @nr_forwarders: the number of forwarders
  * @link_bytes: bytes of memory for links that have no room in their forwarder's
  *		descriptor
@@ -315,6 +316,19 @@ struct zs_pool {
 struct zs_guest_block {
 	struct zs_guest_block	*next;
 	unsigned long		owner[ZS_GUESTS_PER_BLOCK];
+};
+
+/*
+ * The links of a forwarder for which its descriptor has no room. When a forwarder is
+ * trimmed, this is replaced by a smaller one and freed after a grace period. Until then,
+ * readers may find @rcu where links were. They do not use what they find, because
+ * zspage->moves has changed; see forwarder_read_link().
+ */
+struct zs_far_links {
+	union {
+		struct rcu_head		rcu;
+		DECLARE_FLEX_ARRAY(unsigned long, links);
+	};
 };
 
 /*
@@ -427,8 +441,8 @@ enum zspage_state {
  *		 round
  * @round: whether ZS_PIN_ROUND was set in the last round
  * @guests: the record of the guests' owners
- * @far_links: in a forwarder, instead: the links that have no room in @near_links; see
- *	       zs_link_at(). The pointer does not change until the forwarder is freed.
+ * @far_links: in a forwarder, instead: the links that have no room in @near_links, or
+ *	       NULL; see zs_link_at()
  * @list: on class->zspages[@fullness] or on class->forwarders; guarded by class->lock
  * @deferred: if it is ZSPAGE_DEAD, instead: on the list of the worker that frees it
  * @rcu: instead: frees the descriptor of a zspage that @was_host, and its links
@@ -490,7 +504,7 @@ struct zspage {
 	u8			round : 1 __guarded_by(&class->lock);
 	union {
 		struct zs_guest_block	*guests;	/* class->lock */
-		unsigned long		*far_links;
+		struct zs_far_links	*far_links;
 	};
 	union {
 		struct list_head	list;
@@ -614,13 +628,13 @@ static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int sl
  * Link number @rank of a forwarder. A forwarder's bitmap shows the slots that its
  * objects had when it was evacuated, and its links are in the order of these slots. The
  * first links, as many as it had pages, are in @near, the rest is in @far. A link is 0
- * if its object was freed. Until the forwarder is freed nothing but the values of its
- * links changes, so that they are read without a lock.
+ * if its object was freed. Forwarders are trimmed, see forwarder_trim(): then the links
+ * that are 0 go, and their slots are no longer in the bitmap.
  */
 static inline unsigned long *zs_link_at(unsigned long *near, unsigned int nr_near,
-					unsigned long *far, unsigned int rank)
+					struct zs_far_links *far, unsigned int rank)
 {
-	return rank < nr_near ? &near[rank] : &far[rank - nr_near];
+	return rank < nr_near ? &near[rank] : &far->links[rank - nr_near];
 }
 
 static inline unsigned long *forwarder_link_at(struct zspage *forwarder,
@@ -665,6 +679,8 @@ enum zs_race_context {
 	ZS_POINT(looked_up, SLEEPS)		/* home no forwarder, not pinned */	\
 	ZS_POINT(pin_late, MOVED_RCU)		/* pinned in a round, not noted */	\
 	ZS_POINT(pinned, SLEEPS)		/* home pinned, so no forwarder */	\
+	ZS_POINT(link_ranked, RCU)		/* number of the link known */		\
+	ZS_POINT(link_found, RCU)		/* its address known, not read */	\
 	ZS_POINT(link_read, RCU)		/* link read, host not pinned */	\
 	ZS_POINT(link_pinned, RCU)		/* host pinned, link not reread */	\
 	ZS_POINT(unpin_vain, RCU)		/* host pinned, object elsewhere */	\
@@ -690,6 +706,7 @@ enum zs_race_context {
 	ZS_POINT(guest_moved, LOCKED)		/* guest copied, link not changed */	\
 	ZS_POINT(natives_moved, LOCKED)		/* natives copied, no forwarder yet */	\
 	ZS_POINT(evacuated, SLEEPS)		/* lock dropped, pages not freed */	\
+	ZS_POINT(trimmed, SLEEPS)		/* after a try to trim a forwarder */	\
 	ZS_POINT(destroy, SLEEPS)		/* user's reference not dropped */	\
 	ZS_POINT(pool_free, SLEEPS)		/* no references, pool not freed */	\
 }

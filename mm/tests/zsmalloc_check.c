@@ -106,14 +106,18 @@ static const char *class_check_forwarders(struct size_class *class)
 {
 	unsigned long forwarded = 0, forwarders = 0, link_bytes = 0;
 	struct zspage *zspage;
+	bool sparse = false;
 
 	list_for_each_entry(zspage, &class->forwarders, list) {
 		const char *wrong;
 
 		zspage_assert_locked(zspage);
 		wrong = forwarder_check(zspage);
+		if (!wrong && sparse && !forwarder_is_sparse(zspage))
+			wrong = "sparse forwarders are at the end of the list";
 		if (wrong)
 			return wrong;
+		sparse = forwarder_is_sparse(zspage);
 		forwarded += zspage->nr_links;
 		link_bytes += zs_extra_links(&class->geo, forwarder_max_links(zspage));
 		forwarders++;

@@ -1130,6 +1130,15 @@ static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/* The size of the memory that @links links take which have no room in the descriptor */
+static size_t far_size(struct size_class *class, unsigned int links)
+{
+	if (links <= class->geo.pages)
+		return 0;
+	return kmalloc_size_roundup(max((links - class->geo.pages) * sizeof(long),
+					sizeof(struct rcu_head)));
+}
+
 /* Its descriptor, and the links that do not fit in there; that is counted, too. */
 static void forwarders_have_only_the_links_they_need(struct kunit *test)
 {
@@ -1141,7 +1150,6 @@ static void forwarders_have_only_the_links_they_need(struct kunit *test)
 
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
 		struct size_class *class = test_class(t, sizes[i]);
-		unsigned int pages = class->geo.pages;
 		unsigned long bytes = 0;
 		struct zspage *forwarder;
 
@@ -1150,18 +1158,140 @@ static void forwarders_have_only_the_links_they_need(struct kunit *test)
 		list_for_each_entry(forwarder, &class->forwarders, list) {
 			unsigned int nr = bitmap_weight(zspage_bitmap(forwarder),
 							class->geo.slots);
-			size_t extra = nr > pages ? (nr - pages) * sizeof(long) : 0;
+			size_t extra = far_size(class, nr);
 
 			KUNIT_EXPECT_EQ(test, !forwarder->far_links, !extra);
-			KUNIT_EXPECT_EQ(test, ksize(forwarder->far_links),
-					kmalloc_size_roundup(extra));
-			bytes += kmalloc_size_roundup(extra);
+			KUNIT_EXPECT_EQ(test, ksize(forwarder->far_links), extra);
+			bytes += extra;
 			more += !!extra;
 		}
 		KUNIT_EXPECT_EQ(test, class->link_bytes, bytes);
 		free_all(t);
 	}
 	KUNIT_EXPECT_GT(test, more, 0);
+}
+
+/* Of all forwarders of @class; @links is set to the number of their live objects. */
+static size_t least_far_bytes(struct size_class *class, unsigned long *links)
+{
+	struct zspage *forwarder;
+	size_t bytes = 0;
+
+	*links = 0;
+	list_for_each_entry(forwarder, &class->forwarders, list) {
+		bytes += far_size(class, forwarder->nr_links);
+		*links += forwarder->nr_links;
+	}
+	return bytes;
+}
+
+/*
+ * Forwarders keep memory for at most twice as many links as they have, or else are trimmed
+ * by the next compaction. Their objects stay where they are, and a double free of one that
+ * has lost its link is still reported.
+ */
+static void forwarders_that_lose_objects_are_trimmed(struct kunit *test)
+{
+	static const unsigned int nths[] = { 2, 3, 5 };
+	struct zst *t = test->priv;
+	const size_t size = PAGE_SIZE / 64;
+	struct size_class *class = test_class(t, size);
+	unsigned long links, forwarded, far_before;
+	struct obj freed;
+
+	sparse_zspages(t, size, 24, 4);
+	KUNIT_ASSERT_GT(test, zst_compact(t), 0);
+	far_before = class->link_bytes;
+	KUNIT_ASSERT_EQ(test, far_before, least_far_bytes(class, &links));
+	for (int i = 0; i < ARRAY_SIZE(nths); i++) {
+		struct zspage *forwarder;
+
+		/* Two objects of one forwarder, of which only the first is kept */
+		freed = t->objs[1];
+		KUNIT_ASSERT_TRUE(test, obj_is_forwarded(&freed));
+		KUNIT_ASSERT_PTR_EQ(test, obj_zspage(&freed), obj_zspage(&t->objs[0]));
+		thin_out(t, 0, nths[i]);
+		KUNIT_EXPECT_EQ(test, class->link_bytes, far_before);
+		forwarded = class->forwarded;
+		zst_compact(t);
+		KUNIT_EXPECT_LT(test, class->link_bytes, far_before);
+		KUNIT_EXPECT_GE(test, class->forwarded, forwarded);
+		list_for_each_entry(forwarder, &class->forwarders, list)
+			KUNIT_EXPECT_LE(test, ksize(forwarder->far_links),
+					far_size(class, 2 * forwarder->nr_links));
+		KUNIT_EXPECT_LE(test, class->link_bytes,
+				2 * least_far_bytes(class, &links));
+		KUNIT_EXPECT_EQ(test, class->forwarded, links);
+		far_before = class->link_bytes;
+		expect_all_intact(t);
+		expect_quiet(t);
+
+		kunit_warning_suppress(test) {
+			t->pool->reported = 0;
+			zs_free(t->pool, freed.handle);
+			KUNIT_EXPECT_SUPPRESSED_WARNING_COUNT(test, 1);
+		}
+		expect_quiet(t);
+	}
+}
+
+/* Not before: the links that a trim copies are at most as many as were freed. */
+static void forwarder_is_trimmed_when_half_is_free(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	const size_t size = PAGE_SIZE / 64;
+	struct zs_far_links *far_before;
+	struct zspage *home;
+	unsigned int links;
+
+	sparse_zspages(t, size, 12, 4);
+	KUNIT_ASSERT_GT(test, zst_compact(t), 0);
+	home = obj_zspage(&t->objs[0]);
+	KUNIT_ASSERT_EQ(test, home->state, ZSPAGE_FORWARDER);
+	links = home->nr_links;
+	far_before = home->far_links;
+	KUNIT_ASSERT_GT(test, links, 2 * home->class->geo.pages);
+	for (unsigned int i = t->nr; i-- && home->nr_links > links / 2 + 1;)
+		if (obj_zspage(&t->objs[i]) == home)
+			obj_free(t, &t->objs[i]);
+	zst_compact(t);
+	KUNIT_EXPECT_PTR_EQ(test, home->far_links, far_before);
+	obj_free(t, &t->objs[0]);
+	KUNIT_ASSERT_EQ(test, home->nr_links, links / 2);
+	zst_compact(t);
+	KUNIT_EXPECT_PTR_NE(test, home->far_links, far_before);
+	expect_all_intact(t);
+	expect_quiet(t);
+}
+
+/* Without memory, a forwarder stays as it is. */
+static void trimming_without_memory_does_no_harm(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	const size_t size = PAGE_SIZE / 64;
+	struct size_class *class = test_class(t, size);
+	unsigned long far_before;
+
+	sparse_zspages(t, size, 12, 4);
+	KUNIT_ASSERT_GT(test, zst_compact(t), 0);
+	/* There is room for no evacuation, but links to trim. */
+	while (class->inuse < class->nr_live * class->geo.slots)
+		obj_alloc(t, size);
+	keep_if(t, 0, n, !obj_is_forwarded(&__o) || n % 3 == 0);
+	while (class->inuse < class->nr_live * class->geo.slots)
+		obj_alloc(t, size);
+	far_before = class->link_bytes;
+	KUNIT_ASSERT_GT(test, far_before, 0);
+	kunit_activate_static_stub(test, zs_alloc_supply, no_memory_for);
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, class->link_bytes, far_before);
+	expect_all_intact(t);
+	expect_quiet(t);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_LT(test, class->link_bytes, far_before);
+	expect_all_intact(t);
+	expect_quiet(t);
 }
 
 static void shrinker_frees_as_much_as_it_counts(struct kunit *test)
@@ -1735,6 +1865,9 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(total_pages_include_links_and_guest_blocks),
 	KUNIT_CASE(shrinker_does_not_repeat_a_vain_promise),
 	KUNIT_CASE(forwarders_have_only_the_links_they_need),
+	KUNIT_CASE(forwarders_that_lose_objects_are_trimmed),
+	KUNIT_CASE(forwarder_is_trimmed_when_half_is_free),
+	KUNIT_CASE(trimming_without_memory_does_no_harm),
 	KUNIT_CASE(shrinker_frees_as_much_as_it_counts),
 	KUNIT_CASE_PARAM(busy_host_emptied_through_forwarders_is_freed_later,
 			 busy_hosts_gen_params),

@@ -120,6 +120,11 @@
  *	reader_of_a_guest_waits_for_the_new_link
  *	host_stays_until_its_reader_left_the_round
  *	partly_evacuated_host_is_freed_under_a_reader
+ * read - compact, which trims the home: The reader looks at moves before and after it
+ * looks for the link, and after the pin.  RCU keeps far links that were replaced.
+ *	home_is_trimmed_under_a_reader
+ *	home_is_trimmed_while_a_reader_closes
+ *	home_is_trimmed_and_guest_moves_before_the_pin
  * read, write - worker: The object keeps its zspage from being freed.
  *
  * write - write: The user excludes other writers of an object that it writes.
@@ -760,6 +765,15 @@ static void expect_end(struct zst *t)
 	expect_quiet(t);
 	expect_all_intact(t);
 	expect_model(t);
+}
+
+/* The slot of its home that the handle of @o names */
+static unsigned int zspage_slot(const struct obj *o)
+{
+	unsigned int slot;
+
+	zs_decode_location(o->handle, &slot);
+	return slot;
 }
 
 /*
@@ -1960,6 +1974,181 @@ static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 	expect_end(t);
 }
 
+/* Compaction that evacuates nothing, because nothing can be copied, but trims */
+static bool copy_nothing(struct zspage *dest, unsigned int dest_slot,
+			 struct zspage *source, unsigned int source_slot)
+{
+	return false;
+}
+
+static void trim(struct zst *t, struct zspage *home)
+{
+	unsigned int links = bitmap_weight(zspage_bitmap(home), home->class->geo.slots);
+
+	KUNIT_ASSERT_LE(t->test, home->nr_links, links / 2);
+	kunit_activate_static_stub(t->test, zs_copy_slot, copy_nothing);
+	KUNIT_EXPECT_EQ(t->test, zs_compact(t->pool), 0);
+	kunit_deactivate_static_stub(t->test, zs_copy_slot);
+	KUNIT_EXPECT_EQ(t->test, bitmap_weight(zspage_bitmap(home), home->class->geo.slots),
+			home->nr_links);
+	/* Without a reader, a grace period would end here. */
+	msleep(50);
+}
+
+/*
+ * A forwarder that can be trimmed, with so many objects left that some of its links stay
+ * in far_links. There is room in other zspages.
+ */
+static struct zspage *sparse_forwarder(struct zst *t)
+{
+	const size_t size = PAGE_SIZE / 64;
+	struct size_class *class = test_class(t, size);
+	unsigned int slots = class->geo.slots, kept = 2 * (class->geo.pages + 2);
+	struct zspage *home;
+
+	KUNIT_ASSERT_EQ(t->test, t->nr, 0);
+	KUNIT_ASSERT_LT(t->test, 2 * kept, slots / 2);
+	fill_zspage(t, size);
+	home = obj_zspage(&t->objs[0]);
+	sparse_zspages(t, size, 4, 2);
+	while (slots-- > 2 * kept)
+		obj_free(t, &t->objs[slots]);
+	KUNIT_ASSERT_GT(t->test, zst_compact(t), 0);
+	KUNIT_ASSERT_EQ(t->test, home->state, ZSPAGE_FORWARDER);
+	KUNIT_ASSERT_EQ(t->test, home->nr_links, 2 * kept);
+	for (unsigned int i = t->nr; i--;)
+		if (obj_zspage(&t->objs[i]) == home && zspage_slot(&t->objs[i]) % 2 == 0)
+			obj_free(t, &t->objs[i]);
+	KUNIT_ASSERT_EQ(t->test, home->nr_links, kept);
+	return home;
+}
+
+/* The object of @home with the first link, or with the last one */
+static struct obj *linked_by(struct zst *t, struct zspage *home, bool last)
+{
+	struct obj *found = NULL;
+
+	for (unsigned int i = 0; i < t->nr; i++) {
+		struct obj *o = &t->objs[i];
+
+		if (obj_zspage(o) != home)
+			continue;
+		if (!found || (zspage_slot(o) > zspage_slot(found)) == last)
+			found = o;
+	}
+	KUNIT_ASSERT_NOT_NULL(t->test, found);
+	return found;
+}
+
+static const struct trim_place {
+	const char *name;
+	const char *point;
+	bool last;
+} trim_places[] = {
+	{ "first link, link_ranked", "link_ranked" },
+	{ "first link, link_found", "link_found" },
+	{ "first link, link_read", "link_read" },
+	{ "first link, link_pinned", "link_pinned" },
+	{ "first link, read", "read" },
+	{ "first link, open", "open" },
+	{ "last link, link_ranked", "link_ranked", .last = true },
+	{ "last link, link_found", "link_found", .last = true },
+	{ "last link, link_read", "link_read", .last = true },
+	{ "last link, link_pinned", "link_pinned", .last = true },
+	{ "last link, read", "read", .last = true },
+	{ "last link, open", "open", .last = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(trim_places, trim_places, name);
+
+/* The link gets another number and another address wherever the reader is. */
+static void home_is_trimmed_under_a_reader(struct kunit *test)
+{
+	const struct trim_place *place = test->param_value;
+	struct zst *t = test->priv;
+	struct zspage *home = sparse_forwarder(t);
+	struct obj *o = linked_by(t, home, place->last);
+	struct actor *reader = reader_of(t, "reader", o);
+
+	run_to(reader, place->point);
+	trim(t, home);
+	expect_read(reader);
+	expect_end(t);
+}
+
+static const struct trim_closing {
+	const char *name;
+	const char *point;
+	bool last;
+} trim_closings[] = {
+	{ "first link, link_ranked", "link_ranked" },
+	{ "first link, link_found", "link_found" },
+	{ "last link, link_ranked", "link_ranked", .last = true },
+	{ "last link, link_found", "link_found", .last = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(trim_closings, trim_closings, name);
+
+/* The same for a reader that closes the object, and so looks for the link again */
+static void home_is_trimmed_while_a_reader_closes(struct kunit *test)
+{
+	const struct trim_closing *place = test->param_value;
+	struct zst *t = test->priv;
+	struct zspage *home = sparse_forwarder(t);
+	struct obj *o = linked_by(t, home, place->last);
+	struct actor *reader = reader_of(t, "reader", o);
+	struct zspage *host = obj_host(o);
+
+	run_to(reader, "open");
+	run_to(reader, place->point);
+	trim(t, home);
+	expect_read(reader);
+	KUNIT_EXPECT_EQ(test, atomic_read(&host->pins), 0);
+	expect_end(t);
+}
+
+/*
+ * A reader has read a link. The home is trimmed, so the link has another address; the
+ * object is moved to another host; and its slot is used again. The host is live again, so
+ * the reader can pin it, and the link has not changed at the address that the reader knows.
+ */
+static void home_is_trimmed_and_guest_moves_before_the_pin(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct zspage *home = sparse_forwarder(t), *host;
+	struct obj *o = linked_by(t, home, true), *other;
+	struct actor *reader = reader_of(t, "reader", o);
+	unsigned long was = obj_where(o);
+
+	host = obj_host(o);
+	run_to(reader, "link_read");
+	trim(t, home);
+	/* The host is the emptiest zspage now, and there is room for its objects. */
+	sparse_zspages(t, o->size, 4, 2);
+	for (unsigned int i = t->nr, natives = 1; i--;) {
+		struct obj *guest = &t->objs[i];
+
+		if (obj_host(guest) != host || obj_zspage(guest) == home)
+			continue;
+		if (natives && obj_zspage(guest) == host)
+			natives--;
+		else
+			obj_free(t, guest);
+	}
+	evacuate_guests_only(t, host);
+	o = linked_by(t, home, true);
+	expect_moved(test, o, was);
+	do {
+		other = obj_alloc(t, o->size);
+	} while (obj_where(other) != was && t->nr < MAX_OBJS);
+	KUNIT_ASSERT_EQ(test, obj_where(other), was);
+
+	run_to(reader, "link_pinned");
+	expect_read(reader);
+	KUNIT_EXPECT_EQ(test, atomic_read(&host->pins), 0);
+	expect_end(t);
+}
+
 static const char * const evacuation_points[] = {
 	"frozen", "natives_moved", "evacuated",
 };
@@ -2489,6 +2678,9 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(host_is_freed_while_a_round_waits_for_a_vain_pin),
 	KUNIT_CASE(guest_returns_to_its_slot_before_the_pin),
 	KUNIT_CASE(reader_unpins_a_host_that_its_guest_left),
+	KUNIT_CASE_PARAM(home_is_trimmed_under_a_reader, trim_places_gen_params),
+	KUNIT_CASE_PARAM(home_is_trimmed_while_a_reader_closes, trim_closings_gen_params),
+	KUNIT_CASE(home_is_trimmed_and_guest_moves_before_the_pin),
 	KUNIT_CASE_PARAM(object_freed_during_evacuation, evacuation_points_gen_params),
 	KUNIT_CASE_PARAM(guest_freed_during_evacuation_of_its_host, guest_frees_gen_params),
 	KUNIT_CASE(isolated_zspage_is_not_evacuated),
