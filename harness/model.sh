@@ -72,7 +72,11 @@ all;   compact; OWNERS=3 CORE=1 EVACUATIONS=1
 all;   compact; OWNERS=1 COMPACTORS=2
 all;   compact; OTHER
 all;   compact; OTHER OWNERS=1 CORE=1
+all;   compact; TRIM OWNERS=1
+all;   compact; TRIM OTHER OWNERS=1
+all;   compact; TRIM EVACUATIONS=1
 waits; compact; EVACUATIONS=1
+waits; compact; TRIM EVACUATIONS=1
 bug;   compact; THAW_FORWARDER;                        has_page
 bug;   compact; NO_LINK_CHECK;                    has_page
 bug;   compact; NO_LINK_CHECK OTHER OWNERS=1;     has_page
@@ -82,6 +86,10 @@ bug;   compact; VAIN_NO_RCU;                      freed
 bug;   compact; UNPIN_TOUCHES;                    freed
 bug;   compact; FREEZE_COUNT OTHER OWNERS=1 CORE=1 EVACUATIONS=1; freed
 bug;   compact; NO_RETURN OTHER OWNERS=1;         was_returned
+bug;   compact; TRIM TRIM_UNSEEN OTHER OWNERS=1;  has_page
+bug;   compact; TRIM TRIM_READ_ONCE EVACUATIONS=1; again
+bug;   compact; TRIM TRIM_FREES EVACUATIONS=1;    former_freed
+bug;   compact; TRIM TRIM_END_NO_RCU EVACUATIONS=1; former_freed
 bug;   compact; NO_WAS_HOST;                      freed
 bug;   compact; WAS_HOST_LATE;                    freed
 bug;   compact; MOVE_PINNED;                      count

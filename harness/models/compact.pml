@@ -18,6 +18,8 @@
  *			zs_migrate_page(), whatever page it was: a drain round
  *			begins if there are pins
  *	worker		zs_free_deferred()
+ *	trim		with TRIM: forwarder_trim() of zspage 0, and kfree_rcu() of what
+ *			its links were in
  *	other		with OTHER: zs_malloc() and zs_free() of an object that gets the
  *			slot in zspage 1 that object 0 has left
  *
@@ -35,8 +37,8 @@
  * here: the barriers are not modelled, as those of the second look at a link.
  *
  * -D flags: OWNERS (a bit for each object), READS (each), EVACUATIONS,
- * COMPACTORS, CORE (which zspage's page it has), OTHER, PAIR (object 2 is a native of
- * zspage 1, and there is no zspage 2).  These bring in a bug, or assert what is not
+ * COMPACTORS, CORE (which zspage's page it has), OTHER, TRIM, PAIR (object 2 is a native
+ * of zspage 1, and there is no zspage 2).  These bring in a bug, or assert what is not
  * so, which has to be found:
  * THAW_FORWARDER		a forwarder is thawed, so it can be pinned
  * NO_LINK_CHECK	zs_pin_forwarded() does not look at the link again
@@ -46,6 +48,10 @@
  * UNPIN_TOUCHES	zspage_unpin() touches the zspage after the count is down
  * FREEZE_COUNT		freezing looks at the count of pins, not at rounds
  * NO_RETURN		a link that is the same again was the same all the time
+ * TRIM_UNSEEN		zs_pin_forwarded() does not look at moves after the pin
+ * TRIM_READ_ONCE	forwarder_read_link() does not look at moves after the link
+ * TRIM_FREES		former links are freed without a grace period
+ * TRIM_END_NO_RCU	zs_pinned() looks for the link without RCU
  * NO_WAS_HOST		hosts are freed without a grace period
  * WAS_HOST_LATE	... if there are objects left after a failed evacuation
  * MOVE_PINNED		class_find_source() does not look at the pins
@@ -91,6 +97,14 @@ bool page_freed[4];
 byte valid[4];			/* slots that hold what their object holds */
 
 byte link[3] = NONE;		/* by object; they are in the forwarders */
+#ifdef TRIM
+byte moves;			/* of zspage 0; odd while it is trimmed */
+bool trimmed;			/* its links are at another address, */
+byte former[2];			/* and these are at the former one: */
+#define RCU_HEAD	6	/* then this, */
+bool former_freed;		/* and then it is freed, */
+byte former_waits;		/* when these readers have left */
+#endif
 bool lock;			/* class->lock */
 byte deferred;			/* zspages on zs_deferred, a bit each */
 
@@ -127,6 +141,15 @@ inline rcu_unlock()
 	d_step {
 		readers = readers & ~me;
 		rcu_end_one(0); rcu_end_one(1); rcu_end_one(2); rcu_end_one(3)
+#ifdef TRIM
+		;
+		if
+		:: former_waits & me ->
+		   former_waits = former_waits & ~me;
+		   former_freed = !former_waits
+		:: else
+		fi
+#endif
 	}
 }
 inline free_descriptor(z)
@@ -277,6 +300,43 @@ inline free_slot(z, mask)
 	ok = 0; dead = 0
 }
 
+#ifdef TRIM
+/* What is at the address of the link that was found */
+inline at_address(value)
+{
+	atomic {
+		ALIVE(home);
+		if
+		:: !home && !found && trimmed ->
+		   assert(!former_freed);
+		   value = former[object]
+		:: else -> value = link[object]
+		fi
+	}
+}
+/* forwarder_read_link(); one that was trimmed is not trimmed again */
+inline read_link(value)
+{
+	do
+	:: atomic { moves != 1 -> m = moves };
+	   found = trimmed;
+	   if
+	   :: moves == m ->
+	      at_address(value);
+#ifdef TRIM_READ_ONCE
+	      break
+#else
+	      if
+	      :: moves == m -> break
+	      :: else
+	      fi
+#endif
+	   :: else
+	   fi
+	od
+}
+#endif
+
 /* While an object is pinned, its slot is there and is its. */
 #define READABLE()	assert(has_page[h] && !page_freed[h] && valid[h] >> object & 1)
 
@@ -286,6 +346,10 @@ proctype owner(byte object; byte home)
 	bool ok, forwarded, in_round, dead;
 #ifdef NO_RETURN
 	bool was_returned;
+#endif
+#ifdef TRIM
+	byte m, again;
+	bool found;
 #endif
 
 	for (n : 1 .. READS) {
@@ -313,6 +377,10 @@ proctype owner(byte object; byte home)
 #ifndef PIN_NO_RCU
 		      rcu_lock();
 #endif
+#ifdef TRIM
+		      read_link(h);
+		      assert(h < 4);
+#else
 		      atomic {
 			ALIVE(home);
 #ifndef SAME_HOST
@@ -323,6 +391,7 @@ proctype owner(byte object; byte home)
 #endif
 			assert(h != NONE)
 		      }
+#endif
 		      trypin(h);
 		      if
 		      :: !ok ->
@@ -332,8 +401,18 @@ proctype owner(byte object; byte home)
 		      :: else ->
 #ifndef NO_LINK_CHECK
 			 ALIVE(home);
+#ifdef TRIM
+			 at_address(again);
+#ifndef TRIM_UNSEEN
+			 if :: moves != m -> again = NONE :: else fi;
+#endif
+#endif
 			 if
+#ifdef TRIM
+			 :: again != h ->
+#else
 			 :: link[object] != h ->
+#endif
 #ifdef VAIN_NO_RCU
 			    rcu_unlock();
 			    unpin(h);
@@ -373,7 +452,18 @@ proctype owner(byte object; byte home)
 		/* zs_pinned() */
 		ALIVE(home);
 		if
+#ifdef TRIM
+		:: forwarder[home] ->
+#ifndef TRIM_END_NO_RCU
+		   rcu_lock();
+#endif
+		   read_link(again);
+		   rcu_unlock();
+		   assert(again == h);
+		   again = 0
+#else
 		:: forwarder[home] -> assert(link[object] == h)
+#endif
 		:: else -> assert(home == h)
 		fi;
 		unpin(h)
@@ -405,6 +495,33 @@ proctype owner(byte object; byte home)
 	:: else
 	fi
 }
+
+#ifdef TRIM
+proctype trim()
+{
+	class_lock();
+	if
+	:: nr_links[0] ->
+	   ALIVE(0);
+	   moves = 1;
+	   atomic {
+		former[0] = link[0];
+		former[1] = link[1];
+		trimmed = 1
+	   }
+	   moves = 2;
+	   class_unlock();
+	   atomic { former[0] = RCU_HEAD; former[1] = RCU_HEAD };
+	   atomic {
+#ifndef TRIM_FREES
+		former_waits = readers;
+#endif
+		former_freed = !former_waits
+	   }
+	:: else -> class_unlock()
+	fi
+}
+#endif
 
 #if EVACUATIONS
 #ifdef OTHER
@@ -702,6 +819,9 @@ init {
 #ifdef OTHER
 		nr_links[0] = 2; link[1] = 1; guests[1] = 3;
 		run other();
+#endif
+#ifdef TRIM
+		run trim();
 #endif
 		inuse[3] = 8;
 #ifdef PAIR
