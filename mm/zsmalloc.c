@@ -2008,10 +2008,10 @@ static void zspage_update_fullness(struct zspage *zspage)
 #define ZS_TRIES	16
 
 /*
- * Whether a page of @zspage is known to be bad. If so, @zspage is set aside in ZS_BAD,
- * so that this is found only once, and later searches do not look at it.
+ * Set @zspage aside in ZS_BAD if a page of it is known to be bad, so that this is found
+ * only once, and later searches do not look at it. Returns whether it is bad.
  */
-static bool zspage_is_bad(struct zspage *zspage)
+static bool zspage_set_aside_if_bad(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	struct size_class *class = zspage->class;
@@ -2042,7 +2042,7 @@ static struct zspage *class_find_zspage(struct size_class *class)
 		zspage = list_first_entry(&class->zspages[__fls(groups)],
 					  struct zspage, list);
 		zspage_assert_locked(zspage);
-		if (likely(!zspage_is_bad(zspage)))
+		if (likely(!zspage_set_aside_if_bad(zspage)))
 			return zspage;
 	}
 	return NULL;
@@ -3256,7 +3256,7 @@ static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 			unsigned int nr;
 
 			zspage_assert_locked(zspage);
-			if (zspage == source || zspage_is_bad(zspage))
+			if (zspage == source || zspage_set_aside_if_bad(zspage))
 				continue;
 			nr = min(left, class->geo.slots - zspage->inuse);
 			supply->need_blocks += DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK);
@@ -3282,7 +3282,7 @@ static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *searc
 	__must_hold(&zspage->class->lock)
 {
 	/* The caller has counted the free slots of @zspage as room. It must count again. */
-	if (zspage_is_bad(zspage))
+	if (zspage_set_aside_if_bad(zspage))
 		return false;
 	if (!zspage_count_need(zspage, supply)) {
 		supply->need_blocks = 0;
@@ -3374,18 +3374,16 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 }
 
 /*
- * Whether @dest can take one more guest. It cannot if it has turned out to be bad. If
- * it cannot, its fullness is updated, once for all guests that it took.
+ * Update the fullness of @dest, once for all guests that it took, if it can take no more:
+ * because it is full, or because it has turned out to be bad. Returns whether that is so.
  */
-static bool zspage_has_room(struct zspage *dest)
+static bool zspage_finish_if_full(struct zspage *dest)
+	__must_hold(&dest->class->lock)
 {
-	if (!dest)
+	if (dest->inuse < dest->class->geo.slots && !zspage_set_aside_if_bad(dest))
 		return false;
-	zspage_assert_locked(dest);
-	if (dest->inuse < dest->class->geo.slots && !zspage_is_bad(dest))
-		return true;
 	zspage_update_fullness(dest);
-	return false;
+	return true;
 }
 
 /*
@@ -3402,13 +3400,17 @@ static int zspage_move_object(struct zspage *source, unsigned int slot,
 	struct zspage *dest = ev->dest;
 	unsigned int dest_slot;
 
-	if (!zspage_has_room(dest)) {
-		dest = class_find_zspage(class);
-		ev->dest = dest;
-		/* All zspages that have room may be bad. */
-		if (!dest)
-			return -ENOENT;
+	if (dest) {
+		zspage_assert_locked(dest);
+		if (zspage_finish_if_full(dest))
+			dest = NULL;
 	}
+	if (!dest)
+		dest = class_find_zspage(class);
+	ev->dest = dest;
+	/* All zspages that have room may be bad. */
+	if (!dest)
+		return -ENOENT;
 	zspage_assert_locked(dest);
 	/* The blocks were counted for other hosts, which turned out to be bad. */
 	if (dest->nr_guests % ZS_GUESTS_PER_BLOCK == 0 && !ev->supply->blocks)
