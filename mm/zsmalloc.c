@@ -1797,6 +1797,7 @@ static bool zs_free_listed(struct llist_node *list)
 		zs_race("deferred");
 		if (zspage_trylock_pages(zspage)) {
 			zs_race("deferred_lock");
+			atomic_long_dec(&zspage->class->pool->deferred);
 			zspage_free(zspage);
 			freed = true;
 		} else {
@@ -1828,6 +1829,11 @@ static void zs_free_deferred(struct work_struct *work)
 /* Have the worker free @zspage. It runs at once, even if its next run was delayed. */
 static void zspage_defer_free(struct zspage *zspage)
 {
+	struct size_class *class = zspage->class;
+
+	atomic_long_inc(&class->pool->deferred);
+	trace_zs_defer_free(class->pool->name, class->geo.size);
+	/* From here on the worker may free it. */
 	if (llist_add(&zspage->deferred, &zs_deferred))
 		mod_delayed_work(zs_wq, &zs_deferred_work, 0);
 }
@@ -2803,6 +2809,7 @@ static void zspage_end_isolation(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	lockdep_assert_held(&zspage->class->lock);
+	zspage->class->nr_isolated--;
 	if (--zspage->isolated || zspage->inuse)
 		return;
 	zspage_unlist(zspage, ZSPAGE_DEAD);
@@ -2820,11 +2827,15 @@ static void zspage_end_isolation(struct zspage *zspage)
 static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 {
 	struct zspage *zspage = page_zpdesc(page)->zspage;
+	enum zs_isolation result = ZS_ISOLATED;
 	struct size_class *class;
-	bool isolated;
 
-	if (!zspage || zs_page_is_bad(page))
+	if (!zspage || zs_page_is_bad(page)) {
+		trace_zs_isolate_page(zspage ? zspage->class->pool->name : "-",
+				      page_to_pfn(page),
+				      zspage ? ZS_ISOLATION_BAD : ZS_ISOLATION_NO_ZSPAGE);
 		return false;
+	}
 
 	class = zspage->class;
 	zs_race("isolate");
@@ -2834,14 +2845,20 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	 * most as many of them as the zspage has pages. Pages that no reader needs and
 	 * that a task is about to free do not count.
 	 */
-	isolated = zspage->state == ZSPAGE_LIVE &&
-		   zspage->isolated + zspage->nr_stale < class->geo.pages;
-	if (isolated)
+	if (zspage->state != ZSPAGE_LIVE) {
+		result = ZS_ISOLATION_DEAD;
+	} else if (zspage->isolated + zspage->nr_stale >= class->geo.pages) {
+		result = ZS_ISOLATION_STALE;
+	} else {
 		zspage->isolated++;
+		class->nr_isolated++;
+	}
 	spin_unlock(&class->lock);
 
-	trace_zs_isolate_page(class->pool->name, page_to_pfn(page), isolated);
-	return isolated;
+	if (result == ZS_ISOLATION_STALE)
+		atomic_long_inc(&class->pool->not_isolated);
+	trace_zs_isolate_page(class->pool->name, page_to_pfn(page), result);
+	return result == ZS_ISOLATED;
 }
 
 static unsigned int zspage_index(struct zspage *zspage, struct zpdesc *zpdesc)
@@ -3273,32 +3290,55 @@ static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 	return !left && added <= (long)(class->geo.pages * PAGE_SIZE / ZS_PAYBACK);
 }
 
+/* Whether something that is easy to see keeps @zspage from being evacuated */
+static enum zs_outcome zspage_look_at_source(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	if (zspage->isolated)
+		return ZS_OUTCOME_ISOLATED;
+	if (atomic_read(&zspage->pins))
+		return ZS_OUTCOME_OPEN;
+	if (zspage_natives(zspage) > zspage->class->geo.max_natives)
+		return ZS_OUTCOME_NO_GAIN;
+	return ZS_EVACUATED;
+}
+
 /*
  * Freeze @zspage and lock its pages. If this fails because @supply does not suffice,
  * the search is set back to @zspage, to look at it again when there is more memory.
  */
-static bool zspage_prepare_source(struct zspage *zspage, struct zs_search *search,
-				  struct zs_supply *supply)
+static enum zs_outcome zspage_prepare_source(struct zspage *zspage,
+					     struct zs_search *search,
+					     struct zs_supply *supply)
 	__must_hold(&zspage->class->lock)
 {
 	/* The caller has counted the free slots of @zspage as room. It must count again. */
 	if (zspage_set_aside_if_bad(zspage))
-		return false;
+		return ZS_OUTCOME_BAD;
 	if (!zspage_count_need(zspage, supply)) {
 		supply->need_blocks = 0;
 		supply->need_links = 0;
-		return false;
+		return ZS_OUTCOME_NO_GAIN;
 	}
 	if (!zs_supply_suffices(supply)) {
 		search->next = &zspage->list;
-		return false;
+		return ZS_OUTCOME_NO_MEMORY;
 	}
 	if (!zspage_freeze(zspage))
-		return false;
+		return ZS_OUTCOME_OPEN;
 	if (zspage_trylock_pages(zspage))
-		return true;
+		return ZS_EVACUATED;
 	zspage_thaw(zspage);
-	return false;
+	return ZS_OUTCOME_LOCKED;
+}
+
+static void zspage_trace_outcome(struct zspage *zspage, enum zs_outcome outcome)
+	__must_hold(&zspage->class->lock)
+{
+	struct size_class *class = zspage->class;
+
+	trace_zs_evacuate(class->pool->name, class->geo.size, zspage_natives(zspage),
+			  zspage->nr_guests, outcome);
 }
 
 /*
@@ -3323,19 +3363,23 @@ static struct zspage *class_find_source(struct size_class *class,
 
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
 		struct zspage *zspage = class_search(class, search);
+		enum zs_outcome outcome;
 
 		if (!zspage) {
 			search->over = true;
 			break;
 		}
 		zspage_assert_locked(zspage);
-		if (!zspage->isolated && !atomic_read(&zspage->pins) &&
-		    zspage_natives(zspage) <= class->geo.max_natives) {
-			if (zspage_prepare_source(zspage, search, supply))
+		outcome = zspage_look_at_source(zspage);
+		if (outcome == ZS_EVACUATED) {
+			outcome = zspage_prepare_source(zspage, search, supply);
+			if (outcome == ZS_EVACUATED)
 				return zspage;
+			zspage_trace_outcome(zspage, outcome);
 			/* zspage_count_need() may have looked at many zspages. */
 			break;
 		}
+		zspage_trace_outcome(zspage, outcome);
 		zs_race("tried");
 	}
 	return NULL;
@@ -3513,7 +3557,7 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 	__must_hold(&source->class->lock)
 {
 	struct size_class *class = source->class;
-	unsigned int natives = zspage_natives(source);
+	unsigned int natives = zspage_natives(source), guests = source->nr_guests;
 	size_t added = class_added(class);
 	int ret;
 
@@ -3548,6 +3592,9 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 		}
 	}
 	atomic_long_add(class_added(class) - added, &class->pool->added);
+	trace_zs_evacuate(class->pool->name, class->geo.size, natives, guests,
+			  !ret ? ZS_EVACUATED :
+			  ret == -ENOENT ? ZS_OUTCOME_NO_ROOM : ZS_OUTCOME_UNREADABLE);
 	return !ret;
 }
 
@@ -3735,6 +3782,7 @@ static unsigned long zs_shrinker_scan(struct shrinker *shrinker,
 			class_compact(class, &compaction);
 	}
 	node_clear(sc->nid, pool->shrinking);
+	trace_zs_shrink(pool->name, sc->nid, compaction.wanted, compaction.freed);
 	return pool_end_compaction(pool, &compaction) ?: SHRINK_STOP;
 }
 
@@ -4010,14 +4058,29 @@ static int memory_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(memory);
 
-/* How page migrations have ended since the pool was created */
+/*
+ * How page migrations have ended since the pool was created; and what is under way: stale
+ * pages, isolated pages, and dead zspages
+ */
 static int migration_show(struct seq_file *m, void *unused)
 {
+	unsigned long stale = 0, isolated = 0;
 	struct zs_pool *pool = m->private;
+	struct size_class *class;
 
+	for_each_class(class, pool, NUMA_NO_NODE) {
+		spin_lock(&class->lock);
+		stale += class->nr_stale;
+		isolated += class->nr_isolated;
+		spin_unlock(&class->lock);
+	}
 	seq_printf(m, "free %lu\n", atomic_long_read(&pool->migrated_free));
 	seq_printf(m, "held %lu\n", atomic_long_read(&pool->migrated_held));
 	seq_printf(m, "failed %lu\n", atomic_long_read(&pool->not_migrated));
+	seq_printf(m, "refused %lu\n", atomic_long_read(&pool->not_isolated));
+	seq_printf(m, "stale_now %lu\n", stale);
+	seq_printf(m, "isolated_now %lu\n", isolated);
+	seq_printf(m, "deferred_now %lu\n", atomic_long_read(&pool->deferred));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(migration);

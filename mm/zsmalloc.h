@@ -215,6 +215,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	       all forwarders, and the sum of nr_guests of all other zspages
  * @guest_blocks: the number of struct zs_guest_block in which these objects are recorded
  * @nr_stale: stale pages, the sum of zspage->nr_stale
+ * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
  */
 struct size_class {
@@ -245,6 +246,7 @@ struct size_class {
 	unsigned long		forwarded __guarded_by(&lock);
 	unsigned long		guest_blocks __guarded_by(&lock);
 	unsigned long		nr_stale __guarded_by(&lock);
+	unsigned long		nr_isolated __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 };
 
@@ -272,6 +274,9 @@ enum zs_mistake {
  * @migrated_free: page migrations after which the replaced page was free
  * @migrated_held: page migrations after which readers still held the replaced page
  * @not_migrated: page migrations that failed
+ * @not_isolated: isolations that were refused because too many pages of the zspage were
+ *		  stale or isolated
+ * @deferred: dead zspages that the worker has not freed yet
  * @reported: a bit for each enum zs_mistake that was reported. The first report of each
  *	      mistake of the user has a stack trace.
  * @reports: limits the rate of further reports of mistakes
@@ -297,6 +302,8 @@ struct zs_pool {
 	atomic_long_t		migrated_free;
 	atomic_long_t		migrated_held;
 	atomic_long_t		not_migrated;
+	atomic_long_t		not_isolated;
+	atomic_long_t		deferred;
 	unsigned long		reported;
 	struct ratelimit_state	reports;
 	struct work_struct	free_work;

@@ -18,7 +18,7 @@ FILES=(mm/zsmalloc.c mm/zsmalloc.h)
 OBJECTS=(mm/zsmalloc.o mm/tests/zsmalloc_kunit_lib.o mm/tests/zsmalloc_kunit.o
 	mm/tests/zsmalloc_numa_kunit.o mm/tests/zsmalloc_migration_kunit.o
 	mm/tests/zsmalloc_compaction_kunit.o mm/tests/zsmalloc_debugfs_kunit.o
-	mm/tests/zsmalloc_race_kunit.o)
+	mm/tests/zsmalloc_trace_kunit.o mm/tests/zsmalloc_race_kunit.o)
 
 build_first() { # build_first WORK
 	local BUILD=$1 LOGS=$1/logs SUITE_CONFIG=$1/tree/mm/tests/zsmalloc.kunitconfig

@@ -66,6 +66,7 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 	__must_hold(&class->lock)
 {
 	unsigned long inuse = 0, guests = 0, blocks = 0, bad = 0, stale = 0, live = 0;
+	unsigned long isolated = 0;
 	struct zspage *zspage;
 	const char *wrong;
 
@@ -82,6 +83,7 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 			inuse += zspage->inuse;
 			bad += f == ZS_BAD ? zspage->inuse : 0;
 			stale += zspage->nr_stale;
+			isolated += zspage->isolated;
 			guests += zspage->nr_guests;
 			blocks += DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK);
 			nr++;
@@ -97,6 +99,7 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 	       ZS_WRONG(inuse == class->inuse) ?:
 	       ZS_WRONG(bad == class->bad_inuse) ?:
 	       ZS_WRONG(stale == class->nr_stale) ?:
+	       ZS_WRONG(isolated == class->nr_isolated) ?:
 	       ZS_WRONG(guests == class->forwarded) ?:
 	       ZS_WRONG(blocks == class->guest_blocks);
 }

@@ -253,17 +253,36 @@ static void memory_file_shows_all_memory(struct kunit *test)
 	zs_obj_read_sg_end(t->pool, o->handle);
 }
 
+/* Also what is under way: a stale page, two isolated ones, and five dead zspages */
 static void migration_file_shows_how_migrations_ended(struct kunit *test)
 {
 	struct zst *t = test->priv;
+	struct scatterlist sg[2];
+	LIST_HEAD(list);
+	struct obj *o;
 
 	if (!IS_ENABLED(CONFIG_ZSMALLOC_STAT))
 		kunit_skip(test, "no CONFIG_ZSMALLOC_STAT");
+	needs_migration(test);
+	o = obj_alloc(t, long_size(test));
+	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
+	put_page(replace_first_page(t, obj_zspage(o), MIGRATE_ASYNC));
+	for (int i = 1; i < 3; i++)
+		KUNIT_EXPECT_TRUE(test, isolate(zpdesc_page(obj_zspage(o)->pages[i]), &list));
 	atomic_long_set(&t->pool->migrated_free, 3);
 	atomic_long_set(&t->pool->migrated_held, 2);
 	atomic_long_set(&t->pool->not_migrated, 1);
+	atomic_long_set(&t->pool->not_isolated, 4);
+	atomic_long_add(5, &t->pool->deferred);
 	KUNIT_EXPECT_STREQ(test, read_file(test, "kunit", "migration"),
-			   "free 3\nheld 2\nfailed 1\n");
+			   "free 3\nheld 2\nfailed 1\nrefused 4\n"
+			   "stale_now 1\nisolated_now 2\ndeferred_now 5\n");
+	atomic_long_sub(5, &t->pool->deferred);
+	end_isolation(t, &list, false);
+	zs_obj_read_sg_end(t->pool, o->handle);
+	KUNIT_EXPECT_STREQ(test, read_file(test, "kunit", "migration"),
+			   "free 3\nheld 2\nfailed 1\nrefused 4\n"
+			   "stale_now 0\nisolated_now 0\ndeferred_now 0\n");
 }
 
 static const struct pool_end {

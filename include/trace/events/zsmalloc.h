@@ -7,22 +7,77 @@
 
 #include <linux/tracepoint.h>
 
+/* The results of an attempt to isolate a page, with their names in events */
+#define ZS_ISOLATIONS							\
+	EM(ZS_ISOLATED,			"isolated")			\
+	/* The page was freed or replaced. */				\
+	EM(ZS_ISOLATION_NO_ZSPAGE,	"no_zspage")			\
+	/* The page is bad. */						\
+	EM(ZS_ISOLATION_BAD,		"bad")				\
+	/* The zspage is dead. */					\
+	EM(ZS_ISOLATION_DEAD,		"dead")				\
+	/* Too many pages of the zspage are stale or isolated. */	\
+	E_(ZS_ISOLATION_STALE,		"stale")
+
+/* The results of an attempt to evacuate a zspage */
+#define ZS_OUTCOMES							\
+	EM(ZS_EVACUATED,		"evacuated")			\
+	/* A page is isolated. */					\
+	EM(ZS_OUTCOME_ISOLATED,		"isolated")			\
+	/* An object is open. */					\
+	EM(ZS_OUTCOME_OPEN,		"open")				\
+	/* A page is locked. */						\
+	EM(ZS_OUTCOME_LOCKED,		"locked")			\
+	/* A page is bad. */						\
+	EM(ZS_OUTCOME_BAD,		"bad")				\
+	/* It would add too much memory. */				\
+	EM(ZS_OUTCOME_NO_GAIN,		"no_gain")			\
+	/* Memory is to be allocated first. */				\
+	EM(ZS_OUTCOME_NO_MEMORY,	"no_memory")			\
+	/* Zspages with free slots have turned out to be bad. */	\
+	EM(ZS_OUTCOME_NO_ROOM,		"no_room")			\
+	/* An object could not be copied. */				\
+	E_(ZS_OUTCOME_UNREADABLE,	"unreadable")
+
+#ifndef __ZSMALLOC_DECLARE_TRACE_ENUMS_ONCE_ONLY
+#define __ZSMALLOC_DECLARE_TRACE_ENUMS_ONCE_ONLY
+#undef EM
+#undef E_
+#define EM(value, name)	value,
+#define E_(value, name)	value
+enum zs_isolation { ZS_ISOLATIONS };
+enum zs_outcome { ZS_OUTCOMES };
+#endif
+
+/* Names for tools that format the events themselves */
+#undef EM
+#undef E_
+#define EM(value, name)	TRACE_DEFINE_ENUM(value);
+#define E_(value, name)	TRACE_DEFINE_ENUM(value);
+ZS_ISOLATIONS
+ZS_OUTCOMES
+
+#undef EM
+#undef E_
+#define EM(value, name)	{ value, name },
+#define E_(value, name)	{ value, name }
+
 /*
  * The migration of a page of a pool by the migration core. The counters in /proc/vmstat
  * do not tell the pages of different owners apart; these events tell which pages were
- * zsmalloc's, and of which pool.
+ * zsmalloc's, and of which pool. A page that is not zsmalloc's any more has pool "-".
  */
 TRACE_EVENT(zs_isolate_page,
-	    TP_PROTO(const char *pool, unsigned long pfn, bool isolated),
-	    TP_ARGS(pool, pfn, isolated),
+	    TP_PROTO(const char *pool, unsigned long pfn, enum zs_isolation result),
+	    TP_ARGS(pool, pfn, result),
 	    TP_STRUCT__entry(__string(pool, pool)
 			     __field(unsigned long, pfn)
-			     __field(bool, isolated)),
+			     __field(int, result)),
 	    TP_fast_assign(__assign_str(pool);
 			   __entry->pfn = pfn;
-			   __entry->isolated = isolated;),
-	    TP_printk("pool=%s pfn=0x%lx isolated=%d", __get_str(pool),
-		      __entry->pfn, __entry->isolated)
+			   __entry->result = result;),
+	    TP_printk("pool=%s pfn=0x%lx result=%s", __get_str(pool), __entry->pfn,
+		      __print_symbolic(__entry->result, ZS_ISOLATIONS))
 );
 
 /* @stale: the page was migrated, but readers still hold the old page. */
@@ -53,6 +108,57 @@ TRACE_EVENT(zs_putback_page,
 	    TP_fast_assign(__assign_str(pool);
 			   __entry->pfn = pfn;),
 	    TP_printk("pool=%s pfn=0x%lx", __get_str(pool), __entry->pfn)
+);
+
+/*
+ * zs_compact() or the shrinker has tried to evacuate a zspage of slots of @size bytes,
+ * with @natives objects that its own handles name, and @guests others.
+ */
+TRACE_EVENT(zs_evacuate,
+	    TP_PROTO(const char *pool, unsigned int size, unsigned int natives,
+		     unsigned int guests, enum zs_outcome result),
+	    TP_ARGS(pool, size, natives, guests, result),
+	    TP_STRUCT__entry(__string(pool, pool)
+			     __field(unsigned int, size)
+			     __field(unsigned int, natives)
+			     __field(unsigned int, guests)
+			     __field(int, result)),
+	    TP_fast_assign(__assign_str(pool);
+			   __entry->size = size;
+			   __entry->natives = natives;
+			   __entry->guests = guests;
+			   __entry->result = result;),
+	    TP_printk("pool=%s size=%u natives=%u guests=%u result=%s",
+		      __get_str(pool), __entry->size, __entry->natives,
+		      __entry->guests,
+		      __print_symbolic(__entry->result, ZS_OUTCOMES))
+);
+
+/* The worker is to free a dead zspage of slots of @size bytes. */
+TRACE_EVENT(zs_defer_free,
+	    TP_PROTO(const char *pool, unsigned int size),
+	    TP_ARGS(pool, size),
+	    TP_STRUCT__entry(__string(pool, pool)
+			     __field(unsigned int, size)),
+	    TP_fast_assign(__assign_str(pool);
+			   __entry->size = size;),
+	    TP_printk("pool=%s size=%u", __get_str(pool), __entry->size)
+);
+
+/* Memory reclaim has had the pool packed for node @nid: pages @asked for, and @freed. */
+TRACE_EVENT(zs_shrink,
+	    TP_PROTO(const char *pool, int nid, unsigned long asked, unsigned long freed),
+	    TP_ARGS(pool, nid, asked, freed),
+	    TP_STRUCT__entry(__string(pool, pool)
+			     __field(int, nid)
+			     __field(unsigned long, asked)
+			     __field(unsigned long, freed)),
+	    TP_fast_assign(__assign_str(pool);
+			   __entry->nid = nid;
+			   __entry->asked = asked;
+			   __entry->freed = freed;),
+	    TP_printk("pool=%s nid=%d asked=%lu freed=%lu", __get_str(pool),
+		      __entry->nid, __entry->asked, __entry->freed)
 );
 
 #endif /* _TRACE_ZSMALLOC_H */
