@@ -26,11 +26,11 @@ boot() { # boot off|on
 	local console=$LOGS/run-$name.log results=$BUILD/run-$name.results status=0
 	[[ $name == on ]] || migration=0
 	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
-	guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$RUN_TIMEOUT" "$console" "$results" \
+	follow "$console" 's/\r//; s/^guest: /    /p' \
+		guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$RUN_TIMEOUT" "$console" "$results" \
 		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$POOL,$KEEP,$RUN" \
 		-initrd "$BUILD/initramfs.gz" \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || status=$?
-	tr -d '\r' < "$console" | grep -a '^guest: ' | tail -n 4 | sed 's/^guest:/   /' || true
 	info "took $(elapsed $((SECONDS - start)))"
 
 	check_guest "$label" "$status" "$console" "$GUEST_END 0"

@@ -58,7 +58,7 @@ static size_t load(int fd, unsigned char *mem, size_t size, unsigned long pool)
 		if (madvise(mem + at, CHUNK, MADV_PAGEOUT))
 			die("MADV_PAGEOUT");
 		posix_fadvise(fd, at, CHUNK, POSIX_FADV_DONTNEED);
-		if (at % (128 * CHUNK) == 0)
+		if (at % (16 * CHUNK) == 0)
 			say("paged out %zu of %zu MB", at >> 20, size >> 20);
 	}
 	/* Pages that were in use during the first pass */
@@ -92,6 +92,8 @@ static void verify(int fd, unsigned char *mem, unsigned long pages)
 		unsigned char *have = mem + page * PAGE;
 		size_t in_chunk = page * PAGE % CHUNK;
 
+		if (page % (64 * CHUNK / PAGE) == 0)
+			say("checked %lu of %lu MB", page * PAGE >> 20, pages * PAGE >> 20);
 		if (in_chunk == 0)
 			read_all(fd, want, CHUNK, page * PAGE);
 		if (!kept(page))

@@ -28,14 +28,32 @@ LOGS=$BUILD/logs
 HARNESS=$TOP/harness
 LIB=$HARNESS/lib
 
+# in_colour FD: colour only on a terminal, and not if NO_COLOR is set
+in_colour() { [[ -t $1 && -z ${NO_COLOR:-} ]]; }
+
+# paint FD COLOUR TEXT: prints TEXT on FD, in an ANSI colour (1: bold, 31: red ...)
+paint() {
+	if in_colour "$1"; then
+		printf '\033[%sm%s\033[0m' "$2" "$3" >&"$1"
+	else
+		printf '%s' "$3" >&"$1"
+	fi
+}
+
 # Messages.  A step names the work that begins, and how long it usually takes.
-step() { printf '==> %s\n' "$*"; }
+step() { paint 1 '1;34' '==>'; printf ' '; paint 1 1 "$*"; printf '\n'; }
 info() { printf '    %s\n' "$*"; }
-warn() { printf 'warning: %s\n' "$*" >&2; }
-die()  { printf 'error: %s\n' "$*" >&2; exit 1; }
+warn() { paint 2 33 'warning:'; printf ' %s\n' "$*" >&2; }
+die()  { paint 2 '1;31' 'error:'; printf ' %s\n' "$*" >&2; exit 1; }
 
 # The last line of each command
-verdict() { printf '\n%s\n' "$*"; }
+verdict() {
+	local colour='1;32'
+	[[ $* != *': FAILED,'* ]] || colour='1;31'
+	printf '\n'
+	paint 1 "$colour" "$*"
+	printf '\n'
+}
 
 problems=()	# found so far
 problem() { problems+=("$*"); }
@@ -43,27 +61,73 @@ problem() { problems+=("$*"); }
 # finish NAME TEXT [TEXT-IF-FAILED]: prints the problems and the verdict of a command,
 # and exits with status 1 if there are problems
 finish() {
+	local text
 	if ((!${#problems[@]})); then
 		verdict "$1: OK, $2"
 		return
 	fi
-	printf '\nproblem: %s\n' "${problems[@]}"
+	for text in "${problems[@]}"; do
+		printf '\n'
+		paint 1 31 'problem:'
+		printf ' %s\n' "$text"
+	done
 	verdict "$1: FAILED, ${3:-${#problems[@]} problems}"
 	exit 1
+}
+
+# Prints lines as they come.  Those with "N of M" are progress: a bar on a terminal,
+# elsewhere one for each quarter.
+live() {
+	local bar='' green='' end=''
+	[[ ! -t 1 ]] || bar=1
+	! in_colour 1 || { green=$'\033[32m' end=$'\033[0m'; }
+	exec awk -v bar="$bar" -v green="$green" -v end="$end" '
+		match($0, /[0-9]+ of [0-9]+/) {
+			split(substr($0, RSTART, RLENGTH), n, " of ")
+			share = n[2] > 0 ? n[1] / n[2] : 0
+			if (share < last)
+				next_quarter = 0
+			last = share
+			if (bar) {
+				line = sprintf("%24s", "")
+				gsub(/ /, ".", line)
+				done = substr("========================", 1, share * 24)
+				printf "\r\033[K    %s%s%s%s %s", green, done, end, \
+					substr(line, length(done) + 1), substr($0, match($0, /[^ ]/))
+				open = 1
+			} else if (share >= next_quarter) {
+				print
+				while (next_quarter <= share)
+					next_quarter += 0.25
+			}
+			fflush()
+			next
+		}
+		{
+			if (open)
+				printf "\r\033[K"
+			open = 0
+			print
+			fflush()
+		}
+		END { if (open) printf "\r\033[K" }'
 }
 
 # follow FILE SED-SCRIPT COMMAND...: runs COMMAND, with its status; the script prints
 # lines of FILE as soon as COMMAND writes them
 follow() {
-	local file=$1 script=$2 follower status=0
+	local file=$1 script=$2 running follower status=0
 	shift 2
 	: > "$file"
-	tail -n +1 -f --pid=$$ "$file" 2> /dev/null | LC_ALL=C sed -u -n -E "$script" &
+	# tail prints the last lines, and ends, when this one ends.
+	while kill -0 $$ 2> /dev/null; do sleep 0.5; done > /dev/null 2>&1 &
+	running=$!
+	tail -n +1 -s 0.2 -f --pid="$running" "$file" 2> /dev/null |
+		LC_ALL=C sed -u -n -E "$script" | live &
 	follower=$!
 	"$@" || status=$?
-	sleep 1	# for the last lines
-	kill "$follower" 2> /dev/null || true
-	wait "$follower" 2> /dev/null || true
+	kill "$running" 2> /dev/null || true
+	wait "$running" "$follower" 2> /dev/null || true
 	return "$status"
 }
 

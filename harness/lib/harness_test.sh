@@ -206,7 +206,7 @@ write_slowly() {
 }
 
 test_common() {
-	local if_failed
+	local if_failed line
 	yes 'finish: a command without problems succeeds' ended 0 'job: OK, all is well' epilogue
 	yes 'finish: a command with problems fails' ended 1 'job: FAILED, 2 problems' epilogue one two
 	if_failed='1 of 9' yes 'finish: a command has its own text for failures' ended 1 'job: FAILED, 1 of 9' epilogue one
@@ -216,6 +216,11 @@ test_common() {
 		ended 7 ' two' follow "$tmp/grows" 's/^guest://p' write_slowly
 	ok 'follow: prints new lines, as the script says' \
 		"$(printf ' one\n two\n' | cmp -s - "$tmp/said"; echo $?)"
+	for line in {0..8}' of 8 MB'; do echo "$line"; done > "$tmp/lines"
+	yes 'live: without a terminal there is a line for each quarter' \
+		ended 0 '8 of 8 MB' live < "$tmp/lines"
+	ok 'live: no other lines, and no colour' \
+		"$(printf '%s of 8 MB\n' 0 2 4 6 8 | cmp -s - "$tmp/said"; echo $?)"
 	# shellcheck disable=SC2016 # expanded by the stand-in
 	yes 'uml: a kernel that exits succeeds' with_standin_linux 'echo "$@"'
 	yes 'uml: the kernel gets its arguments' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
@@ -267,7 +272,7 @@ test_knobs() {
 	grep -v -h "^knob \|^[[:space:]]*#" "$HARNESS"/*.sh "$LIB"/{[!h],herd}*.sh |
 		grep -o -E '\$\{[A-Z][A-Z0-9_]*:?[-=+]' | tr -d '${:=+-' | sort -u > "$tmp/read"
 	yes 'scripts read no other variable of the environment' diff /dev/null <(
-		comm -23 "$tmp/read" <(sort "$tmp/names" - <<< $'HOME\nTMPDIR\nXDG_CACHE_HOME'))
+		comm -23 "$tmp/read" <(sort "$tmp/names" - <<< $'HOME\nNO_COLOR\nTMPDIR\nXDG_CACHE_HOME'))
 
 	awk -f "$LIB/help.awk" Makefile | sed -n 's/^  make \([a-z]*\) .*/\1/p' | sort > "$tmp/helped"
 	for command in "$HARNESS"/*.sh clean help; do
