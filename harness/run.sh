@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make run: the main job on real data, with zsmalloc page migration off and on.
-# Ends with a table of both.  Fails if data was damaged, if the kernel printed a
+# Ends with a table of both, and writes a page with maps of the guests' memory,
+# build/run/report.html (see report/run.py), and a still of it, run.svg.  Fails if data was damaged, if the kernel printed a
 # warning, or if migration made no difference.
 #   QUICK=1       a smaller guest, for make test
 #   RUN_TIMEOUT   seconds that a guest may take
@@ -19,16 +20,23 @@ else
 	MEMORY=512 DATA=768 POOL=370
 fi
 KEEP=8 RUN=64
+REPORT=$BUILD/run/report.html
+STILL=$BUILD/run/run.svg
 
+# The type of zsmalloc's pages in struct page, which differs from kernel to kernel
+zsmalloc_type() {
+	sed -n -E 's/^\tPGTY_zsmalloc[[:space:]]*= (0x[0-9a-f]+),$/\1/p' \
+		"$BUILD/tree/include/linux/page-flags.h"
+}
 
-boot() { # boot off|on
-	local name=$1 label="the guest with migration $1" migration=1 start=$SECONDS
+boot() { # boot off|on TYPE
+	local name=$1 type=$2 label="the guest with migration $1" migration=1 start=$SECONDS
 	local console=$LOGS/run-$name.log results=$BUILD/run-$name.results status=0
 	[[ $name == on ]] || migration=0
 	step "Guest with $MEMORY MB, $GUEST_CPUS CPUs, zsmalloc page migration $name (about a minute)"
 	follow "$console" 's/\r//; s/^guest: /    /p' \
 		guest "$BUILD/x86/vmlinux" "${MEMORY}M" "$RUN_TIMEOUT" "$console" "$results" \
-		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$POOL,$KEEP,$RUN" \
+		"kunit.enable=0 zsmalloc.migration=$migration zs.job=run zs.args=$DATA,$POOL,$KEEP,$RUN,$type" \
 		-initrd "$BUILD/initramfs.gz" \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" || status=$?
 	info "took $(elapsed $((SECONDS - start)))"
@@ -101,12 +109,17 @@ compare() {
 }
 
 main() {
+	local type
+	rm -f "$REPORT" "$STILL"
 	prepare_guest x86
 	"$LIB/data.sh"
-	boot off
-	boot on
+	type=$(zsmalloc_type)
+	[[ -n $type ]] || die "PGTY_zsmalloc is not in build/tree/include/linux/page-flags.h"
+	boot off "$type"
+	boot on "$type"
 	table
 	compare
+	make_report run.py "$BUILD"/run-{off,on}.results "$REPORT" "$STILL"
 	finish run "$(on huge) huge pages with migration, $(off huge) without; $(on checked) bytes checked, none wrong"
 }
 

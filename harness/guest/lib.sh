@@ -30,6 +30,19 @@ huge_free() {
 	     END { print n + 0 }' /proc/buddyinfo
 }
 
+# Pageblocks by the type for which they are meant, as NAME=NUMBER
+block_types() {
+	awk '/^Number of blocks type/ { last = split($0, name); next }
+	     last && $1 == "Node" { for (i = 5; i <= last; i++) n[i] += $i }
+	     END { for (i = 5; i <= last; i++) printf "%s%s=%d", (i > 5 ? " " : ""), name[i], n[i] }' \
+		/proc/pagetypeinfo
+}
+
+# Free pages on the lists of the CPUs, which are not in free blocks
+per_cpu_free() { awk '$1 == "count:" { n += $2 } END { print n + 0 }' /proc/zoneinfo; }
+
+uptime_s() { cut -d ' ' -f 1 /proc/uptime; }
+
 # Tracepoints are counted by histograms, one line per value of the key.
 TRACING=/sys/kernel/tracing/events/zsmalloc
 

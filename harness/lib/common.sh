@@ -113,6 +113,20 @@ live() {
 		END { if (open) printf "\r\033[K" }'
 }
 
+# make_report PROGRAM ARGS...: makes a page with report/PROGRAM, whose arguments include
+# the page, an .html
+make_report() {
+	local argument log=$LOGS/report.log
+	step "Making the report"
+	if ! python3 -B "$HARNESS/report/$1" "${@:2}" 2> "$log"; then
+		problem "$(tail -n 1 "$log" | sed 's/^error: //')"
+		return
+	fi
+	for argument in "${@:2}"; do
+		[[ $argument != *.html ]] || info "${argument#"$TOP"/}"
+	done
+}
+
 # follow FILE SED-SCRIPT COMMAND...: runs COMMAND, with its status; the script prints
 # lines of FILE as soon as COMMAND writes them
 follow() {

@@ -249,6 +249,116 @@ test_bench() {
 	yes 'bench: the figures of several boots give median and range' bench
 }
 
+# run_data SIDE HUGE: what a guest of make run writes, with HUGE huge pages of four pages
+# in a memory of three pageblocks
+run_data() {
+	local n=1000 key
+	for key in swapped_mb orig compr mem_used zspages_full zspages free_mb \
+		huge_free_before huge_free_after zs_isolated zs_not_isolated zs_migrated \
+		zs_not_migrated zs_putback compact_isolated pgmigrate_success \
+		pgmigrate_fail checked wrong duration pcp_before pcp_after; do
+		echo "$key $((n += $1))"
+	done
+	cat <<- END
+		kernel 7.3
+		buddy_before 0 1 2 3 4 5 6 7 8 9 10
+		buddy_after 10 11 12 13 14 15 16 17 18 19 20
+		blocks_before Unmovable=71 Movable=72 CMA=0
+		blocks_after Unmovable=81 Movable=82
+		map_before_block 4
+		map_before_0 u2mz
+		map_before_1 zf2z
+		map_before_2 hf
+		map_before_end 3 10
+		map_after_block 4
+		map_after_0 u2mz
+		map_after_1 $([[ $2 == 1 ]] && echo H4 || echo zf3)
+		map_after_2 hf
+		map_after_end 3 10
+		huge $2
+		mark_compaction 7.50
+		mark_request 7.60
+		mark_end 8.25
+		sample_0 7400 3 5
+		sample_1 7500 3 11
+		sample_2 8200 $((3 + $2)) 340
+		samples 3
+		finished 1
+	END
+}
+
+# run_report: the page of $tmp/{off,on}.results, over an older one
+run_report() {
+	echo old > "$tmp/report.html"
+	python3 -B "$HARNESS/report/run.py" "$tmp"/{off,on}.results "$tmp/report.html" "$tmp/still.svg"
+}
+
+# well_formed FILE: a page or picture that is XML and needs no other file
+well_formed() {
+	python3 -c 'import sys, xml.etree.ElementTree as e; e.parse(sys.argv[1])' "$1" &&
+		! grep -E '(src|href)=|@import|url\(|https?://[^w]' "$1"
+}
+
+# torn SED-SCRIPT REASON: with these changes of the data there is an error and no page
+torn() {
+	sed -i "$1" "$tmp/on.results"
+	! run_report > "$tmp/said" 2>&1 || return 1
+	cat "$tmp/said"
+	[[ $(wc -l < "$tmp/said") == 1 && ! -e $tmp/report.html && ! -e $tmp/still.svg ]] &&
+		grep -q "^error: no report: .*on\.results: $2" "$tmp/said"
+}
+
+# The page has each number of a guest's data, some with separators.
+has_numbers() {
+	local number
+	while read -r number; do
+		grep -q -E "[ >(]${number}[ <]" "$tmp/report.html" || { echo "no $number"; return 1; }
+	done < <(sed -n -E 's/^(swap|orig|compr|mem_|zs|free_|huge|compact|pgm|check|wrong|dur|buddy|pcp)[^ ]* //p' \
+		"$1" | sed -E 's/^([0-9])([0-9]{3})$/\1,\2/')
+}
+
+test_report() {
+	local file name change reason
+	run_data 1 0 > "$tmp/off.results"
+	run_data 2 1 > "$tmp/on.results"
+	cp "$tmp/on.results" "$tmp/whole.results"
+	yes 'report: a page is made' run_report
+	for file in report.html still.svg; do
+		yes "report: $file is well-formed and needs no other file" well_formed "$tmp/$file"
+	done
+	yes 'report: it has all numbers, migration off' has_numbers "$tmp/off.results"
+	yes 'report: it has all numbers, migration on' has_numbers "$tmp/on.results"
+	yes 'report: it has the maps' grep -q '"blocks":\["u2mz","H4","hf"\]' "$tmp/report.html"
+	yes 'report: it says how many huge pages there are' \
+		grep -q '<h1>1 huge pages\? instead of none' "$tmp/report.html"
+	yes 'report: it says where the pages are' \
+		grep -q 'the 3 pages that .* lie in 2 of the 3 pageblocks' "$tmp/report.html"
+	while IFS='|' read -r name change reason; do
+		cp "$tmp/whole.results" "$tmp/on.results"
+		yes "report: $name is an error" torn "$change" "$reason"
+	done <<-'END'
+		a missing pageblock|/^map_after_1 /d|the map "after" lacks pageblock 1
+		a pageblock that is too short|s/u2mz/u2z/|the map "before": pageblock 0 has 3 pages, not 4
+		an unknown letter|s/zf2z/zf2q/|the map "before": pageblock 1 has a "q"
+		a map without its end|/^map_before_end/d|the map "before" has no end
+		a huge page that no map shows|s/^huge 1/huge 2/|2 huge pages, but 4 pages
+		a missing figure|/^checked /d|no line "checked"
+		a figure that is no number|s/^huge_free_before .*/huge_free_before ?/|huge_free_before is "?"
+		a missing sample|/^sample_1 /d|no line "sample_1"
+		half a sample|s/^sample_1 .*/sample_1 7500 3/|sample_1 does not have three numbers
+		missing orders of free blocks|s/^buddy_after .*/buddy_after 1 2/|buddy_after does not have 11
+		a guest that did not finish|/^finished/d|the guest did not finish
+		an error of the guest|$a error no memory|the guest reports: no memory
+		an empty file|d|the guest did not finish
+	END
+	head -c -3 "$tmp/whole.results" > "$tmp/on.results"
+	yes 'report: half a line is an error' torn '' 'the last line is incomplete'
+	rm "$tmp/on.results"
+	echo > "$tmp/whole.results"
+	no 'report: a missing file is an error' run_report
+	no 'report: then there is no page' test -e "$tmp/report.html"
+}
+
 # README.md and the help must have exactly the variables that the scripts declare, and
 # README.md their defaults.  "computed" stands for a default that is not a constant.
 test_knobs() {
@@ -433,6 +543,8 @@ make_standin() {
 		printf '#!/bin/sh\n' > "$p/harness/$script.sh"
 	done
 	touch "$p"/build/{x86,x86-debug,torture-debug}/vmlinux
+	mkdir -p "$p/build/tree/include/linux"
+	printf '\tPGTY_zsmalloc = 0xf6,\n' > "$p/build/tree/include/linux/page-flags.h"
 	cat > "$tmp/bin/qemu-system-x86_64" <<- 'END'
 		#!/usr/bin/env bash
 		[[ $1 != --version ]] || { echo 'QEMU emulator version 0'; exit; }
@@ -547,6 +659,7 @@ main() {
 	test_races
 	test_common
 	test_bench
+	test_report
 	test_knobs
 	test_config
 	test_overlay

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 OUT=$BUILD/initramfs.gz
-PROGRAMS=(zsrun zssoak zsswapon zsusers)
+PROGRAMS=(zspages zsrun zssoak zsswapon zsusers)
 
 main() {
 	local root=$BUILD/initramfs.dir program
