@@ -18,7 +18,7 @@
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
-# bench.svg; the profile is in profile.csv.  Fails if an object had wrong contents
+# bench.svg and a page report.html; the profile is in profile.csv.  Fails if an object had wrong contents
 # or the kernel printed a warning.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
@@ -274,6 +274,15 @@ table() {
 		EOT
 }
 
+report() {
+	local platform titles=()
+	for platform in "${!NAMES[@]}"; do
+		titles+=("$platform=${NAMES[$platform]}")
+	done
+	make_report bench.py "$BENCH/bench.csv" "$BENCH/profile.csv" "$BENCH/report.html" \
+		"${titles[@]}"
+}
+
 lock_bench() {
 	mkdir -p "$BENCH"
 	exec 8> "$BENCH/lock"
@@ -317,6 +326,7 @@ main() {
 
 	: > "$BENCH/values"
 	: > "$BENCH/profile"
+	rm -f "$BENCH"/{profile.csv,report.html}
 	for platform in $BENCH_PLATFORMS; do
 		nr_rounds=$ROUNDS
 		[[ $platform != profile ]] || nr_rounds=1	# the same every time
@@ -329,6 +339,7 @@ main() {
 	table
 	[[ ! -s $BENCH/profile ]] || profile_table
 	with_titles plot > "$BENCH/bench.svg"
+	report
 	finish bench "$(($(wc -l < "$BENCH/bench.csv") - 1)) figures in ${BENCH#"$TOP"/}/bench.csv$(
 		[[ ! -s $BENCH/profile ]] || echo " and a profile in profile.csv")"
 }

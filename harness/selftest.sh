@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # make selftest: the kselftests of zsmalloc with zram and zswap, on this project's
 # kernel and on the base kernel; then those of the kernel's own kselftests that use
-# zsmalloc, on both.  Ends with a table of the results and figures of both.
+# zsmalloc, on both.  Ends with a table of the results and figures of both, which is also
+# a page, build/kselftest/report.html.
 #   QUICK=1     a short version, on this project's kernel only
 #   SELFTESTS   only these, "cma.sh zswap.sh cgroup:test_zswap"
 #   SIDES       "ours base" (default), or one of them
@@ -185,7 +186,7 @@ both() {
 			'{ print side, $1 " " $3, $2 }'
 		figures "$WORK/$side/$1.tap" | awk -v side="$side" -v OFS='\t' \
 			'{ print side, "  = " $1, $2 }'
-	done | awk -F'\t' '
+	done | tee "$WORK/$1.tsv" | awk -F'\t' '
 		!($2 in seen) { seen[$2] = 1; order[++n] = $2 }
 		value[$1, $2] != "FAILED" { value[$1, $2] = $3 }
 		END {
@@ -196,6 +197,13 @@ both() {
 					"!" : " ", order[i], b == "" ? "-" : b, o == "" ? "-" : o
 			}
 		}' | sed -E 's/^(.) zsmalloc:/\1 /' | tee "$WORK/$1.table"
+}
+
+report() {
+	local files=()
+	((${#TESTS[@]} == 0)) || files+=("$WORK/zsmalloc.tsv")
+	((${#OTHERS[@]} == 0)) || files+=("$WORK/others.tsv")
+	make_report selftest.py "$WORK/report.html" "${files[@]}"
 }
 
 count() { # count NAME: the checks on ours
@@ -215,7 +223,7 @@ count_others() { # The kernel's own tests may fail, but then on both kernels
 
 main() {
 	local side
-	rm -f "$COUNT" "$WORK"/*/*.tap
+	rm -f "$COUNT" "$WORK"/*/*.tap "$WORK/report.html"
 	"$LIB/deps.sh" selftest
 	prepare_guest
 	need_space "$BUILD" 5000 "two kernels and a disk"
@@ -247,6 +255,7 @@ main() {
 		((${#TESTS[@]} == 0)) || count zsmalloc
 		((${#OTHERS[@]} == 0)) || count_others
 	fi
+	report
 	echo "$passed $((failed + (${#problems[@]} && !failed)))" > "$COUNT"
 	finish selftest "$passed checks passed, none failed" \
 		"$passed checks passed, $failed failed, ${#problems[@]} problems"

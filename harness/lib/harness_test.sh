@@ -299,6 +299,70 @@ well_formed() {
 		! grep -E '(src|href)=|@import|url\(|https?://[^w]' "$1"
 }
 
+# bench_report, selftest_report: the pages of $tmp/bench.csv and of $tmp/checks.tsv
+bench_report() {
+	echo old > "$tmp/report.html"
+	python3 -B "$HARNESS/report/bench.py" "$tmp/bench.csv" "$tmp/profile.csv" \
+		"$tmp/report.html" 'x86=instructions of <x86>'
+}
+
+selftest_report() {
+	echo old > "$tmp/report.html"
+	python3 -B "$HARNESS/report/selftest.py" "$tmp/report.html" "$tmp/checks.tsv"
+}
+
+# refused COMMAND REASON: the command ends with this error, and there is no page
+refused() {
+	! "$1" > "$tmp/said" 2>&1 || return 1
+	cat "$tmp/said"
+	[[ $(wc -l < "$tmp/said") == 1 && ! -e $tmp/report.html ]] &&
+		grep -q "^error: no report: .*$2" "$tmp/said"
+}
+
+test_other_reports() {
+	local head='platform,key,what,better,base,base_min,base_max,ours,ours_min,ours_max,ratio'
+	local page=$tmp/report.html
+	printf '%s\n' "$head" 'x86,speed.a,a call,-,1234,1230,1240,617,610,620,0.500' \
+		'x86,migrate.b,pages,+,10,9,11,4,3,5,0.400' \
+		'x86,migrate.c,... failed,-,7,5,9,6,4,8,0.857' > "$tmp/bench.csv"
+	printf 'zs_free(),all,31.5,22.25\n' > "$tmp/profile.csv"
+	yes 'report of bench: a page is made' bench_report
+	yes 'report of bench: it is well-formed' well_formed "$page"
+	yes 'report of bench: it counts what is better and worse' \
+		grep -q '<h1>1 of 3 figures better than .*, 1 worse<' "$page"
+	yes 'report of bench: it has the figures' grep -q '>1,234<.*>617<' "$page"
+	yes 'report of bench: it has the ranges' grep -q '1230 to 1240' "$page"
+	yes 'report of bench: it has the titles' grep -q 'instructions of &lt;x86&gt;' "$page"
+	yes 'report of bench: it has the profile' grep -q '>31.5<' "$page"
+	echo 'zs_free(),all,31.5' > "$tmp/profile.csv"
+	yes 'report of bench: a torn profile is an error' refused bench_report 'profile.csv: line 1'
+	rm "$tmp/profile.csv"
+	yes 'report of bench: there may be no profile' bench_report
+	echo 'x86,speed.d,d,-,1,1,1,2,2' >> "$tmp/bench.csv"
+	yes 'report of bench: a torn line is an error' refused bench_report 'line 5 has 9 columns'
+	printf '%s\nx86,a.b,c,-,1,1,1,?,2,2,2' "$head" > "$tmp/bench.csv"
+	yes 'report of bench: half a line is an error' refused bench_report 'incomplete'
+	echo >> "$tmp/bench.csv"
+	yes 'report of bench: a figure that is no number is an error' refused bench_report 'no number'
+
+	printf '%s\t%s\t%s\n' base 'zsmalloc:a.sh one is intact' FAILED \
+		ours 'zsmalloc:a.sh one is intact' ok ours 'cgroup:b two' skipped \
+		base '  = a.time' 4321 ours '  = a.time' 17 > "$tmp/checks.tsv"
+	yes 'report of selftest: a page is made' selftest_report
+	yes 'report of selftest: it is well-formed' well_formed "$page"
+	yes 'report of selftest: it counts checks' \
+		grep -q '<h1>1 check passed, none failed, 1 skipped<' "$page"
+	yes 'report of selftest: it lists what differs' grep -q '>a.sh: one is intact<' "$page"
+	yes 'report of selftest: it has the figures' grep -q '>4,321<' "$page"
+	sed -i 's/\tok$/\tFAILED/' "$tmp/checks.tsv"
+	yes 'report of selftest: a page of failures is made' selftest_report
+	yes 'report of selftest: it says that a check failed' grep -q '<h1>1 of 2 checks failed<' "$page"
+	printf 'ours\ta.sh one\n' >> "$tmp/checks.tsv"
+	yes 'report of selftest: a torn line is an error' refused selftest_report 'line 6 is no result'
+	: > "$tmp/checks.tsv"
+	yes 'report of selftest: no results are an error' refused selftest_report 'no check'
+}
+
 # torn SED-SCRIPT REASON: with these changes of the data there is an error and no page
 torn() {
 	sed -i "$1" "$tmp/on.results"
@@ -660,6 +724,7 @@ main() {
 	test_common
 	test_bench
 	test_report
+	test_other_reports
 	test_knobs
 	test_config
 	test_overlay
