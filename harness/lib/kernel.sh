@@ -23,7 +23,7 @@ main() {
 		;;
 	x86)
 		step "Building the guest kernel (first time about 8 minutes)"
-		configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config"
+		configure "$BUILD/x86" x86_64 "$CONFIGS"/{x86,run}.config
 		build "$BUILD/x86" x86_64 vmlinux 'guest kernel' 920
 		;;
 	x86-debug)

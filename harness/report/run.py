@@ -240,7 +240,7 @@ def maps(off, on):
 
 def size_of(order):
     kb = PAGE_KB << order
-    return f'{kb}K' if kb < 1024 else f'{kb // 1024}M'
+    return f'{kb} K' if kb < 1024 else f'{kb // 1024} M'
 
 
 def in_orders(side, top):
@@ -257,7 +257,7 @@ def in_orders(side, top):
         wide = ' class="wide"' if order >= whole else ''
         tip = esc('\n'.join(lines))
         columns.append(f'<div{wide} data-tip="{tip}">'
-                       f'<div class="bars">{"".join(bars)}</div><small>{size_of(order)}</small></div>')
+                       f'<div class="bars">{"".join(bars)}</div><small>{size_of(order).replace(" ", "")}</small></div>')
     free = [sum(count * PAGE_KB << order for order, count in enumerate(side.buddy[moment])
                 if order >= whole) / 1024 for moment in ('before', 'after')]
     return (f'<div class="card"><div class="head"><b>Migration {side.name}</b><span>in whole '
@@ -343,8 +343,8 @@ def over_time(off, on):
                 f'{"." if early == on.migrated else "; the others are made for the request."}')
     return ('<h2>Huge pages over time, and the migrations for them</h2>'
             '<p class="say">Time begins as the guest asks for all of memory to be compacted. '
-            'At the ring it requests as many huge pages as it can get; the line ends at the '
-            f'right as the request does.{esc(rate)}</p><div class="card">'
+            'At the ring it requests as many huge pages as it can get.'
+            f'{esc(rate)}</p><div class="card">'
             '<p class="chart-name">Huge pages obtained</p>'
             + panel(220, huge, end, '', marks(1, ''))
             + '<p class="chart-name">Migrations of zsmalloc\u2019s pages</p>'
@@ -449,7 +449,7 @@ STILL_STYLE = '''
 text{font-family:system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;fill:#16191d}
 .g{fill:#fff}rect.f{stroke:#8b939e}.s{fill:#59616b}.z{fill:#d55e00}.m{fill:#3f9bd6}.u{fill:#454c56}.f{fill:#e8ebee}.H{fill:#009e73}
 @media(prefers-color-scheme:dark){text{fill:#eceef0}.g{fill:#0d1117}.s{fill:#9ea8b3}.z{fill:#ff8a33}
-.m{fill:#56b4e9}.u{fill:#7b8591}.f{fill:#252b33}.H{fill:#10a37f}}
+.m{fill:#56b4e9}.u{fill:#59626e}.f{fill:#252b33}.H{fill:#10a37f}}
 '''
 
 
