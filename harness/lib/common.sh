@@ -75,15 +75,15 @@ finish() {
 	exit 1
 }
 
-# Prints lines as they come.  Those with "N of M" are progress: a bar on a terminal,
+# Prints lines as they come.  Those that end in "N of M MB" are progress: a bar on a terminal,
 # elsewhere one for each quarter.
 live() {
 	local bar='' green='' end=''
 	[[ ! -t 1 ]] || bar=1
 	! in_colour 1 || { green=$'\033[32m' end=$'\033[0m'; }
 	exec awk -v bar="$bar" -v green="$green" -v end="$end" '
-		match($0, /[0-9]+ of [0-9]+/) {
-			split(substr($0, RSTART, RLENGTH), n, " of ")
+		match($0, /[0-9]+ of [0-9]+ MB$/) {
+			split(substr($0, RSTART), n, " of ")
 			share = n[2] > 0 ? n[1] / n[2] : 0
 			if (share < last)
 				next_quarter = 0

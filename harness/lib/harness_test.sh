@@ -216,11 +216,12 @@ test_common() {
 		ended 7 ' two' follow "$tmp/grows" 's/^guest://p' write_slowly
 	ok 'follow: prints new lines, as the script says' \
 		"$(printf ' one\n two\n' | cmp -s - "$tmp/said"; echo $?)"
-	for line in {0..8}' of 8 MB'; do echo "$line"; done > "$tmp/lines"
+	echo 'only 3 of 8 kB' > "$tmp/lines"
+	for line in {0..8}' of 8 MB'; do echo "$line"; done >> "$tmp/lines"
 	yes 'live: without a terminal there is a line for each quarter' \
 		ended 0 '8 of 8 MB' live < "$tmp/lines"
 	ok 'live: no other lines, and no colour' \
-		"$(printf '%s of 8 MB\n' 0 2 4 6 8 | cmp -s - "$tmp/said"; echo $?)"
+		"$(printf '%s\n' 'only 3 of 8 kB' {0,2,4,6,8}' of 8 MB' | cmp -s - "$tmp/said"; echo $?)"
 	# shellcheck disable=SC2016 # expanded by the stand-in
 	yes 'uml: a kernel that exits succeeds' with_standin_linux 'echo "$@"'
 	yes 'uml: the kernel gets its arguments' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
