@@ -182,7 +182,7 @@ def report(figures, titles, profile_path, path):
     count = {verdict: sum(figure.verdict == verdict for figure in figures)
              for verdict in ('better', 'worse', 'same', 'neither')}
     judged = len(figures) - count['neither']
-    headline = (f'{num(count["better"])} of {plural(judged, "figure")} better than with the base '
+    headline = (f'{num(count["better"])} of {num(judged)} figures better than with the base '
                 f'kernel, {num(count["worse"])} worse')
     lead = ('A figure counts as better or worse only if every boot of one kernel is beyond all '
             f'boots of the other; {num(count["same"])} are not.')

@@ -53,6 +53,11 @@ def tally(tests, side):
     return {verdict: all_of_it.count(verdict) for verdict in VERDICTS}
 
 
+def present(tests):
+    """The kernels that were tested"""
+    return [one for one in SIDES if sum(tally(tests, one[0]).values())]
+
+
 def dots(checks, side, name):
     text = ''
     for check, sides in checks.items():
@@ -70,7 +75,7 @@ def matrix(tests):
     text = '<div class="card">'
     for test, checks in tests.items():
         text += f'<div class="test"><b>{esc(test)}</b>'
-        for side, name in SIDES:
+        for side, name in present(tests):
             text += f'<span class="who">{name}</span><span class="checks">{dots(checks, side, name)}</span>'
         text += '</div>'
     return text + '</div>'
@@ -80,22 +85,27 @@ def differing(tests):
     rows = []
     for test, checks in tests.items():
         for check, sides in checks.items():
-            seen = [sides.get(side) for side, _ in SIDES]
-            if 'FAILED' in seen or (None not in seen and seen[0] != seen[1]):
+            seen = [sides.get(side) for side, _ in present(tests)]
+            if 'FAILED' in seen or (None not in seen and len(set(seen)) > 1):
                 rows.append(('', [f'{test}: {check}'] + [value or 'not run' for value in seen]))
     if not rows:
-        return '<p>No check failed, and none differs between the two kernels.</p>'
-    return ('<div class="card">' + page.table(['', 'base kernel', 'this project'], rows) + '</div>')
+        return ('<p>No check failed.</p>' if len(present(tests)) == 1 else
+                '<p>No check failed, and none differs between the two kernels.</p>')
+    return ('<div class="card">' + page.table([''] + [name for _, name in present(tests)], rows) + '</div>')
 
 
-def figure_bars(figures):
+def figure_bars(figures, kernels):
+    if len(kernels) == 1:	# nothing to compare with
+        (side, label), = kernels
+        rows = [('', [name, sides.get(side, '-')]) for name, sides in figures.items()]
+        return f'<div class="card">{page.table(["", label], rows)}</div>'
     rows = ''
     for name, sides in figures.items():
         numbers = {side: float(value) for side, value in sides.items()
                    if re.fullmatch(r'\d+(\.\d+)?', value)}
         top = max(numbers.values(), default=0) or 1
         rows += f'<div class="pair"><span class="what">{esc(name)}</span>'
-        for side, label in SIDES:
+        for side, label in kernels:
             value = sides.get(side)
             width = 100 * numbers.get(side, 0) / top
             rows += (f'<span class="who">{label}</span><span class="scale"><i class="bar {side}" '
@@ -117,8 +127,7 @@ def report(tests, figures, path):
         headline = f'{plural(ours["ok"], "check")} passed, none failed'
         if ours['skipped']:
             headline += f', {num(ours["skipped"])} skipped'
-    lead = (f'In {plural(len(tests), "test")} zsmalloc is used by zram, zswap, compaction, CMA and '
-            'the kernel\u2019s own selftests. ')
+    lead = f'{plural(len(tests), "test program")} ran in a guest. '
     parts = []
     for counts, name in ((ours, 'With this project'), (base, 'With the base kernel')):
         if sum(counts.values()):
@@ -126,10 +135,8 @@ def report(tests, figures, path):
                          f'and {num(counts["skipped"])} were skipped.')
     lead += ' '.join(parts)
     score = '<div class="score">'
-    for side, name in SIDES:
+    for side, name in present(tests):
         counts = tally(tests, side)
-        if not sum(counts.values()):
-            continue
         segments = ''.join(f'<i class="{verdict}" style="flex:{counts[verdict]} 0 0" '
                            f'data-tip="{name}\n{counts[verdict]} {verdict}"></i>'
                            for verdict in VERDICTS if counts[verdict])
@@ -144,7 +151,7 @@ def report(tests, figures, path):
             + '<h2>Checks that failed, or that differ</h2>' + differing(tests))
     if figures:
         body += ('<h2>Figures</h2><p class="say">What the tests measured in passing, each on a scale '
-                 'of its own. Times depend on what else the machine does.</p>' + figure_bars(figures))
+                 'of its own. Times depend on what else the machine does.</p>' + figure_bars(figures, present(tests)))
     return page.page('zsmalloc: make selftest', f'zsmalloc \u00b7 make selftest \u00b7 {page.when(path)}',
                      headline, lead, score, body)
 
