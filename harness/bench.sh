@@ -280,7 +280,7 @@ report() {
 		titles+=("$platform=${NAMES[$platform]}")
 	done
 	make_report bench.py "$BENCH/bench.csv" "$BENCH/profile.csv" "$BENCH/report.html" \
-		"${titles[@]}"
+		"$ROUNDS" "${titles[@]}"
 }
 
 lock_bench() {

@@ -304,7 +304,7 @@ well_formed() {
 bench_report() {
 	echo old > "$tmp/report.html"
 	python3 -B "$HARNESS/report/bench.py" "$tmp/bench.csv" "$tmp/profile.csv" \
-		"$tmp/report.html" 'x86=instructions of <x86>'
+		"$tmp/report.html" 3 'x86=instructions of <x86>'
 }
 
 selftest_report() {

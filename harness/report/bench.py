@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Makes the report of make bench:
 
-    bench.py BENCH.csv PROFILE.csv REPORT.html [PLATFORM=TITLE]...
+    bench.py BENCH.csv PROFILE.csv REPORT.html ROUNDS [PLATFORM=TITLE]...
 
 BENCH.csv is what bench/summary.awk makes.  PROFILE.csv need not exist.
 """
@@ -178,14 +178,19 @@ def best(figures, verdict):
     return max(found, key=lambda one: one[0])[1:] if found else None
 
 
-def report(figures, titles, profile_path, path):
+def report(figures, titles, profile_path, rounds, path):
     count = {verdict: sum(figure.verdict == verdict for figure in figures)
              for verdict in ('better', 'worse', 'same', 'neither')}
     judged = len(figures) - count['neither']
     headline = (f'{num(count["better"])} of {num(judged)} figures better than with the base '
                 f'kernel, {num(count["worse"])} worse')
-    lead = ('A figure counts as better or worse only if every boot of one kernel is beyond all '
-            f'boots of the other; {num(count["same"])} are not.')
+    if rounds == 1:
+        lead = ('Each kernel was booted once, so differences may be chance, except in instructions '
+                'that QEMU counts.')
+    else:
+        lead = (f'Each kernel was booted {num(rounds)} times. A figure counts as better or worse only '
+                'if every boot of one kernel is beyond all boots of the other; '
+                f'{num(count["same"])} {"is" if count["same"] == 1 else "are"} not.')
     for verdict, word in (('better', 'gain'), ('worse', 'loss')):
         found = best(figures, verdict)
         if found:
@@ -219,12 +224,13 @@ def report(figures, titles, profile_path, path):
 
 
 def main():
-    if len(sys.argv) < 4:
-        raise SystemExit('usage: bench.py BENCH.csv PROFILE.csv REPORT.html [PLATFORM=TITLE]...')
-    titles = dict(argument.partition('=')[::2] for argument in sys.argv[4:])
+    if len(sys.argv) < 5 or not sys.argv[4].isdigit():
+        raise SystemExit('usage: bench.py BENCH.csv PROFILE.csv REPORT.html ROUNDS '
+                         '[PLATFORM=TITLE]...')
+    titles = dict(argument.partition('=')[::2] for argument in sys.argv[5:])
 
     def make():
-        return [report(read(sys.argv[1]), titles, sys.argv[2], sys.argv[1])]
+        return [report(read(sys.argv[1]), titles, sys.argv[2], int(sys.argv[4]), sys.argv[1])]
     page.main(make, [sys.argv[3]])
 
 
