@@ -359,6 +359,7 @@ static void sparse_zspages_and_busy_ones(struct zst *t, size_t size, unsigned in
 			break;
 		case BUSY_ISOLATED:
 			zspage->isolated++;
+			zspage->class->nr_isolated++;
 			break;
 		case NR_BUSY:
 			break;
@@ -380,6 +381,7 @@ static void end_busy(struct zst *t, unsigned int nr)
 			break;
 		case BUSY_ISOLATED:
 			zspage->isolated--;
+			zspage->class->nr_isolated--;
 			break;
 		case NR_BUSY:
 			break;

@@ -118,8 +118,10 @@ static void isolations_are_traced(struct kunit *test)
 
 	/* All pages of the zspage are isolated already. */
 	zspage->isolated++;
+	zspage->class->nr_isolated++;
 	KUNIT_EXPECT_FALSE(test, isolate(page, &list));
 	zspage->isolated--;
+	zspage->class->nr_isolated--;
 	KUNIT_EXPECT_EQ(test, seen.isolations[ZS_ISOLATION_STALE], 1);
 	KUNIT_EXPECT_EQ(test, atomic_long_read(&t->pool->not_isolated), 1);
 
@@ -204,11 +206,13 @@ static void closes(struct zst *t, struct zspage *zspage)
 static void isolates(struct zst *t, struct zspage *zspage)
 {
 	zspage->isolated++;
+	zspage->class->nr_isolated++;
 }
 
 static void puts_back(struct zst *t, struct zspage *zspage)
 {
 	zspage->isolated--;
+	zspage->class->nr_isolated--;
 }
 
 static void locks(struct zst *t, struct zspage *zspage)
