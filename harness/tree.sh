@@ -4,12 +4,12 @@
 # differs are touched, so that kernel builds stay incremental.
 #
 # The project is laid over the base in three ways:
-#   mm/ include/ Documentation/ tools/   whole files, at the same path
-#   harness/base-edits.patch             edits of files of the base
-#   MAINTAINERS                          one section of the base's MAINTAINERS
+#   mm/ include/ Documentation/ tools/ scripts/   whole files, at the same path
+#   harness/base-edits.patch   edits of files of the base
+#   MAINTAINERS                one section of the base's MAINTAINERS
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
-OVERLAY_DIRS=(mm include Documentation tools)
+OVERLAY_DIRS=(mm include Documentation tools scripts)
 EDITS=$HARNESS/base-edits.patch
 BASE=$BUILD/base
 TREE=$BUILD/tree
