@@ -30,6 +30,8 @@ selftest: ## kselftests with zram and zswap, on this and the base kernel
 torture:  ## all operations at once, at random, on four debug kernels
 ##           MINUTES=5 TORTURE_CONFIGS='uml debug rt kcsan' TORTURE_SEED=0
 ##           TORTURE_PARAMS='more parameters of the test'
+dump:     ## look into the pools of a guest, with drgn in dumps and with gdb
+##           DUMP_TIMEOUT=1800
 soak:     ## zram and zswap swapping during compaction, on a debug kernel
 ##           MINUTES=10
 model:    ## model-check the locking protocol with spin

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 OUT=$BUILD/initramfs.gz
-PROGRAMS=(zspages zsrun zssoak zsswapon zsusers)
+PROGRAMS=(zsdump zspages zsrun zssoak zsswapon zsusers)
 
 main() {
 	local root=$BUILD/initramfs.dir program

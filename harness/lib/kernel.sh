@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug|torture-...
+# Builds one kernel from build/tree:  kernel.sh uml|x86|x86-debug|x86-dump|torture-...
 #   uml        user-mode Linux with KASAN and lockdep, for KUnit
 #   x86        small QEMU guest, for run and shell
 #   x86-debug  the same with lockdep and the KUnit suites, for test, soak and check
+#   x86-dump   the same as x86 with debug information, for dump
 #   torture-uml, torture-debug, torture-rt, torture-kcsan   see torture.sh
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$LIB/kbuild.sh"
@@ -31,6 +32,12 @@ main() {
 		configure_x86_debug "$BUILD/x86-debug"
 		build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
 		;;
+	x86-dump)
+		step "Building the guest kernel with debug information (first time about 10 minutes)"
+		configure "$BUILD/x86-dump" x86_64 "$CONFIGS"/{x86,host-root,x86-dump}.config
+		build "$BUILD/x86-dump" x86_64 vmlinux 'guest kernel with debug information' 1130
+		build "$BUILD/x86-dump" x86_64 scripts_gdb 'gdb scripts' 0
+		;;
 	torture-uml)
 		step "Building user-mode Linux for the torture (first time about 5 minutes)"
 		configure "$BUILD/$1" um "$CONFIGS"/torture{,-uml}.config
@@ -43,7 +50,7 @@ main() {
 		build "$BUILD/$1" x86_64 vmlinux "$1" 800
 		;;
 	*)
-		die "usage: kernel.sh uml|x86|x86-debug|torture-uml|torture-debug|torture-rt|torture-kcsan"
+		die "usage: kernel.sh uml|x86|x86-debug|x86-dump|torture-uml|torture-debug|torture-rt|torture-kcsan"
 		;;
 	esac
 }

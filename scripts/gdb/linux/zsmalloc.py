@@ -105,7 +105,7 @@ def link_of(zspage, slot):
     rank = bin(bitmap(zspage)[0] & (1 << slot) - 1).count("1")
     if rank < pages:
         return int(zspage["near_links"][rank])
-    return int(zspage["far_links"][rank - pages])
+    return int(zspage["far_links"]["links"][rank - pages])
 
 
 def guests_of(where, zspage):
