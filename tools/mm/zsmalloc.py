@@ -513,7 +513,8 @@ class Class:
             raise Wrong(f"the class at {self.address:#x} has no valid geometry")
         self.nid = now.nid.value_()
         for name in ("inuse", "groups", "nr_live", "bad_inuse", "nr_forwarders",
-                     "link_bytes", "forwarded", "guest_blocks", "nr_stale"):
+                     "link_bytes", "forwarded", "guest_blocks", "nr_stale",
+                     "nr_isolated"):
             setattr(self, name, now.member_(name).value_())
         self.nr = now.nr.value_()
         self.descriptor_size = now.cache.object_size.value_()
@@ -628,7 +629,7 @@ class Zspage:
         return handle
 
     def links(self):
-        """(slot, link) of all objects that a forwarder was made with"""
+        """(slot, link) of all objects that a forwarder was made or last trimmed with"""
         slots = list(bits(self.bitmap))
         near = self.pages[:len(slots)]
         far = []
@@ -962,7 +963,7 @@ class Check:
 
     def check_class(self, klass):
         klass.read()
-        inuse = guests = blocks = bad = stale = live = 0
+        inuse = guests = blocks = bad = stale = isolated = live = 0
         linked = {}     # by the host's location, the handles that forwarders link there
         hosted = {}
         for group in range(self.kernel.nr_groups):
@@ -975,6 +976,7 @@ class Check:
                 inuse += zspage.inuse
                 bad += zspage.inuse if group == self.kernel.bad else 0
                 stale += zspage.nr_stale
+                isolated += zspage.isolated
                 guests += zspage.nr_guests
                 blocks += -(-zspage.nr_guests // 3)
             self.equal(klass, f"nr[{group}]", klass.nr[group], "that list", count)
@@ -985,6 +987,8 @@ class Check:
         self.equal(klass, "inuse", klass.inuse, "the sum of its zspages", inuse)
         self.equal(klass, "bad_inuse", klass.bad_inuse, "the sum of its bad zspages", bad)
         self.equal(klass, "nr_stale", klass.nr_stale, "the sum of its zspages", stale)
+        self.equal(klass, "nr_isolated", klass.nr_isolated, "the sum of its zspages",
+                   isolated)
         self.equal(klass, "forwarded", klass.forwarded, "the guests of its zspages", guests)
         self.equal(klass, "guest_blocks", klass.guest_blocks, "the blocks of them", blocks)
 
@@ -998,7 +1002,8 @@ class Check:
             forwarders += 1
             links += home.nr_links
             more = max(len(made_with) - klass.pages, 0) * self.kernel.word
-            far += kmalloc_size(more)
+            if more:        # with room for an rcu_head
+                far += kmalloc_size(max(more, 2 * self.kernel.word))
         self.equal(klass, "nr_forwarders", klass.nr_forwarders,
                    "the list of forwarders", forwarders)
         self.equal(klass, "forwarded", klass.forwarded, "the links of its forwarders", links)
