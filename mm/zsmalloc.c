@@ -293,7 +293,7 @@ static struct dentry *zs_debugfs __ro_after_init;
  */
 
 /* The geometries in use, in ascending order of size; the same for every pool */
-static struct zs_geometry zs_geos[ZS_NR_STEPS] __ro_after_init;
+static struct zs_geometry *zs_geos __ro_after_init;
 static unsigned int zs_nr_geos __ro_after_init;
 /* The index of the geometry that serves a size, by zs_size_step() */
 static u16 zs_geo_of_step[ZS_NR_STEPS] __ro_after_init;
@@ -408,8 +408,10 @@ static unsigned long __init zs_pay_groups(const struct zs_geometry *geo)
 }
 
 /* Begin with the largest size, because smaller sizes may share its geometry. */
-static void __init zs_init_geometries(void)
+static int __init zs_init_geometries(void)
 {
+	/* Large pages have thousands of steps, but not two hundred geometries. */
+	static struct zs_geometry geos[ZS_NR_STEPS] __initdata;
 	unsigned int step = ZS_NR_STEPS, shared = 0;
 	struct zs_geometry *geo = NULL;
 
@@ -421,7 +423,7 @@ static void __init zs_init_geometries(void)
 			     ZS_MAX_PAGES, ZS_MAX_SLOTS);
 		cost = zs_slot_cost(fit.pages, fit.slots, PAGE_SIZE);
 		if (!geo || shared > cost + cost / ZS_SHARE_SLACK) {
-			geo = &zs_geos[zs_nr_geos++];
+			geo = &geos[zs_nr_geos++];
 			*geo = fit;
 			geo->max_natives = zs_max_natives(geo);
 			geo->pay_groups = zs_pay_groups(geo);
@@ -433,9 +435,11 @@ static void __init zs_init_geometries(void)
 	}
 
 	for (unsigned int i = 0; i < zs_nr_geos / 2; i++)
-		swap(zs_geos[i], zs_geos[zs_nr_geos - 1 - i]);
+		swap(geos[i], geos[zs_nr_geos - 1 - i]);
 	for (step = 0; step < ZS_NR_STEPS; step++)
 		zs_geo_of_step[step] = zs_nr_geos - 1 - zs_geo_of_step[step];
+	zs_geos = kmemdup(geos, zs_nr_geos * sizeof(*geos), GFP_KERNEL);
+	return zs_geos ? 0 : -ENOMEM;
 }
 
 /* The index of the geometry that serves @size */
@@ -4204,10 +4208,12 @@ static int __init zs_init(void)
 {
 	int ret;
 
-	zs_init_geometries();
-	ret = zs_create_caches();
+	ret = zs_init_geometries();
 	if (ret)
 		return ret;
+	ret = zs_create_caches();
+	if (ret)
+		goto free_geometries;
 	/* WQ_MEM_RECLAIM, because memory reclaim may wait for what the workqueue frees */
 	zs_wq = alloc_workqueue("zsmalloc", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!zs_wq) {
@@ -4225,6 +4231,8 @@ destroy_wq:
 	zs_wq = NULL;
 destroy_caches:
 	zs_destroy_caches();
+free_geometries:
+	kfree(zs_geos);
 	return ret;
 }
 
@@ -4240,6 +4248,7 @@ static void __exit zs_exit(void)
 	/* Wait for zspage_free_rcu(). */
 	rcu_barrier();
 	zs_destroy_caches();
+	kfree(zs_geos);
 }
 
 module_init(zs_init);
