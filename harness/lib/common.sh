@@ -127,6 +127,14 @@ make_report() {
 	done
 }
 
+# Numbers from kunit.py's last line:
+#   Testing complete. Ran 65 tests: passed: 63, failed: 1, skipped: 1
+count_of() { # count_of REPORT WORD
+	local n
+	n=$(sed -n "s/.*Testing complete.*\b$2: \([0-9]*\).*/\1/p" "$1" | tail -n 1)
+	echo "${n:-0}"
+}
+
 # follow FILE SED-SCRIPT COMMAND...: runs COMMAND, with its status; the script prints
 # lines of FILE as soon as COMMAND writes them
 follow() {

@@ -24,14 +24,6 @@ run_x86() { # run_x86 GLOB CONSOLE REPORT
 	python3 "$KUNIT" parse "$2" > "$3" 2>&1
 }
 
-# Numbers from kunit.py's last line:
-#   Testing complete. Ran 65 tests: passed: 63, failed: 1, skipped: 1
-count_of() { # count_of REPORT WORD
-	local n
-	n=$(sed -n "s/.*Testing complete.*\b$2: \([0-9]*\).*/\1/p" "$1" | tail -n 1)
-	echo "${n:-0}"
-}
-
 main() {
 	local platform=${1:-} glob=${2:-*} report log status=0 passed failed
 	report=$LOGS/kunit-$platform.txt
