@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The smoke test of make matrix, for architectures without a shell: the first and only
+ * program of the guest.
+ *
+ *	/init MEGABYTES [LOADS]
+ *
+ * Makes zram0 a swap device, pages out MEGABYTES of data, frees most of them, and lets
+ * the kernel compact memory while another process reads what is left.  Then it compares
+ * all of it.  With LOADS it does this so many times, and each time loads the modules in
+ * /modules first and unloads them at the end.  "migrated" is what debugfs says of the
+ * pool.  The arguments follow "--" on the kernel command line.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEVICE	"/dev/zram0"
+#define STATS	"/sys/kernel/debug/zsmalloc/zram0/migration"
+
+/* In the order in which they are loaded */
+static const char * const modules[] = { "zsmalloc", "zram" };
+
+static size_t page_size;
+
+static void __attribute__((noreturn)) end(int status)
+{
+	printf("ZS-GUEST-END %d\n", status);
+	fflush(stdout);
+	sync();
+	reboot(RB_AUTOBOOT);
+	for (;;)
+		pause();
+}
+
+static void __attribute__((noreturn)) die(const char *what)
+{
+	printf("guest: FAILED: %s: %s\n", what, strerror(errno));
+	end(1);
+}
+
+static void put(const char *file, const char *text)
+{
+	int fd = open(file, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		die(file);
+	close(fd);
+}
+
+static uint64_t mix(uint64_t x)
+{
+	x += 0x9e3779b97f4a7c15ULL;
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
+	return x ^ (x >> 31);
+}
+
+/* Each page has noise at its start, so that it compresses to a size of its own. */
+static void fill_page(unsigned char *mem, size_t page)
+{
+	size_t noise = mix(page) % (page_size * 3 / 4) / 8 * 8;
+
+	for (size_t i = 0; i < page_size; i += 8) {
+		uint64_t value = i < noise ? mix(page * page_size + i) : page;
+
+		memcpy(mem + i, &value, 8);
+	}
+}
+
+static int kept(size_t page)
+{
+	return mix(page + 1) % 6 == 0;
+}
+
+/* Both are sums: free ones and those whose old page is still held */
+static unsigned long migrated(void)
+{
+	unsigned long free = 0, held = 0;
+	FILE *in = fopen(STATS, "r");
+
+	if (!in || fscanf(in, "free %lu held %lu", &free, &held) != 2)
+		die(STATS);
+	fclose(in);
+	return free + held;
+}
+
+static unsigned long swapped_kb(void)
+{
+	unsigned long kb = 0;
+	char line[128];
+	FILE *in = fopen("/proc/self/status", "r");
+
+	if (!in)
+		die("/proc/self/status");
+	while (fgets(line, sizeof(line), in))
+		if (sscanf(line, "VmSwap: %lu", &kb) == 1)
+			break;
+	fclose(in);
+	return kb;
+}
+
+static void swap_on(size_t megabytes)
+{
+	uint32_t head[3] = { 1, 0, 0 };
+	char *page = calloc(1, page_size), size[32];
+	int fd;
+
+	snprintf(size, sizeof(size), "%zuM", 2 * megabytes);
+	put("/sys/block/zram0/disksize", size);
+	head[1] = (2 * megabytes << 20) / page_size - 1;
+	memcpy(page + 1024, head, sizeof(head));
+	memcpy(page + page_size - 10, "SWAPSPACE2", 10);
+	fd = open(DEVICE, O_RDWR);
+	if (fd < 0 || write(fd, page, page_size) != (ssize_t)page_size || fsync(fd))
+		die(DEVICE);
+	close(fd);
+	free(page);
+	if (swapon(DEVICE, 0))
+		die("swapon");
+}
+
+static void swap_off(void)
+{
+	if (swapoff(DEVICE))
+		die("swapoff");
+	put("/sys/block/zram0/reset", "1");
+}
+
+/* Returns the number of pages that do not have their contents */
+static size_t wrong_pages(const unsigned char *mem, size_t pages, unsigned int one_in)
+{
+	unsigned char *want = malloc(page_size);
+	size_t wrong = 0;
+
+	for (size_t page = 0; page < pages; page++) {
+		if (!kept(page) || mix(page + 2) % one_in)
+			continue;
+		fill_page(want, page);
+		wrong += !!memcmp(mem + page * page_size, want, page_size);
+	}
+	free(want);
+	return wrong;
+}
+
+static void page_out(unsigned char *mem, size_t size)
+{
+	for (int round = 0; round < 3; round++)
+		if (madvise(mem, size, MADV_PAGEOUT))
+			die("MADV_PAGEOUT");
+}
+
+static void smoke(size_t megabytes)
+{
+	size_t size = megabytes << 20, pages = size / page_size, left = 0, wrong;
+	unsigned long swapped;
+	unsigned char *mem;
+	int status;
+	pid_t pid;
+
+	swap_on(megabytes);
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED)
+		die("mmap");
+	for (size_t page = 0; page < pages; page++)
+		fill_page(mem + page * page_size, page);
+	page_out(mem, size);
+	swapped = swapped_kb();
+	for (size_t page = 0; page < pages; page++) {
+		if (kept(page))
+			left++;
+		else if (madvise(mem + page * page_size, page_size, MADV_DONTNEED))
+			die("MADV_DONTNEED");
+	}
+
+	pid = fork();
+	if (pid < 0)
+		die("fork");
+	if (!pid)
+		_exit(wrong_pages(mem, pages, 4) != 0);
+	for (int round = 0; round < 4; round++)
+		put("/proc/sys/vm/compact_memory", "1");
+	if (waitpid(pid, &status, 0) != pid || status) {
+		errno = EIO;
+		die("wrong contents during compaction");
+	}
+	for (int round = 0; round < 2; round++)
+		put("/proc/sys/vm/compact_memory", "1");
+	wrong = wrong_pages(mem, pages, 1);
+	printf("guest: swapped=%lu checked=%zu wrong=%zu migrated=%lu\n", swapped, left,
+	       wrong, migrated());
+	fflush(stdout);
+	munmap(mem, size);
+	swap_off();
+	errno = EIO;
+	if (wrong)
+		die("wrong contents");
+	errno = EAGAIN;
+	if (swapped < size / 1024 / 2)
+		die("half of the data was not swapped out");
+}
+
+static void load(const char *name)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/modules/%s.ko", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		die(path);
+	close(fd);
+}
+
+static void unload(const char *name)
+{
+	if (syscall(SYS_delete_module, name, O_NONBLOCK))
+		die(name);
+}
+
+int main(int argc, char **argv)
+{
+	int megabytes = argc > 1 ? atoi(argv[1]) : 0, loads = argc > 2 ? atoi(argv[2]) : 0;
+
+	page_size = sysconf(_SC_PAGESIZE);
+	mkdir("/proc", 0755);
+	mkdir("/sys", 0755);
+	mkdir("/dev", 0755);
+	if (mount("proc", "/proc", "proc", 0, NULL) || mount("sysfs", "/sys", "sysfs", 0, NULL) ||
+	    (mount("dev", "/dev", "devtmpfs", 0, NULL) && errno != EBUSY) ||
+	    mount("debug", "/sys/kernel/debug", "debugfs", 0, NULL))
+		die("mount");
+	if (megabytes <= 0) {
+		errno = EINVAL;
+		die("the number of megabytes");
+	}
+	for (int i = 0; i < loads; i++) {
+		load(modules[0]);
+		load(modules[1]);
+		smoke(megabytes);
+		unload(modules[1]);
+		unload(modules[0]);
+	}
+	if (!loads)
+		smoke(megabytes);
+	end(0);
+}
