@@ -43,6 +43,8 @@ mutants:  ## mutation test: the test suites must fail with each known bug
 mutate:   ## small changes by script: find those that no test notices
 ##           SAMPLE=100 SEED=1 FUNCTIONS='glob ...' LINES_OF=1-200
 ##           OPS='drop ...' AT_ONCE=2
+matrix:   ## KUnit, zram and torture in other architectures and configurations
+##           MATRIX='glob ...' FRESH=1 MINUTES=1
 check:    ## checkpatch, sparse, clang's context analysis, shellcheck
 
 ##@ Measure it

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Installs missing tools:  deps.sh GROUP...
-# The groups are tree, build, guest, selftest, check, model, arm64, profile and sid.
+# The groups are tree, build, guest, selftest, check, model, profile, sid, and those of
+# other architectures: arm64, i386, arm, riscv64, s390x, ppc64le, ppc44x, mips64el and
+# loongarch64.
 # apt installs the tools if that is possible without a password; otherwise the command
 # to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -24,6 +26,14 @@ want() { # want PACKAGE TEST...
 	local package=$1
 	shift
 	"$@" || missing+=("$package")
+}
+
+# want_cross ARCHITECTURE COMPILER PACKAGE QEMU: a cross compiler with its C library, by
+# Debian's name of the architecture, and QEMU
+want_cross() {
+	want "gcc-$2" have_cmd "$2-gcc"
+	want "libc6-dev-$1-cross" test -f "/usr/$2/include/stdio.h"
+	want "$3" have_cmd "$4"
 }
 
 want_group() { # want_group GROUP
@@ -67,8 +77,36 @@ want_group() { # want_group GROUP
 		want libnuma-dev have_header numa.h
 		;;
 	arm64)
-		want gcc-aarch64-linux-gnu have_cmd aarch64-linux-gnu-gcc
-		want qemu-system-arm have_cmd qemu-system-aarch64
+		want_cross arm64 aarch64-linux-gnu qemu-system-arm qemu-system-aarch64
+		;;
+	i386)
+		want_cross i386 i686-linux-gnu qemu-system-x86 qemu-system-i386
+		;;
+	arm)
+		want_cross armhf arm-linux-gnueabihf qemu-system-arm qemu-system-arm
+		;;
+	riscv64)
+		want_cross riscv64 riscv64-linux-gnu qemu-system-misc qemu-system-riscv64
+		want opensbi \
+			test -f /usr/share/qemu/opensbi-riscv64-generic-fw_dynamic.bin
+		;;
+	s390x)
+		want_cross s390x s390x-linux-gnu qemu-system-misc qemu-system-s390x
+		;;
+	ppc64le)
+		want_cross ppc64el powerpc64le-linux-gnu qemu-system-ppc qemu-system-ppc64
+		want qemu-slof test -f /usr/share/qemu/slof.bin
+		;;
+	mips64el)
+		want_cross mips64el mips64el-linux-gnuabi64 qemu-system-mips \
+			qemu-system-mips64el
+		;;
+	loongarch64)
+		want_cross loong64 loongarch64-linux-gnu qemu-system-misc \
+			qemu-system-loongarch64
+		;;
+	ppc44x)
+		want gcc-powerpc-linux-gnu have_cmd powerpc-linux-gnu-gcc
 		;;
 	profile)
 		want gdb have_cmd gdb

@@ -7,6 +7,7 @@
 . "$LIB/guest.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/herd7.sh"
+. "$LIB/matrix.sh"
 
 mkdir -p "$BUILD"
 tmp=$(mktemp -d "$BUILD/harness_test.XXXXXX")
@@ -552,6 +553,57 @@ test_matrix() {
 
 # Each race point in the list must be used in the allocator.  (A race point that is not
 # in the list does not compile.)
+# The cells of make matrix: what their table names, and what is read from a console
+test_cells() {
+	local dir=$HARNESS/matrix work=$tmp/cells
+	{
+		awk -F'\t' '!/^#/ && NF != 8 { print "cells.tsv: " $0 }' "$dir/cells.tsv"
+		awk -F'\t' '!/^#/ && NF != 7 { print "platforms.tsv: " $0 }' "$dir/platforms.tsv"
+		awk -F'\t' '!/^#/ { print $2 }' "$dir/cells.tsv" | sort -u > "$tmp/used"
+		awk -F'\t' '!/^#/ { print $1 }' "$dir/platforms.tsv" | sort > "$tmp/there"
+		diff "$tmp/used" "$tmp/there"
+		awk -F'\t' '!/^#/ { print FILENAME ~ /cells/ ? $6 : $5 }' "$dir"/*.tsv |
+			tr , '\n' | grep -v = | sort -u | while IFS= read -r name; do
+				[[ -f $dir/$name.config || -f $CONFIGS/$name.config ]] ||
+					echo "no fragment $name"
+			done
+	} > "$tmp/cells.bad" || true
+	yes 'the cells name platforms and fragments that exist' diff /dev/null "$tmp/cells.bad"
+	yes 'a glob names cells, in the order of their table' \
+		test "$(cells_named "$dir/cells.tsv" 's390x arm64_*k' | tr '\n' ' ')" \
+		== 'arm64_4k arm64_16k arm64_64k s390x '
+	no 'a glob without a cell is an error' cells_named "$dir/cells.tsv" 'arm64_4k vax'
+
+	printf '%s\r\n' '[    1.0]     ok 7 tagged # SKIP no tags' \
+		'[    1.1] # zsmalloc_race: pass:60 fail:0 skip:2 total:62' > "$tmp/console"
+	yes 'the numbers of a suite' \
+		test "$(suite_numbers "$tmp/console" zsmalloc_race)" == '60+2 skipped'
+	yes 'a suite that did not end has failed' \
+		test "$(suite_numbers "$tmp/console" zsmalloc)" == 'FAILED: it did not end'
+	yes 'why a test was skipped' test "$(skips "$tmp/console")" == 'tagged: no tags'
+	echo 'guest: swapped=1 checked=1 wrong=0 migrated=7' > "$tmp/console"
+	yes 'a smoke test that did not end has failed' \
+		grep -q '^FAILED' <(smoke_result "$tmp/console" 0 0 1)
+	echo 'ZS-GUEST-END 0' >> "$tmp/console"
+	yes 'a smoke test' test "$(smoke_result "$tmp/console" 0 0 1)" == '7 migrated'
+	yes 'as many rounds as loads' \
+		grep -q '^FAILED' <(smoke_result "$tmp/console" 0 100 1)
+	sed -i s/=7/=0/ "$tmp/console"
+	yes 'pages must be migrated' grep -q '^FAILED' <(smoke_result "$tmp/console" 0 0 1)
+	yes 'unless there is no migration' \
+		test "$(smoke_result "$tmp/console" 0 0 0)" == '0 migrated'
+	echo '  CHECK   ../mm/zsmalloc.c' > "$tmp/log"
+	yes 'no findings' test "$(findings "$tmp/log")" == ok
+	echo 'mm/zsmalloc.h:1:2: warning: odd' >> "$tmp/log"
+	yes 'findings' grep -q '^FAILED' <(findings "$tmp/log")
+
+	mkdir -p "$work/one"
+	printf '%s\n' build=ok 'zram=not run: no libc' > "$work/one/result"
+	table "$work" one two > "$tmp/table"
+	yes 'the table says why a part was not run' grep -q 'one: zram: not run: no libc' "$tmp/table"
+	yes 'and that a cell was not run' grep -q 'two: not run' "$tmp/table"
+}
+
 test_points() {
 	grep -h -o -E 'zs_race\("[a-z_]+"\)' mm/zsmalloc.c | cut -d '"' -f 2 |
 		sort -u > "$tmp/points"
@@ -715,6 +767,7 @@ test_qemu() {
 main() {
 	step "Self-test of the harness (20 seconds)"
 	test_matrix
+	test_cells
 	test_ordering
 	test_points
 	yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
