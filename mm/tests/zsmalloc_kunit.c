@@ -1041,7 +1041,8 @@ static void discard_unreachable(struct size_class *class, struct zspage *zspage)
 {
 	struct zst *t = current_zst();
 
-	t->nr_unreachable -= zspage == t->unreachable;
+	/* KASAN's tag, if there was one, is gone. */
+	t->nr_unreachable -= zspage == kasan_reset_tag(t->unreachable);
 }
 
 static void unreachable_descriptors_are_refused(struct kunit *test)
