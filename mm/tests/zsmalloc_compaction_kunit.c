@@ -44,16 +44,16 @@ static void compaction_packs_objects(struct kunit *test)
 	unsigned long promised;
 
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-		sparse_zspages(t, sizes[i], 6, 2);
+		sparse_zspages(t, SCALED(sizes[i]), 6, 2);
 	/* Of no use to compaction: full, and huge */
-	fill_zspage(t, 96);
+	fill_zspage(t, SCALED(96));
 	obj_alloc(t, PAGE_SIZE);
 
 	promised = zs_freeable_pages(t->pool, TEST_NODE);
 	KUNIT_EXPECT_GT(test, promised, 0);
 	KUNIT_EXPECT_GE(test, zst_compact(t), promised);
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-		expect_packed(t, sizes[i]);
+		expect_packed(t, SCALED(sizes[i]));
 	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
 }
@@ -63,9 +63,9 @@ static void compaction_of_a_packed_pool_frees_nothing(struct kunit *test)
 	struct zst *t = test->priv;
 
 	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
-	obj_alloc(t, 100);
+	obj_alloc(t, SCALED(100));
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
-	fill_zspage(t, 200);
+	fill_zspage(t, SCALED(200));
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
 }
 
@@ -161,7 +161,7 @@ static void objects_can_be_moved_many_times(struct kunit *test)
 	unsigned int guests = 0, natives = 0, homes = 0;
 	unsigned long freed;
 
-	sparse_zspages(t, 160, 3, 2);
+	sparse_zspages(t, SCALED(160), 3, 2);
 	for (int round = 0; round < 20; round++) {
 		struct zspage *host = obj_host(&t->objs[0]);
 		unsigned long was = obj_where(&t->objs[0]);
@@ -192,7 +192,7 @@ static void objects_can_be_moved_many_times(struct kunit *test)
 		freed = round % 2 ? compact_and_fail(t, round / 2 + 1) : 0;
 		KUNIT_EXPECT_GT(test, freed + zst_compact(t), 0);
 		KUNIT_EXPECT_NE(test, obj_where(&t->objs[0]), was);
-		sparse_zspages(t, 160, 2, 2);
+		sparse_zspages(t, SCALED(160), 2, 2);
 	}
 	KUNIT_EXPECT_GE(test, guests, 2);
 	KUNIT_EXPECT_GT(test, natives, 0);
@@ -310,19 +310,19 @@ static void compaction_skips_zspages_with_locked_pages(struct kunit *test)
 {
 	static const unsigned int keep[] = { 2, 5, 11, 20 };
 	struct zst *t = test->priv;
-	unsigned int slots = test_class(t, 384)->geo.slots;
+	unsigned int slots = test_class(t, SCALED(384))->geo.slots;
 	struct zspage *locked;
 	struct page *page;
 
 	for (int i = 0; i < ARRAY_SIZE(keep); i++)
-		fill_zspage(t, 384);
+		fill_zspage(t, SCALED(384));
 	keep_if(t, 0, n, n % slots < keep[n / slots]);
 
 	locked = obj_zspage(&t->objs[0]);
 	page = zpdesc_page(locked->pages[1]);
 	lock_page(page);
 	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
-	expect_packed(t, 384);
+	expect_packed(t, SCALED(384));
 	KUNIT_EXPECT_EQ(test, locked->state, ZSPAGE_LIVE);
 	KUNIT_EXPECT_PTR_EQ(test, zpdesc_page(locked->pages[1]), page);
 	unlock_page(page);
@@ -459,9 +459,9 @@ static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 	const unsigned int nr = *(const unsigned int *)test->param_value;
 	struct zst *t = test->priv;
 
-	sparse_zspages_and_busy_ones(t, 256, nr);
+	sparse_zspages_and_busy_ones(t, SCALED(256), nr);
 	KUNIT_EXPECT_GE(test, watched_compact(t, NULL),
-			3 * test_class(t, 256)->geo.pages);
+			3 * test_class(t, SCALED(256))->geo.pages);
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[0]));
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
 	KUNIT_EXPECT_LE(test, t->search.tried, nr);
@@ -473,13 +473,13 @@ static void busy_zspages_do_not_stop_compaction(struct kunit *test)
 static void busy_zspages_do_not_stop_reclaim(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	unsigned int pages = test_class(t, 256)->geo.pages;
+	unsigned int pages = test_class(t, SCALED(256))->geo.pages;
 	struct shrinker *shrinker = t->pool->shrinker;
 	struct shrink_control sc = {
 		.gfp_mask = GFP_KERNEL, .nid = TEST_NODE, .nr_to_scan = 1,
 	};
 
-	sparse_zspages_and_busy_ones(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, SCALED(256), 40);
 	KUNIT_EXPECT_EQ(test, shrinker->scan_objects(shrinker, &sc), pages);
 	KUNIT_EXPECT_TRUE(test, obj_is_forwarded(&t->objs[1]));
 	KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[0]));
@@ -500,16 +500,16 @@ static void free_and_allocate(struct zst *t)
 	memmove(&t->objs[2], &t->objs[42], (t->nr - 2) * sizeof(*t->objs));
 	zs_flush_deferred();
 	for (unsigned int n = 0; n < 4; n++)
-		obj_alloc(t, 256);
+		obj_alloc(t, SCALED(256));
 }
 
 static void zspages_are_freed_and_allocated_during_a_search(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
-	sparse_zspages_and_busy_ones(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, SCALED(256), 40);
 	watched_compact(t, free_and_allocate);
-	expect_packed(t, 256);
+	expect_packed(t, SCALED(256));
 }
 
 static void compact_in_between(struct zst *t)
@@ -521,9 +521,9 @@ static void compact_in_between(struct zst *t)
 static void compaction_during_a_search_of_another_task(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	unsigned int pages = test_class(t, 256)->geo.pages;
+	unsigned int pages = test_class(t, SCALED(256))->geo.pages;
 
-	sparse_zspages_and_busy_ones(t, 256, 40);
+	sparse_zspages_and_busy_ones(t, SCALED(256), 40);
 	KUNIT_EXPECT_EQ(test, watched_compact(t, compact_in_between), 0);
 	KUNIT_EXPECT_GE(test, t->search.freed_in_between, 3 * pages);
 	KUNIT_EXPECT_LE(test, t->search.tried, 2 * 40);
@@ -550,9 +550,9 @@ static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 	struct zst *t = test->priv;
 	struct shrinker *shrinker = t->pool->shrinker;
 
-	sparse_zspages(t, 256, 4, 2);
-	sparse_zspages(t, 512, 4, 2);
-	sparse_zspages(t, 1536, 4, 2);
+	sparse_zspages(t, SCALED(256), 4, 2);
+	sparse_zspages(t, SCALED(512), 4, 2);
+	sparse_zspages(t, SCALED(1536), 4, 2);
 	kunit_activate_static_stub(test, zs_alloc_supply, nth_supply_fails);
 	t->nr_until_failure = 1;
 	t->nr_supplies = 0;
@@ -566,9 +566,9 @@ static void compaction_ends_at_the_first_failed_allocation(struct kunit *test)
 	KUNIT_EXPECT_GT(test, shrinker->count_objects(shrinker, &sc), 0);
 	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
-	expect_packed(t, 256);
-	expect_packed(t, 512);
-	expect_packed(t, 1536);
+	expect_packed(t, SCALED(256));
+	expect_packed(t, SCALED(512));
+	expect_packed(t, SCALED(1536));
 }
 
 /* Bytes that debug builds add to a descriptor, and that the limits do not count */
@@ -648,11 +648,11 @@ static void guests_are_moved_to_many_hosts(struct kunit *test)
 {
 	const unsigned int nr = 6;
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 128);
+	struct size_class *class = test_class(t, SCALED(128));
 	unsigned int slots = class->geo.slots;
 
 	for (unsigned int i = 0; i <= nr; i++)
-		fill_zspage(t, 128);
+		fill_zspage(t, SCALED(128));
 	/* Room for one object in each but the first, which has as many */
 	keep_if(t, 0, n, n < slots ? n < nr : n % slots);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), class->geo.pages);
@@ -664,7 +664,7 @@ static void guests_are_moved_to_many_hosts(struct kunit *test)
 static void evacuation_pays_whatever_guests_its_hosts_have(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 128);
+	struct size_class *class = test_class(t, SCALED(128));
 	unsigned int slots = class->geo.slots, pays = class->geo.pages * PAGE_SIZE / 2;
 	unsigned int blocks = DIV_ROUND_UP(slots / 2, ZS_GUESTS_PER_BLOCK), nr, own;
 
@@ -672,14 +672,14 @@ static void evacuation_pays_whatever_guests_its_hosts_have(struct kunit *test)
 	nr = pays / (blocks * sizeof(struct zs_guest_block)) + 1;
 	if (slots % 2 || nr >= slots / 2 || (2 * nr + 1) * slots > MAX_OBJS)
 		kunit_skip(test, "guest blocks are too small to matter");
-	sparse_zspages(t, 128, 2 * nr, 2);
+	sparse_zspages(t, SCALED(128), 2 * nr, 2);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), nr * class->geo.pages);
 	KUNIT_ASSERT_EQ(test, class->nr[ZS_FULL], nr);
 	KUNIT_ASSERT_GT(test, class->guest_blocks * sizeof(struct zs_guest_block), pays);
 
 	/* One more zspage, with an object for each host, and room for one in each */
 	own = t->nr;
-	fill_zspage(t, 128);
+	fill_zspage(t, SCALED(128));
 	keep_if(t, own, n, n < nr);
 	for (unsigned int i = own; i--;)
 		if (!obj_is_forwarded(&t->objs[i]) &&
@@ -695,7 +695,7 @@ static void compaction_frees_more_than_it_allocates(struct kunit *test)
 	struct zst *t = test->priv;
 
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-		sparse_zspages(t, sizes[i], 6, 4);
+		sparse_zspages(t, SCALED(sizes[i]), 6, 4);
 	t->supplied.bytes = 0;
 	t->supplied.pages = pool_pages(t->pool);
 	kunit_activate_static_stub(test, zs_alloc_supply, supply_of_what_was_freed);
@@ -703,7 +703,7 @@ static void compaction_frees_more_than_it_allocates(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
 	KUNIT_EXPECT_GT(test, t->supplied.bytes, 0);
 	for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-		expect_packed(t, sizes[i]);
+		expect_packed(t, SCALED(sizes[i]));
 }
 
 /* @nr zspages with a free slot each, and a page that goes bad; returns the class */
@@ -836,13 +836,13 @@ static void bad_zspage_is_freed_by_the_last_putback(struct kunit *test)
 static void compaction_begins_only_if_there_is_room(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
+	struct size_class *class = test_class(t, SCALED(256));
 	unsigned int slots = class->geo.slots;
 	struct zspage *first, *last;
 
 	/* Two zspages, and one object more than one of them can hold */
-	fill_zspage(t, 256);
-	fill_zspage(t, 256);
+	fill_zspage(t, SCALED(256));
+	fill_zspage(t, SCALED(256));
 	while (t->nr > slots + 1)
 		obj_free(t, &t->objs[t->nr / 2]);
 	KUNIT_ASSERT_EQ(test, class_zspages(class), 2);
@@ -881,12 +881,12 @@ static bool copy_what_is_readable(struct zspage *dest, unsigned int dest_slot,
 static void failed_evacuation_does_not_stop_others(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
+	struct size_class *class = test_class(t, SCALED(256));
 	unsigned int slots = class->geo.slots, zspages;
 
 	/* One object each in two, the second of which is tried first */
 	for (int i = 0; i < 3; i++)
-		fill_zspage(t, 256);
+		fill_zspage(t, SCALED(256));
 	keep_if(t, 0, n, n % slots == 0 || n / slots == 2);
 	obj_free(t, &t->objs[t->nr / 2]);
 	t->unreadable = obj_zspage(&t->objs[1]);
@@ -1014,13 +1014,13 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 {
 	const struct evacuation_end *end = test->param_value;
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
+	struct size_class *class = test_class(t, SCALED(256));
 	unsigned int slots = class->geo.slots, natives = slots / 4;
 	struct zspage *source, *others[3];
 
 	/* A quarter of the first is in use, and of the others a half. */
 	for (int i = 0; i < 1 + ARRAY_SIZE(others); i++)
-		fill_zspage(t, 256);
+		fill_zspage(t, SCALED(256));
 	source = obj_zspage(&t->objs[0]);
 	for (int i = 0; i < ARRAY_SIZE(others); i++) {
 		others[i] = obj_zspage(&t->objs[(i + 1) * slots]);
@@ -1080,7 +1080,7 @@ static void total_pages_include_links_and_guest_blocks(struct kunit *test)
 	struct zst *t = test->priv;
 
 	while (pool_added(t->pool) < 3 * PAGE_SIZE) {
-		sparse_zspages(t, 128, 8, 8);
+		sparse_zspages(t, SCALED(128), 8, 8);
 		KUNIT_ASSERT_GT(test, zst_compact(t), 0);
 	}
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
@@ -1095,11 +1095,11 @@ static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 	struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = TEST_NODE };
 	struct zst *t = test->priv;
 	struct shrinker *shrinker = t->pool->shrinker;
-	struct size_class *class = test_class(t, 512);
+	struct size_class *class = test_class(t, SCALED(512));
 	struct zspage *zspage;
 	unsigned long promised;
 
-	sparse_zspages(t, 512, 4, 2);
+	sparse_zspages(t, SCALED(512), 4, 2);
 	for (int f = ZS_10; f <= ZS_99; f++)
 		list_for_each_entry(zspage, &class->zspages[f], list)
 			atomic_inc(&zspage->pins);
@@ -1120,7 +1120,7 @@ static void shrinker_does_not_repeat_a_vain_promise(struct kunit *test)
 		list_for_each_entry(zspage, &class->zspages[f], list)
 			atomic_dec(&zspage->pins);
 	/* More has become free: some of these take the slots that were free. */
-	sparse_zspages(t, 512, 6, 2);
+	sparse_zspages(t, SCALED(512), 6, 2);
 	KUNIT_EXPECT_EQ(test, shrinker->count_objects(shrinker, &sc), class->geo.pages);
 	/* Time has passed. */
 	class->vain_until = jiffies;
@@ -1310,7 +1310,7 @@ static void shrinker_frees_as_much_as_it_counts(struct kunit *test)
 		unsigned long pages, promised, freed;
 
 		for (int i = 0; i < ARRAY_SIZE(sizes); i++)
-			sparse_zspages(t, sizes[i], 16, 2 + round % 2);
+			sparse_zspages(t, SCALED(sizes[i]), 16, 2 + round % 2);
 		thin_out(t, 0, 2);
 
 		/* A little, as asked for */
@@ -1387,7 +1387,7 @@ static void pages_of_hosts_can_be_migrated(struct kunit *test)
 
 	needs_migration(test);
 	for (int round = 0; round < 3; round++) {
-		sparse_zspages(t, 700, 6, 3);
+		sparse_zspages(t, SCALED(700), 6, 3);
 		KUNIT_EXPECT_GT(test, zst_compact(t), 0);
 		isolate_pool(t->pool, &list);
 		KUNIT_EXPECT_EQ(test, migrate(&list), 0);
@@ -1401,15 +1401,15 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 	struct zst *t = test->priv;
 	bool failed = true;
 
-	sparse_zspages(t, 512, 4, 2);
+	sparse_zspages(t, SCALED(512), 4, 2);
 	kunit_activate_static_stub(test, zs_alloc_supply, no_memory_for);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
 
 	for (int n = 1; failed; n++) {
 		KUNIT_ASSERT_LT(test, n, 1000);
-		sparse_zspages(t, 512, 4, 2);
-		sparse_zspages(t, 1536, 4, 2);
+		sparse_zspages(t, SCALED(512), 4, 2);
+		sparse_zspages(t, SCALED(1536), 4, 2);
 		t->nr_until_failure = n;
 		kunit_activate_static_stub(test, zs_alloc_supply,
 					   nth_supply_fails);
@@ -1418,8 +1418,8 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 		failed = t->nr_until_failure == 0;
 		t->nr_until_failure = 0;
 		zst_compact(t);
-		expect_packed(t, 512);
-		expect_packed(t, 1536);
+		expect_packed(t, SCALED(512));
+		expect_packed(t, SCALED(1536));
 		free_all(t);
 		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	}
@@ -1569,7 +1569,7 @@ static void watch_spare_blocks(const char *point)
 static void blocks_left_by_an_evacuation_are_used_or_freed(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
+	struct size_class *class = test_class(t, SCALED(256));
 	unsigned int slots = class->geo.slots;
 	struct zspage *host = NULL;
 
@@ -1583,8 +1583,8 @@ static void blocks_left_by_an_evacuation_are_used_or_freed(struct kunit *test)
 	for (unsigned int nr = 1; nr <= 2; nr++) {
 		unsigned int first = t->nr;
 
-		fill_zspage(t, 256);
-		host = obj_zspage(fill_zspage(t, 256));
+		fill_zspage(t, SCALED(256));
+		host = obj_zspage(fill_zspage(t, SCALED(256)));
 		keep_if(t, first, n, n < nr || n >= slots + nr);
 		t->spare.allocated = 0;
 		t->spare.most = 0;
@@ -1658,7 +1658,7 @@ static void forwarded_objects_outlive_a_destroyed_pool(struct kunit *test)
 	struct zst *t = test->priv;
 	struct zs_pool *pool = t->pool;
 
-	sparse_zspages(t, 1000, 6, 2);
+	sparse_zspages(t, SCALED(1000), 6, 2);
 	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
 	kunit_warning_suppress(test) {
 		zs_destroy_pool(pool);
@@ -1719,7 +1719,7 @@ static void overhead_does_not_grow_over_time(struct kunit *test)
 			zs_free(t->pool, o->handle);
 			o->handle = 0;
 		} else {
-			o->size = 32 + (r >> 13) % 16 * 250;
+			o->size = SCALED(32 + (r >> 13) % 16 * 250);
 			o->handle = zs_malloc(t->pool, o->size, GFP_TEST,
 					      NUMA_NO_NODE);
 			KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(o->handle));
@@ -1761,12 +1761,12 @@ static void overhead_does_not_grow_over_time(struct kunit *test)
 static void empty_zspages_are_no_room(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	unsigned int slots = test_class(t, 256)->geo.slots;
+	unsigned int slots = test_class(t, SCALED(256))->geo.slots;
 	LIST_HEAD(list);
 
 	needs_migration(test);
-	fill_zspage(t, 256);
-	fill_zspage(t, 256);
+	fill_zspage(t, SCALED(256));
+	fill_zspage(t, SCALED(256));
 	KUNIT_ASSERT_TRUE(test, isolate(zpdesc_page(obj_zspage(&t->objs[0])->pages[0]),
 					&list));
 	keep_if(t, 0, n, n == slots);
@@ -1777,12 +1777,12 @@ static void empty_zspages_are_no_room(struct kunit *test)
 static void zspages_of_several_groups_are_promised(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	struct size_class *class = test_class(t, 256);
+	struct size_class *class = test_class(t, SCALED(256));
 	unsigned int slots = class->geo.slots;
 	const unsigned int kept[] = { 1, slots / 4, slots / 2 };
 
 	for (int i = 0; i < ARRAY_SIZE(kept); i++)
-		fill_zspage(t, 256);
+		fill_zspage(t, SCALED(256));
 	keep_if(t, 0, n, n % slots < kept[n / slots]);
 	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 2 * class->geo.pages);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 2 * class->geo.pages);
@@ -1809,7 +1809,7 @@ static void many_open_zspages_are_tried_in_several_holds(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
-	sparse_zspages(t, 256, 40, 8);
+	sparse_zspages(t, SCALED(256), 40, 8);
 	for (unsigned int i = 0; i < t->nr; i++)
 		atomic_inc(&obj_zspage(&t->objs[i])->pins);
 	KUNIT_EXPECT_EQ(test, watched_compact(t, NULL), 0);
@@ -1823,7 +1823,7 @@ static void zspage_opened_just_before_the_freeze_is_not_evacuated(struct kunit *
 {
 	struct zst *t = test->priv;
 
-	sparse_zspages(t, 256, 2, 8);
+	sparse_zspages(t, SCALED(256), 2, 8);
 	kunit_activate_static_stub(test, zs_page_is_bad, object_is_opened);
 	zs_compact(t->pool);
 	kunit_deactivate_static_stub(test, zs_page_is_bad);

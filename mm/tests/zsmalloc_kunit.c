@@ -864,7 +864,8 @@ static void random_operations_agree_with_a_model(struct kunit *test)
 	struct rnd_state rnd;
 
 	prandom_seed_state(&rnd, 20261122);
-	for (unsigned int i = 0; i < 20000; i++) {
+	/* As many bytes with pages of any size */
+	for (unsigned int i = 0; i < 20000 / SCALED(1); i++) {
 		u32 r = prandom_u32_state(&rnd);
 
 		if (t->nr < 1000 && (r & 1 || !t->nr)) {

@@ -25,6 +25,8 @@
 
 #define GFP_TEST	(GFP_KERNEL | __GFP_HIGHMEM | __GFP_MOVABLE)
 #define MAX_OBJS	16384
+/* As large a part of a page as @bytes are of 4 KB, so that zspages have as many slots */
+#define SCALED(bytes)	((bytes) * (unsigned int)(PAGE_SIZE / 4096))
 #define MAX_BAD		64
 
 struct obj {
