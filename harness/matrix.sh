@@ -30,18 +30,21 @@ SMOKE_MB=64
 MODULE_LOADS=100
 
 # The columns of the present cell
-cell='' platform='' job='' cpus='' memory='' options='' boot='' title=''
+cell='' platform='' objects='' job='' cpus='' memory='' options='' boot='' title=''
 arch='' compiler='' image='' platform_options='' console='' qemu=''
-dir=''	# build/matrix/CELL
+dir=''	# build/matrix/CELL: its results
+out=''	# where it is built, perhaps that of an earlier cell
 
 read_cell() { # read_cell NAME
-	IFS=$'\t' read -r cell platform job cpus memory options boot title \
+	IFS=$'\t' read -r cell platform objects job cpus memory options boot title \
 		< <(row_of "$1" "$MATRIX_DIR/cells.tsv")
 	IFS=$'\t' read -r _ arch compiler image platform_options console qemu \
 		< <(row_of "$platform" "$MATRIX_DIR/platforms.tsv")
 	[[ $compiler != - ]] || compiler=
 	[[ $boot != - ]] || boot=
 	dir=$WORK/$cell
+	out=$WORK/$objects
+	[[ $objects != - ]] || out=$dir
 }
 
 # The fragments of the present cell; the OPTION=value ones in a file of their own
@@ -83,37 +86,37 @@ cell_id() {
 set_result() { echo "$1=$2" >> "$dir/result.new"; }
 
 build_cell() { # fails, with the reason as a result, if the kernel was not built
-	local files objects=(mm/zsmalloc.o) file log=$LOGS/matrix-$cell-objects.log
+	local files compiled=(mm/zsmalloc.o) file log=$LOGS/matrix-$cell-objects.log
 	local CROSS=$compiler
 	mapfile -t files < <(fragments)
-	(configure "$dir" "$arch" "${files[@]}") > "$dir/configure.log" 2>&1 || {
+	(configure "$out" "$arch" "${files[@]}") > "$dir/configure.log" 2>&1 || {
 		cat "$dir/configure.log" >&2
 		set_result build 'FAILED: its options cannot be set'
 		return 1
 	}
-	if grep -q '^CONFIG_ZSMALLOC_KUNIT_TEST=y' "$dir/.config"; then
+	if grep -q '^CONFIG_ZSMALLOC_KUNIT_TEST=y' "$out/.config"; then
 		for file in mm/tests/zsmalloc*.c; do
 			# This one is a part of zsmalloc.c.
-			[[ $file == */zsmalloc_check.c ]] || objects+=("${file%.c}.o")
+			[[ $file == */zsmalloc_check.c ]] || compiled+=("${file%.c}.o")
 		done
 	fi
-	with_progress "$cell, objects" 0 "$log" kmake "$dir" "$arch" -j"$JOBS" C=2 \
-		"CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${objects[@]}" || {
+	with_progress "$cell, objects" 0 "$log" kmake "$out" "$arch" -j"$JOBS" C=2 \
+		"CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${compiled[@]}" || {
 		set_result build "FAILED: see ${log#"$TOP"/}"
 		return 1
 	}
 	set_result sparse "$(findings "$log")"
 	[[ $job != objects ]] || {
 		set_result build "objects only"
-		set_result zsmalloc_bss "$("${compiler}size" "$dir/mm/zsmalloc.o" |
+		set_result zsmalloc_bss "$("${compiler}size" "$out/mm/zsmalloc.o" |
 			awk 'NR == 2 { print $3 }')"
 		return
 	}
 	(
-		build "$dir" "$arch" "${image##*/}" "$cell" 1000
-		[[ $job != modules ]] || build "$dir" "$arch" modules "$cell, modules" 0
+		build "$out" "$arch" "${image##*/}" "$cell" 1000
+		[[ $job != modules ]] || build "$out" "$arch" modules "$cell, modules" 0
 	) || {
-		set_result build "FAILED: see build/logs/$cell.log"
+		set_result build "FAILED: see build/logs/${out##*/}.log"
 		return 1
 	}
 	set_result build ok
@@ -126,13 +129,13 @@ boot_cell() {
 	shift 3
 	log=$LOGS/matrix-$cell-$what.log
 	GUEST_CMDLINE="console=$console panic=-1 rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=30"
-	read -ra GUEST_MACHINE <<< "$qemu"
-	if [[ $qemu == *' -cpu '* ]]; then
-		QEMU_CPU=()
+	read -ra GUEST_MACHINE <<< "${qemu%% -accel *}"
+	if [[ $qemu == *' -accel '* ]]; then
+		read -ra QEMU_CPU <<< "-accel ${qemu#* -accel }"
 	else
-		choose_cpu "$dir/$image"
+		choose_cpu "$out/$image"
 	fi
-	(guest "$dir/$image" "${memory}M" "$seconds" "$log" '' "$boot $line" "$@") \
+	(guest "$out/$image" "${memory}M" "$seconds" "$log" '' "$boot $line" "$@") \
 		2> "$log.err" || status=$?
 	return "$status"
 }
@@ -156,7 +159,7 @@ smoke_initramfs() { # makes DIR/initramfs.gz
 		"$HARNESS/guest/zssmoke.c" > "$dir/initramfs.log" 2>&1 || return
 	if [[ $job == modules ]]; then
 		for module in mm/zsmalloc.ko drivers/block/zram/zram.ko; do
-			cp "$dir/$module" "$root/modules/"
+			cp "$out/$module" "$root/modules/"
 		done
 	fi
 	(cd "$root" && find . | LC_ALL=C sort |
@@ -173,7 +176,7 @@ smoke_cell() {
 	boot_cell smoke "$GUEST_SECONDS" "kunit.enable=0 -- $megabytes $loads" \
 		-initrd "$dir/initramfs.gz" || status=$?
 	set_result zram "$(smoke_result "$log" "$status" "$loads" \
-		"$(grep -c '^CONFIG_MIGRATION=y' "$dir/.config")")"
+		"$(grep -c '^CONFIG_MIGRATION=y' "$out/.config")")"
 }
 
 torture_cell() {

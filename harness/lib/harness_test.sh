@@ -557,12 +557,12 @@ test_matrix() {
 test_cells() {
 	local dir=$HARNESS/matrix work=$tmp/cells
 	{
-		awk -F'\t' '!/^#/ && NF != 8 { print "cells.tsv: " $0 }' "$dir/cells.tsv"
+		awk -F'\t' '!/^#/ && NF != 9 { print "cells.tsv: " $0 }' "$dir/cells.tsv"
 		awk -F'\t' '!/^#/ && NF != 7 { print "platforms.tsv: " $0 }' "$dir/platforms.tsv"
 		awk -F'\t' '!/^#/ { print $2 }' "$dir/cells.tsv" | sort -u > "$tmp/used"
 		awk -F'\t' '!/^#/ { print $1 }' "$dir/platforms.tsv" | sort > "$tmp/there"
 		diff "$tmp/used" "$tmp/there"
-		awk -F'\t' '!/^#/ { print FILENAME ~ /cells/ ? $6 : $5 }' "$dir"/*.tsv |
+		awk -F'\t' '!/^#/ { print FILENAME ~ /cells/ ? $7 : $5 }' "$dir"/*.tsv |
 			tr , '\n' | grep -v = | sort -u | while IFS= read -r name; do
 				[[ -f $dir/$name.config || -f $CONFIGS/$name.config ]] ||
 					echo "no fragment $name"
