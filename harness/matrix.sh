@@ -185,7 +185,8 @@ torture_cell() {
 		set_result torture 'not run: MINUTES=0'
 		return
 	fi
-	boot_cell torture $((MINUTES * 60 + 900)) "kunit.enable=0 zsmalloc_torture.seconds=$((MINUTES * 60)) zsmalloc_torture.shutdown=1" ||
+	# There is no root, and the kernel would panic instead of waiting for one.
+	boot_cell torture $((MINUTES * 60 + 900)) "root=/dev/none rootwait kunit.enable=0 zsmalloc_torture.seconds=$((MINUTES * 60)) zsmalloc_torture.shutdown=1" ||
 		status=$?
 	set_result torture "$(torture_result "$log" "$status" "$MINUTES")"
 }
