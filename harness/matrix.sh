@@ -107,9 +107,9 @@ build_cell() { # fails, with the reason as a result, if the kernel was not built
 	}
 	set_result sparse "$(findings "$log")"
 	[[ $job != objects ]] || {
-		set_result build "objects only"
-		set_result zsmalloc_bss "$("${compiler}size" "$out/mm/zsmalloc.o" |
-			awk 'NR == 2 { print $3 }')"
+		set_result build objects
+		set_result static "$("${compiler}size" "$out/mm/zsmalloc.o" |
+			awk 'NR == 2 { print $2 + $3 }') bytes of static data"
 		return
 	}
 	(
@@ -221,7 +221,7 @@ tools() {
 }
 
 main() {
-	local name id='' names left known=0 ran=0 start=$SECONDS
+	local name id='' names left known=0 ran=0 not_run=0 start=$SECONDS
 	[[ $MINUTES =~ ^[0-9]+$ ]] || die "MINUTES must be a number, not '$MINUTES'"
 	names=$(cells_named "$MATRIX_DIR/cells.tsv" "$MATRIX") || exit 1
 	left=$(wc -l <<< "$names")
@@ -257,8 +257,9 @@ main() {
 	table "$WORK" $names | tee "$WORK/table.txt"
 	for name in $names; do
 		! grep -q '=FAILED' "$WORK/$name/result" || problem "$name failed, see above"
+		! grep -q '^build=not run' "$WORK/$name/result" || not_run=$((not_run + 1))
 	done
-	finish matrix "$(wc -l <<< "$names") cells, none failed"
+	finish matrix "$(($(wc -l <<< "$names") - not_run)) cells, none failed; $not_run not run"
 }
 
 main "$@"

@@ -165,7 +165,8 @@ table() {
 			echo "  $name: not run"
 			continue
 		fi
-		sed -n -E "s/^([a-z]+)=((not run|FAILED).*)/  $name: \1: \2/p" "$work/$name/result"
+		sed -n -E "s/^([a-z]+)=((not run|FAILED).*)/  $name: \1: \2/p
+			s/^static=/  $name: /p" "$work/$name/result"
 	done
 	printf '\n  skipped tests, by reason:\n'
 	for name; do
