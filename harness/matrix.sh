@@ -13,7 +13,10 @@
 # was not run is named below it, with the reason.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
+# Following the calls into these, which are read anyway, takes shellcheck too long.
+# shellcheck source=/dev/null
 . "$LIB/guest.sh"
+# shellcheck source=/dev/null
 . "$LIB/matrix.sh"
 
 knob MATRIX '*'
@@ -123,6 +126,7 @@ build_cell() { # fails, with the reason as a result, if the kernel was not built
 }
 
 # boot_cell WHAT SECONDS CMDLINE [QEMU-ARGS...]: sets log to its console
+# shellcheck disable=SC2034 # guest() has these variables
 boot_cell() {
 	local what=$1 seconds=$2 line=$3 status=0
 	local GUEST_CPUS=$cpus GUEST_MACHINE QEMU_CPU GUEST_CMDLINE
