@@ -3489,6 +3489,7 @@ static int zspage_move_guests(struct zspage *source, struct zs_evacuation *ev)
 		int ret;
 
 		home = zs_decode_location(owner, &slot);
+		zspage_assert_locked(home);
 		link = forwarder_link(home, slot);
 		zs_decode_location(*link, &slot);
 		ret = zspage_move_object(source, slot, owner, ev, &where);

@@ -20,6 +20,7 @@ static const char *zspage_check_guest(struct zspage *zspage, unsigned long owner
 	home = zs_decode_location(owner, &slot);
 	if (home->state != ZSPAGE_FORWARDER)
 		return "the home of a guest is a forwarder";
+	zspage_assert_locked(home);
 	link = forwarder_link(home, slot);
 	if (!link || !*link)
 		return "a guest has a link";

@@ -7,60 +7,45 @@
 
 #include <linux/tracepoint.h>
 
-/* The results of an attempt to isolate a page, with their names in events */
-#define ZS_ISOLATIONS							\
-	EM(ZS_ISOLATED,			"isolated")			\
-	/* The page was freed or replaced. */				\
-	EM(ZS_ISOLATION_NO_ZSPAGE,	"no_zspage")			\
-	/* The page is bad. */						\
-	EM(ZS_ISOLATION_BAD,		"bad")				\
-	/* The zspage is dead. */					\
-	EM(ZS_ISOLATION_DEAD,		"dead")				\
-	/* Too many pages of the zspage are stale or isolated. */	\
-	E_(ZS_ISOLATION_STALE,		"stale")
+#ifndef __ZSMALLOC_TRACE_ENUMS
+#define __ZSMALLOC_TRACE_ENUMS
+/* The results of an attempt to isolate a page, and of one to evacuate a zspage */
+enum zs_isolation {
+	ZS_ISOLATED,
+	ZS_ISOLATION_NO_ZSPAGE,	/* the page was freed or replaced */
+	ZS_ISOLATION_BAD,	/* the page is bad */
+	ZS_ISOLATION_DEAD,	/* the zspage is dead */
+	ZS_ISOLATION_STALE,	/* too many of its pages are stale or isolated */
+};
 
-/* The results of an attempt to evacuate a zspage */
-#define ZS_OUTCOMES							\
-	EM(ZS_EVACUATED,		"evacuated")			\
-	/* A page is isolated. */					\
-	EM(ZS_OUTCOME_ISOLATED,		"isolated")			\
-	/* An object is open. */					\
-	EM(ZS_OUTCOME_OPEN,		"open")				\
-	/* A page is locked. */						\
-	EM(ZS_OUTCOME_LOCKED,		"locked")			\
-	/* A page is bad. */						\
-	EM(ZS_OUTCOME_BAD,		"bad")				\
-	/* It would add too much memory. */				\
-	EM(ZS_OUTCOME_NO_GAIN,		"no_gain")			\
-	/* Memory is to be allocated first. */				\
-	EM(ZS_OUTCOME_NO_MEMORY,	"no_memory")			\
-	/* Zspages with free slots have turned out to be bad. */	\
-	EM(ZS_OUTCOME_NO_ROOM,		"no_room")			\
-	/* An object could not be copied. */				\
-	E_(ZS_OUTCOME_UNREADABLE,	"unreadable")
-
-#ifndef __ZSMALLOC_DECLARE_TRACE_ENUMS_ONCE_ONLY
-#define __ZSMALLOC_DECLARE_TRACE_ENUMS_ONCE_ONLY
-#undef EM
-#undef E_
-#define EM(value, name)	value,
-#define E_(value, name)	value
-enum zs_isolation { ZS_ISOLATIONS };
-enum zs_outcome { ZS_OUTCOMES };
+enum zs_outcome {
+	ZS_EVACUATED,
+	ZS_OUTCOME_ISOLATED,	/* a page is isolated */
+	ZS_OUTCOME_OPEN,	/* an object is open */
+	ZS_OUTCOME_LOCKED,	/* a page is locked */
+	ZS_OUTCOME_BAD,	/* a page is bad */
+	ZS_OUTCOME_NO_GAIN,	/* it would add too much memory */
+	ZS_OUTCOME_NO_MEMORY,	/* memory is to be allocated first */
+	ZS_OUTCOME_NO_ROOM,	/* zspages with free slots have turned out to be bad */
+	ZS_OUTCOME_UNREADABLE,	/* an object could not be copied */
+};
 #endif
 
-/* Names for tools that format the events themselves */
-#undef EM
-#undef E_
-#define EM(value, name)	TRACE_DEFINE_ENUM(value);
-#define E_(value, name)	TRACE_DEFINE_ENUM(value);
-ZS_ISOLATIONS
-ZS_OUTCOMES
+TRACE_DEFINE_ENUM(ZS_ISOLATED);
+TRACE_DEFINE_ENUM(ZS_ISOLATION_NO_ZSPAGE);
+TRACE_DEFINE_ENUM(ZS_ISOLATION_BAD);
+TRACE_DEFINE_ENUM(ZS_ISOLATION_DEAD);
+TRACE_DEFINE_ENUM(ZS_ISOLATION_STALE);
 
-#undef EM
-#undef E_
-#define EM(value, name)	{ value, name },
-#define E_(value, name)	{ value, name }
+TRACE_DEFINE_ENUM(ZS_EVACUATED);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_ISOLATED);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_OPEN);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_LOCKED);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_BAD);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_NO_GAIN);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_NO_MEMORY);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_NO_ROOM);
+TRACE_DEFINE_ENUM(ZS_OUTCOME_UNREADABLE);
 
 /*
  * The migration of a page of a pool by the migration core. The counters in /proc/vmstat
@@ -77,7 +62,12 @@ TRACE_EVENT(zs_isolate_page,
 			   __entry->pfn = pfn;
 			   __entry->result = result;),
 	    TP_printk("pool=%s pfn=0x%lx result=%s", __get_str(pool), __entry->pfn,
-		      __print_symbolic(__entry->result, ZS_ISOLATIONS))
+		      __print_symbolic(__entry->result,
+				       { ZS_ISOLATED, "isolated" },
+				       { ZS_ISOLATION_NO_ZSPAGE, "no_zspage" },
+				       { ZS_ISOLATION_BAD, "bad" },
+				       { ZS_ISOLATION_DEAD, "dead" },
+				       { ZS_ISOLATION_STALE, "stale" }))
 );
 
 /* @stale: the page was migrated, but readers still hold the old page. */
@@ -131,7 +121,16 @@ TRACE_EVENT(zs_evacuate,
 	    TP_printk("pool=%s size=%u natives=%u guests=%u result=%s",
 		      __get_str(pool), __entry->size, __entry->natives,
 		      __entry->guests,
-		      __print_symbolic(__entry->result, ZS_OUTCOMES))
+		      __print_symbolic(__entry->result,
+				       { ZS_EVACUATED, "evacuated" },
+				       { ZS_OUTCOME_ISOLATED, "isolated" },
+				       { ZS_OUTCOME_OPEN, "open" },
+				       { ZS_OUTCOME_LOCKED, "locked" },
+				       { ZS_OUTCOME_BAD, "bad" },
+				       { ZS_OUTCOME_NO_GAIN, "no_gain" },
+				       { ZS_OUTCOME_NO_MEMORY, "no_memory" },
+				       { ZS_OUTCOME_NO_ROOM, "no_room" },
+				       { ZS_OUTCOME_UNREADABLE, "unreadable" }))
 );
 
 /* The worker is to free a dead zspage of slots of @size bytes. */
