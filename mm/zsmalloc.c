@@ -1509,16 +1509,16 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 }
 
 /*
- * Memory for evacuating one zspage, which frees at least ZS_PAYBACK times as much.
- * Therefore tasks that reclaim memory, which have PF_MEMALLOC, may take it from the
- * reserves.
+ * Memory for evacuating one zspage, or for trimming a forwarder. An evacuation frees at
+ * least ZS_PAYBACK times as much. Therefore its memory may come from the reserves if the
+ * task reclaims memory, and has PF_MEMALLOC.
  */
 VISIBLE_IF_ZSMALLOC_TEST
-void *zs_alloc_supply(size_t size)
+void *zs_alloc_supply(size_t size, gfp_t gfp)
 {
-	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_supply, size);
+	KUNIT_STATIC_STUB_REDIRECT(zs_alloc_supply, size, gfp);
 
-	return kmalloc(size, GFP_NOWAIT);
+	return kmalloc(size, gfp);
 }
 
 /*
@@ -3152,18 +3152,24 @@ static void zs_free_supply(struct zs_supply *supply)
 	zs_free_blocks(supply->blocks);
 }
 
+/* Allocate the far links that are needed; fails if there is no memory. */
+static bool zs_get_far_links(struct zs_supply *supply, gfp_t gfp)
+{
+	if (!supply->need_links || supply->links_size == supply->need_links)
+		return true;
+	kfree(supply->far_links);
+	supply->far_links = zs_alloc_supply(supply->need_links, gfp);
+	supply->links_size = supply->far_links ? supply->need_links : 0;
+	return supply->far_links;
+}
+
 /* Allocate what the next evacuation may need; fails if there is no memory. */
 static bool zs_get_supply(struct zs_supply *supply)
 {
-	if (supply->need_links && supply->links_size != supply->need_links) {
-		kfree(supply->far_links);
-		supply->far_links = zs_alloc_supply(supply->need_links);
-		supply->links_size = supply->far_links ? supply->need_links : 0;
-		if (!supply->far_links)
-			return false;
-	}
+	if (!zs_get_far_links(supply, GFP_NOWAIT))
+		return false;
 	while (!zs_has_blocks(supply->blocks, supply->need_blocks)) {
-		struct zs_guest_block *block = zs_alloc_supply(sizeof(*block));
+		struct zs_guest_block *block = zs_alloc_supply(sizeof(*block), GFP_NOWAIT);
 
 		if (!block)
 			return false;
@@ -3620,7 +3626,8 @@ static void class_note_vain_room(struct size_class *class)
 
 /*
  * Trim the sparse forwarders of @class, the one that became sparse last first. This drops
- * class->lock for each of them.
+ * class->lock for each of them. The memory for it is not taken from the kernel's reserves,
+ * because what a trim gives back is free only after a grace period.
  */
 static void class_trim_forwarders(struct size_class *class,
 				  struct zs_compaction *compaction)
@@ -3628,6 +3635,7 @@ static void class_trim_forwarders(struct size_class *class,
 {
 	struct zs_supply *supply = &compaction->supply;
 
+	/* No evacuation of this class is to come. */
 	supply->need_blocks = 0;
 	while (!compaction->starved && !list_empty(&class->forwarders)) {
 		struct zs_far_links *old = NULL;
@@ -3644,7 +3652,8 @@ static void class_trim_forwarders(struct size_class *class,
 		if (old)
 			kfree_rcu(old, rcu);
 		else
-			compaction->starved = !zs_get_supply(supply);
+			compaction->starved =
+				!zs_get_far_links(supply, GFP_NOWAIT | __GFP_NOMEMALLOC);
 		zs_race("trimmed");
 		cond_resched();
 		spin_lock(&class->lock);
@@ -3820,10 +3829,10 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
 
 /*
  * Slabs are not full, so the memory that zs_compact() has added takes 1/ZS_SLAB_SLACK
- * more than its own size. This is an estimate: a tenth to a third was measured after
- * many compactions.
+ * more than its own size. This is an estimate: a tenth to two thirds was measured, most
+ * when many forwarders had just been trimmed.
  */
-#define ZS_SLAB_SLACK		3
+#define ZS_SLAB_SLACK		2
 
 /**
  * zs_get_total_pages - the memory that the objects of a pool take

@@ -786,7 +786,7 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		  struct zspage *source, unsigned int source_slot);
 struct zs_pool *zs_alloc_pool(size_t size);
 void *zs_alloc_late(size_t size);
-void *zs_alloc_supply(size_t size);
+void *zs_alloc_supply(size_t size, gfp_t gfp);
 struct size_class *zs_alloc_classes(int nid, gfp_t gfp);
 struct shrinker *zs_alloc_shrinker(struct zs_pool *pool);
 unsigned long zs_freeable_pages(struct zs_pool *pool, int nid);

@@ -118,7 +118,7 @@ static bool copies_fail_from_nth_on(struct zspage *dest, unsigned int dest_slot,
 }
 
 /* It may sleep, as no lock is held. */
-static void *nth_supply_fails(size_t size)
+static void *nth_supply_fails(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
 
@@ -639,7 +639,7 @@ static void guests_are_not_moved_to_too_many_hosts(struct kunit *test)
 }
 
 /* No memory is free but pages that compaction has freed, and half a page. */
-static void *supply_of_what_was_freed(size_t size)
+static void *supply_of_what_was_freed(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
 	unsigned long freed = t->supplied.pages - pool_pages(t->pool);
@@ -1094,7 +1094,7 @@ static void total_pages_include_links_and_guest_blocks(struct kunit *test)
 		KUNIT_ASSERT_GT(test, zst_compact(t), 0);
 	}
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
-			pool_pages(t->pool) + pool_added(t->pool) * 4 / 3 / PAGE_SIZE);
+			pool_pages(t->pool) + pool_added(t->pool) * 3 / 2 / PAGE_SIZE);
 	free_all(t);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
 }
@@ -1276,6 +1276,15 @@ static void forwarder_is_trimmed_when_half_is_free(struct kunit *test)
 	expect_quiet(t);
 }
 
+/* Memory is freed some time after a trim, so reclaim must not take reserves for it. */
+static void *supply_without_reserves(size_t size, gfp_t gfp)
+{
+	current_zst()->nr_supplies++;
+	KUNIT_EXPECT_TRUE(kunit_get_current_test(), gfp & __GFP_NOMEMALLOC);
+	KUNIT_EXPECT_FALSE(kunit_get_current_test(), gfp & __GFP_DIRECT_RECLAIM);
+	return kmalloc(size, gfp);
+}
+
 /* Without memory, a forwarder stays as it is. */
 static void trimming_without_memory_does_no_harm(struct kunit *test)
 {
@@ -1294,13 +1303,16 @@ static void trimming_without_memory_does_no_harm(struct kunit *test)
 		obj_alloc(t, size);
 	far_before = class->link_bytes;
 	KUNIT_ASSERT_GT(test, far_before, 0);
-	kunit_activate_static_stub(test, zs_alloc_supply, no_memory_for);
+	kunit_activate_static_stub(test, zs_alloc_supply, no_supply);
 	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->link_bytes, far_before);
 	expect_all_intact(t);
 	expect_quiet(t);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	kunit_activate_static_stub(test, zs_alloc_supply, supply_without_reserves);
 	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	KUNIT_EXPECT_GT(test, t->nr_supplies, 0);
 	KUNIT_EXPECT_LT(test, class->link_bytes, far_before);
 	expect_all_intact(t);
 	expect_quiet(t);
@@ -1412,7 +1424,7 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 	bool failed = true;
 
 	sparse_zspages(t, SCALED(512), 4, 2);
-	kunit_activate_static_stub(test, zs_alloc_supply, no_memory_for);
+	kunit_activate_static_stub(test, zs_alloc_supply, no_supply);
 	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
 	kunit_deactivate_static_stub(test, zs_alloc_supply);
 
@@ -1435,7 +1447,7 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 	}
 }
 
-static void *nth_supply_of_cache_fails(size_t size)
+static void *nth_supply_of_cache_fails(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
 
@@ -1517,7 +1529,7 @@ static void all_metadata_is_freed(struct kunit *test)
 }
 
 /* Memory for evacuations, of which blocks are counted until they are freed */
-static void *block_supply(size_t size)
+static void *block_supply(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
 	void *memory = kmalloc(size, GFP_KERNEL);
@@ -1625,7 +1637,7 @@ static void blocks_left_by_an_evacuation_are_used_or_freed(struct kunit *test)
 }
 
 /* An object is opened as memory is had to evacuate its zspage. */
-static void *supply_for_another(size_t size)
+static void *supply_for_another(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
 

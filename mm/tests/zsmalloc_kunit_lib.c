@@ -276,6 +276,11 @@ void *no_memory_for(size_t size)
 	return NULL;
 }
 
+void *no_supply(size_t size, gfp_t gfp)
+{
+	return NULL;
+}
+
 /* A cache of which the allocator gets memory for itself, by static stubs */
 struct kmem_cache *private_cache(struct kunit *test, const char *name, size_t size)
 {

@@ -251,7 +251,7 @@ static void makes_readable(struct zst *t, struct zspage *zspage)
 static void takes_memory(struct zst *t, struct zspage *zspage)
 {
 	if (is_first(t, zspage))
-		kunit_activate_static_stub(t->test, zs_alloc_supply, no_memory_for);
+		kunit_activate_static_stub(t->test, zs_alloc_supply, no_supply);
 }
 
 static void gives_memory(struct zst *t, struct zspage *zspage)
