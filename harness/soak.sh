@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make soak: zram and zswap swap real data in and out, and each byte is verified,
-# while memory is compacted in a loop, on a debug kernel.
+# while memory is compacted in a loop, on a debug kernel; then 500 pools are created and
+# destroyed, while debugfs is read.
 #   soak.sh [MINUTES]
 #   MINUTES   how long (default 10)
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
@@ -55,6 +56,7 @@ table() {
 	row 'pages migrated / failed, all owners' "$(r pgmigrate_success) / $(r pgmigrate_fail)"
 	row 'zsmalloc pages isolated' "$(r zs_isolated)"
 	row '  migrated / failed / put back' "$(r zs_migrated) / $(r zs_not_migrated) / $(r zs_putback)"
+	row 'pools created and destroyed / readings of debugfs' "$(r resets) / $(r readings)"
 }
 
 check() {
@@ -71,6 +73,7 @@ check() {
 		pgmigrate_success; do
 		(($(r $counter) > 0)) || problem "$counter is 0: this half did not really swap"
 	done
+	(($(r readings) > 10)) || problem "debugfs was read only $(r readings) times"
 	[[ $(r zs_migrated) == 'not traced' ]] || (($(r zs_migrated) > 0)) ||
 		problem "no zsmalloc page was migrated"
 }
