@@ -26,12 +26,23 @@ need_file $SLABS/kmalloc-32/slabs CONFIG_SLUB_DEBUG
 need_file /proc/sys/vm/stat_refresh CONFIG_VM_EVENT_COUNTERS
 begin_checks
 
-# Bytes of all slabs in the caches of zsmalloc, and in those of kmalloc for small sizes.
-# A cache that was merged with others is a link to the common cache.
-slab_bytes() {
+# The caches of zsmalloc, and those of kmalloc for small sizes.  A cache that was merged
+# with others is a link to the common cache.
+caches() {
+	readlink -f $SLABS/zs* $SLABS/kmalloc-{8,16,32,64,96,128,192,256,512,1k} | sort -u
+}
+
+# Frees empty slabs.  Objects in them would take memory that is not seen as added.
+shrink_slabs() {
+	local cache
+	for cache in $(caches); do
+		[[ ! -e $cache/shrink ]] || write "$cache/shrink" 1
+	done
+}
+
+slab_bytes() { # of all their slabs
 	local cache sum=0 order nr
-	for cache in $(readlink -f $SLABS/zs* $SLABS/kmalloc-{8,16,32,64,96,128,192,256,512,1k} |
-			sort -u); do
+	for cache in $(caches); do
 		[[ -e $cache/slabs ]] || continue
 		order=$(< "$cache/order")
 		read -r nr _ < "$cache/slabs"
@@ -64,6 +75,7 @@ new_device() {
 	# The baseline contains the zram table of the first device. Slabs that remain
 	# of an earlier device are used by the next one, so they count.
 	[[ -z ${SLAB_BEFORE:-} ]] || return 0
+	shrink_slabs
 	PAGES_BEFORE=$(pages_bytes)
 	SLAB_BEFORE=$(slab_bytes)
 }
