@@ -38,7 +38,8 @@ def read(paths):
                 figures.setdefault(name[4:], {})[side] = value
                 continue
             test, _, check = name.partition(' ')
-            if value not in VERDICTS or not check:
+            check = check.strip() or 'a check without a name'
+            if value not in VERDICTS:
                 raise Torn(f'{path}: line {at} has the verdict "{value[:20]}"')
             verdicts = tests.setdefault(test.removeprefix('zsmalloc:'), {}).setdefault(check, {})
             if verdicts.get(side) != 'FAILED':	# it failed once, so it failed
