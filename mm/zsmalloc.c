@@ -1057,6 +1057,18 @@ static size_t class_added(const struct size_class *class)
 }
 
 /*
+ * class_added() of a class has changed by @bytes. most_added may miss what two tasks add at
+ * the same time. It is an estimate, too, see ZS_SLAB_SLACK.
+ */
+static void pool_add_bytes(struct zs_pool *pool, long bytes)
+{
+	long added = atomic_long_add_return(bytes, &pool->added);
+
+	if (!added || added > atomic_long_read(&pool->most_added))
+		atomic_long_set(&pool->most_added, added);
+}
+
+/*
  * Whether half of the links of @forwarder, or more, are 0, and it has far links. Then
  * it takes at least twice the memory for far links that it needs.
  */
@@ -1099,7 +1111,7 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 	}
 	added -= class_added(class);
 	if (added)
-		atomic_long_sub(added, &class->pool->added);
+		pool_add_bytes(class->pool, -(long)added);
 	return host;
 }
 
@@ -1158,7 +1170,7 @@ static struct zs_far_links *forwarder_trim(struct zspage *forwarder,
 	class->link_bytes += zs_extra_links(&class->geo, nr);
 	/* It is not sparse any more. */
 	list_move(&forwarder->list, &class->forwarders);
-	atomic_long_sub(added - class_added(class), &class->pool->added);
+	pool_add_bytes(class->pool, class_added(class) - added);
 	return old;
 }
 
@@ -3602,7 +3614,7 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 			ev->dead = source;
 		}
 	}
-	atomic_long_add(class_added(class) - added, &class->pool->added);
+	pool_add_bytes(class->pool, class_added(class) - added);
 	trace_zs_evacuate(class->pool->name, class->geo.size, natives, guests,
 			  !ret ? ZS_EVACUATED :
 			  ret == -ENOENT ? ZS_OUTCOME_NO_ROOM : ZS_OUTCOME_UNREADABLE);
@@ -3829,10 +3841,11 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
 
 /*
  * Slabs are not full, so the memory that zs_compact() has added takes 1/ZS_SLAB_SLACK
- * more than its own size. This is an estimate: a tenth to two thirds was measured, most
- * when many forwarders had just been trimmed.
+ * more than its own size. And a slab is not free before all objects in it are. So after
+ * most of that memory was freed, slabs were measured to take as much as before, when
+ * guest blocks and links were left here and there. Both are estimates.
  */
-#define ZS_SLAB_SLACK		2
+#define ZS_SLAB_SLACK		3
 
 /**
  * zs_get_total_pages - the memory that the objects of a pool take
@@ -3847,9 +3860,10 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
 unsigned long zs_get_total_pages(struct zs_pool *pool)
 {
 	unsigned long added = atomic_long_read(&pool->added);
+	unsigned long most = atomic_long_read(&pool->most_added);
 
 	return atomic_long_read(&pool->pages) +
-	       (added + added / ZS_SLAB_SLACK) / PAGE_SIZE;
+	       max(added + added / ZS_SLAB_SLACK, most) / PAGE_SIZE;
 }
 EXPORT_SYMBOL_GPL(zs_get_total_pages);
 

@@ -270,6 +270,7 @@ enum zs_mistake {
  *	  can count, and each of them may be a zspage.
  * @pages: pages of all zspages, until they are freed. Stale pages are not counted.
  * @added: bytes that zs_compact() has added; the sum of class_added() of all classes
+ * @most_added: the most that @added has been since it was 0
  * @stats: see struct zs_pool_stats
  * @migrated_free: page migrations after which the replaced page was free
  * @migrated_held: page migrations after which readers still held the replaced page
@@ -298,6 +299,7 @@ struct zs_pool {
 	atomic_long_t		refs;
 	atomic_long_t		pages;
 	atomic_long_t		added;
+	atomic_long_t		most_added;
 	struct zs_pool_stats	stats;
 	atomic_long_t		migrated_free;
 	atomic_long_t		migrated_held;

@@ -1094,7 +1094,7 @@ static void total_pages_include_links_and_guest_blocks(struct kunit *test)
 		KUNIT_ASSERT_GT(test, zst_compact(t), 0);
 	}
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
-			pool_pages(t->pool) + pool_added(t->pool) * 3 / 2 / PAGE_SIZE);
+			pool_pages(t->pool) + pool_added(t->pool) * 4 / 3 / PAGE_SIZE);
 	free_all(t);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
 }
@@ -1181,6 +1181,28 @@ static void forwarders_have_only_the_links_they_need(struct kunit *test)
 		free_all(t);
 	}
 	KUNIT_EXPECT_GT(test, more, 0);
+}
+
+/* Slabs stay when most of what is in them was freed, until all of it was. */
+static void total_pages_include_slabs_that_stay(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long most;
+
+	sparse_zspages(t, PAGE_SIZE / 64, 48, 4);
+	KUNIT_ASSERT_GT(test, zst_compact(t), 0);
+	most = pool_added(t->pool);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+			pool_pages(t->pool) + most * 4 / 3 / PAGE_SIZE);
+	thin_out(t, 0, 8);
+	zst_compact(t);
+	KUNIT_EXPECT_LT(test, pool_added(t->pool) * 4 / 3, most);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
+			pool_pages(t->pool) + most / PAGE_SIZE);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, pool_added(t->pool), 0);
+	zst_flush_deferred(test);
+	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool), 0);
 }
 
 /* Of all forwarders of @class; @links is set to the number of their live objects. */
@@ -1889,6 +1911,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(total_pages_include_links_and_guest_blocks),
 	KUNIT_CASE(shrinker_does_not_repeat_a_vain_promise),
 	KUNIT_CASE(forwarders_have_only_the_links_they_need),
+	KUNIT_CASE(total_pages_include_slabs_that_stay),
 	KUNIT_CASE(forwarders_that_lose_objects_are_trimmed),
 	KUNIT_CASE(forwarder_is_trimmed_when_half_is_free),
 	KUNIT_CASE(trimming_without_memory_does_no_harm),
