@@ -68,8 +68,8 @@
  * other zspages, and frees its pages. The objects' handles must not change, so the
  * descriptor stays, as a *forwarder*. Instead of pages it has a *link* for each object
  * whose handle names it: the location where the object is now. A forwarder is freed with
- * the last of these objects. Until then it is *trimmed* when half of them were freed: its
- * other links are moved to less memory.
+ * the last of these objects. If half of them were freed, compaction *trims* it: its other
+ * links are moved to less memory.
  *
  *	handle ---> home: a forwarder         host
  *	            +--------------------+    +----------------------------+
@@ -211,8 +211,9 @@
  *			slot. The reader does not find bytes of the object that was
  *			there in between.
  *  end+link, end+forwarder
- *			Neither the link nor the state of the home changes while the
- *			object is pinned, so zs_pinned() finds what zs_pin() has found.
+ *			Neither the value of the link nor the state of the home changes
+ *			while the object is pinned, so zs_pinned() finds what zs_pin()
+ *			has found.
  *  trim+link		forwarder_trim(): moves, then the bitmap and far_links, then
  *			moves again -> forwarder_read_link(): moves, then the number of
  *			the link and far_links, then moves again. Both are from before
@@ -890,8 +891,8 @@ static void class_wait_thaw(struct size_class *class)
  * their new hosts:
  *
  * For its natives it becomes a forwarder. It gets a link for each of them, in the order
- * of the slots that they had. The bitmap still shows these slots. The first links, as
- * many as it had pages, take the place of pages[]; the others, the far links, are in
+ * of the slots that they had. The bitmap shows the slots that have links. The first links,
+ * as many as it had pages, take the place of pages[]; the others, the far links, are in
  * memory of their own.
  *
  * A guest has a link already, in the forwarder that its handle names. That link is
@@ -1069,14 +1070,17 @@ static void pool_add_bytes(struct zs_pool *pool, long bytes)
 }
 
 /*
- * Whether half of the links of @forwarder, or more, are 0, and it has far links. Then
- * it takes at least twice the memory for far links that it needs.
+ * Whether half of the links of @forwarder, or more, are 0, and the others take less memory
+ * for far links. If so, this stays so until it is trimmed.
  */
 static bool forwarder_is_sparse(struct zspage *forwarder)
 	__must_hold(&forwarder->class->lock)
 {
-	return forwarder->far_links &&
-	       forwarder->nr_links <= forwarder_max_links(forwarder) / 2;
+	const struct zs_geometry *geo = &forwarder->class->geo;
+	unsigned int max = forwarder_max_links(forwarder);
+
+	return forwarder->nr_links <= max / 2 &&
+	       zs_extra_links(geo, forwarder->nr_links) < zs_extra_links(geo, max);
 }
 
 /*
@@ -1096,7 +1100,7 @@ static struct zspage *forwarder_drop_link(struct zspage *home, unsigned long han
 	if (!link || !*link)
 		return NULL;
 	host = zs_decode_location(*link, slot);
-	/* Only a use after free can still read this link. 0 makes that detectable. */
+	/* A reader of this link uses it after free. 0 makes that detectable. */
 	WRITE_ONCE(*link, 0);
 	zspage_assert_locked(host);
 	zspage_remove_guest(host, handle, blocks);
@@ -2475,8 +2479,8 @@ static __always_inline bool zspage_length_fits(struct zspage *zspage, size_t len
  * Whether there is an object that has @handle. Its bit was set before its user got the
  * handle, so no lock is needed to see the bit.
  *
- * The answer is wrong for a forwarded object that was freed: the bitmap of a forwarder
- * does not change. zs_may_access() does not need it then, because zs_follow() has returned
+ * The answer is wrong for a forwarded object that was freed, until the forwarder is
+ * trimmed. zs_may_access() does not need it then, because zs_follow() has returned
  * zs_no_host, in which no length fits.
  */
 static bool zs_handle_is_live(unsigned long handle)
@@ -3637,22 +3641,31 @@ static void class_note_vain_room(struct size_class *class)
 }
 
 /*
- * Trim the sparse forwarders of @class, the one that became sparse last first. This drops
- * class->lock for each of them. The memory for it is not taken from the kernel's reserves,
- * because what a trim gives back is free only after a grace period.
+ * The most forwarders that a call trims in a class. The memory that a trim gives back is
+ * free only after a grace period, so a call must not take much for many of them.
+ */
+#define ZS_TRIMS	256
+
+/*
+ * Trim sparse forwarders of @class. This drops class->lock for each of them. For the same
+ * reason no memory is allocated for it from the kernel's reserves. If there is none, other
+ * classes may still be compacted: an evacuation gives back its memory at once.
  */
 static void class_trim_forwarders(struct size_class *class,
 				  struct zs_compaction *compaction)
 	__must_hold(&class->lock)
 {
 	struct zs_supply *supply = &compaction->supply;
+	bool starved = false;
 
 	/* No evacuation of this class is to come. */
 	supply->need_blocks = 0;
-	while (!compaction->starved && !list_empty(&class->forwarders)) {
+	for (unsigned int tries = ZS_TRIMS; tries && !starved; tries--) {
 		struct zs_far_links *old = NULL;
 		struct zspage *forwarder;
 
+		if (list_empty(&class->forwarders))
+			break;
 		forwarder = list_last_entry(&class->forwarders, struct zspage, list);
 		zspage_assert_locked(forwarder);
 		if (!forwarder_is_sparse(forwarder))
@@ -3664,8 +3677,7 @@ static void class_trim_forwarders(struct size_class *class,
 		if (old)
 			kfree_rcu(old, rcu);
 		else
-			compaction->starved =
-				!zs_get_far_links(supply, GFP_NOWAIT | __GFP_NOMEMALLOC);
+			starved = !zs_get_far_links(supply, GFP_NOWAIT | __GFP_NOMEMALLOC);
 		zs_race("trimmed");
 		cond_resched();
 		spin_lock(&class->lock);
@@ -4257,6 +4269,8 @@ destroy_caches:
 	zs_destroy_caches();
 free_geometries:
 	kfree(zs_geos);
+	zs_geos = NULL;
+	zs_nr_geos = 0;
 	return ret;
 }
 

@@ -425,8 +425,9 @@ enum zspage_state {
  * @pins: how often objects of it are open, with flags; negative if it is frozen or in a
  *	  round. Users pin and unpin without a lock. Each read-modify-write of it is fully
  *	  ordered or under class->lock; see zspage_trypin() and zspage_unpin().
- * @moves: odd while a page is replaced; changed under class->lock. A writer that sees it
- *	   change must write again.
+ * @moves: odd while a page is replaced, or while a forwarder is trimmed; changed under
+ *	   class->lock. A writer that sees it change must write again, and a reader of a
+ *	   link must look for it again.
  * @class: its class, and through it its pool; constant
  * @stale: stale pages: replaced, but readers may still use them; the newest first. The
  *	   oldest one has the notes of the round, see zspage_late().

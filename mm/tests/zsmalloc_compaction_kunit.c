@@ -1340,6 +1340,32 @@ static void trimming_without_memory_does_no_harm(struct kunit *test)
 	expect_quiet(t);
 }
 
+static void *supply_for_evacuations_only(size_t size, gfp_t gfp)
+{
+	return gfp & __GFP_NOMEMALLOC ? NULL : kmalloc(size, gfp);
+}
+
+/* Pages are freed in other classes though there is no memory for trimming. */
+static void trimming_does_not_stop_compaction(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct size_class *larger = test_class(t, PAGE_SIZE / 8);
+	unsigned int first;
+
+	sparse_zspages(t, PAGE_SIZE / 64, 12, 4);
+	KUNIT_ASSERT_GT(test, zst_compact(t), 0);
+	thin_out(t, 0, 4);
+	first = t->nr;
+	sparse_zspages(t, PAGE_SIZE / 8, 4, 2);
+	KUNIT_ASSERT_GT(test, t->nr, first);
+	kunit_activate_static_stub(test, zs_alloc_supply, supply_for_evacuations_only);
+	KUNIT_EXPECT_GE(test, zs_compact(t->pool), 2 * larger->geo.pages);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	KUNIT_EXPECT_EQ(test, larger->nr_live, 2);
+	expect_all_intact(t);
+	expect_quiet(t);
+}
+
 static void shrinker_frees_as_much_as_it_counts(struct kunit *test)
 {
 	static const u16 sizes[] = { 64, 208, 512, 1536, 2720 };
@@ -1915,6 +1941,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(forwarders_that_lose_objects_are_trimmed),
 	KUNIT_CASE(forwarder_is_trimmed_when_half_is_free),
 	KUNIT_CASE(trimming_without_memory_does_no_harm),
+	KUNIT_CASE(trimming_does_not_stop_compaction),
 	KUNIT_CASE(shrinker_frees_as_much_as_it_counts),
 	KUNIT_CASE_PARAM(busy_host_emptied_through_forwarders_is_freed_later,
 			 busy_hosts_gen_params),

@@ -24,9 +24,9 @@ enum zs_outcome {
 	ZS_OUTCOME_OPEN,	/* an object is open */
 	ZS_OUTCOME_LOCKED,	/* a page is locked */
 	ZS_OUTCOME_BAD,	/* a page is bad */
-	ZS_OUTCOME_NO_GAIN,	/* it would add too much memory */
+	ZS_OUTCOME_NO_GAIN,	/* it would add too much memory, or there is no room */
 	ZS_OUTCOME_NO_MEMORY,	/* memory is to be allocated first */
-	ZS_OUTCOME_NO_ROOM,	/* zspages with free slots have turned out to be bad */
+	ZS_OUTCOME_NO_ROOM,	/* hosts have turned out to be bad */
 	ZS_OUTCOME_UNREADABLE,	/* an object could not be copied */
 };
 #endif
