@@ -3641,8 +3641,9 @@ static void class_note_vain_room(struct size_class *class)
 }
 
 /*
- * The most forwarders that a call trims in a class. The memory that a trim gives back is
- * free only after a grace period, so a call must not take much for many of them.
+ * The most forwarders that memory reclaim trims in a class at a time. The memory that a
+ * trim gives back is free only after a grace period, so it must not take much for many of
+ * them. zs_compact() has no such bound.
  */
 #define ZS_TRIMS	256
 
@@ -3656,11 +3657,12 @@ static void class_trim_forwarders(struct size_class *class,
 	__must_hold(&class->lock)
 {
 	struct zs_supply *supply = &compaction->supply;
+	unsigned long tries = compaction->wanted == ULONG_MAX ? ULONG_MAX : ZS_TRIMS;
 	bool starved = false;
 
 	/* No evacuation of this class is to come. */
 	supply->need_blocks = 0;
-	for (unsigned int tries = ZS_TRIMS; tries && !starved; tries--) {
+	for (; tries && !starved; tries--) {
 		struct zs_far_links *old = NULL;
 		struct zspage *forwarder;
 
