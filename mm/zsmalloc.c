@@ -3082,7 +3082,7 @@ static void zs_unregister_mops(void)
  */
 
 /**
- * struct zs_supply - memory for the next evacuation, allocated without class->lock
+ * struct zs_supply - memory for the next evacuation or trim, allocated without class->lock
  * @blocks: spare guest blocks
  * @far_links: memory for the links that have no room in a forwarder's descriptor
  * @links_size: the size of @far_links in bytes
@@ -3124,7 +3124,7 @@ struct zs_evacuation {
  * @wanted: pages to free
  * @freed: pages freed
  * @supply: the memory for the next evacuation
- * @starved: there was no memory for @supply, so the call ends
+ * @starved: there was no memory for the next evacuation, so the call ends
  */
 struct zs_compaction {
 	unsigned long wanted;
@@ -3648,9 +3648,10 @@ static void class_note_vain_room(struct size_class *class)
 #define ZS_TRIMS	256
 
 /*
- * Trim sparse forwarders of @class. This drops class->lock for each of them. For the same
- * reason no memory is allocated for it from the kernel's reserves. If there is none, other
- * classes may still be compacted: an evacuation gives back its memory at once.
+ * Trim sparse forwarders of @class. This drops class->lock for each of them. No memory is
+ * allocated for it from the kernel's reserves, because memory that is given back only after
+ * a grace period cannot refill them in time. If there is no memory, compaction goes on with
+ * other classes: an evacuation gives back its memory at once.
  */
 static void class_trim_forwarders(struct size_class *class,
 				  struct zs_compaction *compaction)

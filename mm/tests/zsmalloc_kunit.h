@@ -294,6 +294,8 @@ struct zpdesc *nth_single_fails(gfp_t gfp, int nid);
 struct size_class *no_classes(int nid, gfp_t gfp);
 void *no_memory_for(size_t size);
 void *no_supply(size_t size, gfp_t gfp);
+bool no_copy(struct zspage *dest, unsigned int dest_slot,
+	     struct zspage *source, unsigned int source_slot);
 void zst_copy_slot(struct zspage *dest, unsigned int dest_slot,
 		   struct zspage *source, unsigned int source_slot);
 void expect_enomem(struct zst *t, size_t size);

@@ -281,6 +281,12 @@ void *no_supply(size_t size, gfp_t gfp)
 	return NULL;
 }
 
+bool no_copy(struct zspage *dest, unsigned int dest_slot,
+	     struct zspage *source, unsigned int source_slot)
+{
+	return false;
+}
+
 /* A cache of which the allocator gets memory for itself, by static stubs */
 struct kmem_cache *private_cache(struct kunit *test, const char *name, size_t size)
 {

@@ -1975,18 +1975,12 @@ static void guest_returns_to_its_slot_before_the_pin(struct kunit *test)
 }
 
 /* Compaction that evacuates nothing, because nothing can be copied, but trims */
-static bool copy_nothing(struct zspage *dest, unsigned int dest_slot,
-			 struct zspage *source, unsigned int source_slot)
-{
-	return false;
-}
-
 static void trim(struct zst *t, struct zspage *home)
 {
 	unsigned int links = bitmap_weight(zspage_bitmap(home), home->class->geo.slots);
 
 	KUNIT_ASSERT_LE(t->test, home->nr_links, links / 2);
-	kunit_activate_static_stub(t->test, zs_copy_slot, copy_nothing);
+	kunit_activate_static_stub(t->test, zs_copy_slot, no_copy);
 	KUNIT_EXPECT_EQ(t->test, zs_compact(t->pool), 0);
 	kunit_deactivate_static_stub(t->test, zs_copy_slot);
 	KUNIT_EXPECT_EQ(t->test, bitmap_weight(zspage_bitmap(home), home->class->geo.slots),

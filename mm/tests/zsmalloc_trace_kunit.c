@@ -187,12 +187,6 @@ static struct zspage *two_halves(struct zst *t)
 	return obj_zspage(&t->objs[0]);
 }
 
-static bool copy_nothing(struct zspage *dest, unsigned int dest_slot,
-			 struct zspage *source, unsigned int source_slot)
-{
-	return false;
-}
-
 static void opens(struct zst *t, struct zspage *zspage)
 {
 	atomic_inc(&zspage->pins);
@@ -239,7 +233,7 @@ static bool is_first(struct zst *t, struct zspage *zspage)
 static void makes_unreadable(struct zst *t, struct zspage *zspage)
 {
 	if (is_first(t, zspage))
-		kunit_activate_static_stub(t->test, zs_copy_slot, copy_nothing);
+		kunit_activate_static_stub(t->test, zs_copy_slot, no_copy);
 }
 
 static void makes_readable(struct zst *t, struct zspage *zspage)
