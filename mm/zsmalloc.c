@@ -175,9 +175,9 @@
  *  early+freeze	The sign of pins in a round -> zspage_freeze(). The zspage is
  *			not frozen, and so not freed, before zspage_unpin_early() has
  *			left the round.
- *  put+wait		zs_free_drained(): page count, then the wait queue <->
- *			zs_wait_stale(): wait queue, then the page count. Migration that
- *			waits until a stale page was freed is woken.
+ *  put+wait		zs_free_drained(): page->zspage, then the wait queue <->
+ *			zs_wait_stale(): wait queue, then page->zspage. Isolation that
+ *			waits until a page is no longer stale is woken.
  *
  * Writers
  *
@@ -648,8 +648,12 @@ static void zs_free_drained(struct zs_drained *drained)
 
 		if (!--drained->nr)
 			late = zpdesc->late;
+		WRITE_ONCE(zpdesc->zspage, NULL);
+		/*
+		 * The put is fully ordered: wake_up_var() looks for tasks to wake after
+		 * the store. Pairs with zs_wait_stale().
+		 */
 		zpdesc_put(zpdesc);
-		/* zs_wait_stale() waits for the reference count to fall. */
 		wake_up_var(zpdesc);
 		zpdesc = next;
 	}
@@ -2837,19 +2841,72 @@ static void zspage_end_isolation(struct zspage *zspage)
 }
 
 /*
+ * The longest time for which isolation waits until the readers of a replaced page have
+ * closed their objects. Decompressing an object takes microseconds, but its reader may
+ * have been preempted. If a task has waited that long in vain, no task waits for a time
+ * that is ZS_STALE_PAUSE times as long, because a range of memory that is to be freed may
+ * have thousands of such pages.
+ */
+#define ZS_STALE_WAIT_MS	100
+#define ZS_STALE_PAUSE		10
+
+/* When a task last waited in vain, in jiffies */
+static unsigned long zs_waited_in_vain;
+
+VISIBLE_IF_ZSMALLOC_TEST
+unsigned long zs_stale_timeout(void)
+{
+	unsigned long timeout = msecs_to_jiffies(ZS_STALE_WAIT_MS);
+	unsigned long last = READ_ONCE(zs_waited_in_vain);
+
+	KUNIT_STATIC_STUB_REDIRECT(zs_stale_timeout);
+
+	return time_in_range(jiffies, last, last + timeout * ZS_STALE_PAUSE) ? 0 : timeout;
+}
+
+/* Whether @page was replaced, but readers may still use it */
+static bool zs_page_is_stale(struct page *page)
+{
+	return READ_ONCE(page_zpdesc(page)->zspage) == ZSPAGE_OF_STALE;
+}
+
+/*
+ * The core meets a page again that it has replaced. Where it may sleep, it wants the
+ * memory of a range, for CMA or to take it offline, and tries to isolate what is left of
+ * the range once it has migrated the rest. The range is not free before the readers of
+ * all its stale pages have closed their objects. So wait for that here, rather than when
+ * the page is migrated, because readers of other pages close their objects meanwhile.
+ */
+static void zs_wait_stale(struct page *page)
+{
+	unsigned long timeout = zs_stale_timeout();
+
+	if (!timeout)
+		return;
+	zs_race("stale_wait");
+	if (!wait_var_event_timeout(page, !zs_page_is_stale(page), timeout))
+		WRITE_ONCE(zs_waited_in_vain, jiffies);
+}
+
+/*
  * The core has locked @page. Freeing a zspage takes the locks of all its pages, so
- * page->zspage does not change, and the zspage is not freed. page->zspage is NULL if
- * the page was freed or replaced: the core may find the page until its last reference
+ * page->zspage does not change, and the zspage is not freed. page->zspage names no zspage
+ * if the page was freed or replaced: the core may find the page until its last reference
  * is dropped.
  *
  * A page that is known to be bad is not isolated, because it must not be copied.
  */
 static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 {
-	struct zspage *zspage = page_zpdesc(page)->zspage;
+	struct zspage *zspage = READ_ONCE(page_zpdesc(page)->zspage);
 	enum zs_isolation result = ZS_ISOLATED;
 	struct size_class *class;
 
+	if (zspage == ZSPAGE_OF_STALE) {
+		if (!(mode & ISOLATE_ASYNC_MIGRATE))
+			zs_wait_stale(page);
+		zspage = NULL;
+	}
 	if (!zspage || zs_page_is_bad(page)) {
 		trace_zs_isolate_page(zspage ? zspage->class->pool->name : "-",
 				      page_to_pfn(page),
@@ -2944,49 +3001,13 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 	if (failed)
 		return -EHWPOISON;
 
-	old->zspage = NULL;
+	old->zspage = ZSPAGE_OF_STALE;
 	if (zpdesc_zone(new) != zpdesc_zone(old)) {
 		zs_pages_added(&new, 1);
 		zs_pages_removed(&old, 1);
 	}
 	zspage_add_stale(zspage, old, drained);
 	return 0;
-}
-
-/*
- * The longest time that a page migration that may sleep waits for readers; rounded up
- * to jiffies. Decompressing an object takes microseconds. The time must be short because
- * a range of memory to migrate has thousands of pages.
- */
-#define ZS_STALE_WAIT_MS	2
-
-VISIBLE_IF_ZSMALLOC_TEST
-unsigned long zs_stale_timeout(void)
-{
-	KUNIT_STATIC_STUB_REDIRECT(zs_stale_timeout);
-
-	return msecs_to_jiffies(ZS_STALE_WAIT_MS);
-}
-
-/*
- * Whether readers may still use @page, which was replaced. One reference to it is the
- * core's; another one is the zspage's, as long as the page is stale.
- *
- * CMA and memory offlining (MIGRATE_SYNC) want the memory and may sleep. So this gives
- * readers a short time to close their objects, but only for the first stale page of a
- * zspage: it does not wait again until that page is freed. It does not wait in other
- * modes, in which the core may hold a batch of unmapped pages that page faults wait
- * for.
- */
-static bool zs_wait_stale(struct page *page, enum migrate_mode mode,
-			  unsigned int nr_stale)
-{
-	if (mode == MIGRATE_SYNC && nr_stale == 1) {
-		zs_race("stale_wait");
-		wait_var_event_timeout(page, page_ref_count(page) <= 1,
-				       zs_stale_timeout());
-	}
-	return page_ref_count(page) > 1;
 }
 
 /*
@@ -3001,8 +3022,7 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	struct size_class *class = zspage->class;
 	struct zs_drained drained = { };
 	struct zs_pool *pool = class->pool;
-	unsigned int nr_stale = 0;
-	bool stale = false;
+	bool held;
 	int ret;
 
 	/*
@@ -3019,20 +3039,17 @@ static int zs_migrate_page(struct page *newpage, struct page *page,
 	zs_race("migrate");
 	spin_lock(&class->lock);
 	ret = zspage_move_page(zspage, new, old, &drained);
-	if (!ret) {
-		nr_stale = zspage->nr_stale;
+	if (!ret)
 		zspage_end_isolation(zspage);
-	}
 	spin_unlock(&class->lock);
 	zs_race("migrated");
 	zs_free_drained(&drained);
 
-	if (nr_stale)
-		stale = zs_wait_stale(page, mode, nr_stale);
+	held = !ret && zs_page_is_stale(page);
 	atomic_long_inc(ret ? &pool->not_migrated :
-			stale ? &pool->migrated_held : &pool->migrated_free);
+			held ? &pool->migrated_held : &pool->migrated_free);
 	trace_zs_migrate_page(pool->name, page_to_pfn(page),
-			      page_to_pfn(newpage), ret, stale);
+			      page_to_pfn(newpage), ret, held);
 	return ret;
 }
 

@@ -414,6 +414,9 @@ enum zspage_state {
 	ZSPAGE_DEAD,
 };
 
+/* page->zspage of a page that was replaced, until it is no longer stale; then NULL */
+#define ZSPAGE_OF_STALE		((struct zspage *)1)
+
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
 /*
  * The size of a descriptor is a multiple of this, so that few caches serve all classes.

@@ -84,7 +84,7 @@ struct zst {
 		unsigned int moved;
 	} unlucky;
 	struct {			/* see count_waits() */
-		unsigned int waits;	/* how often migration waited for readers */
+		unsigned int waits;	/* how often isolation waited for readers */
 		bool close;		/* the reader closes its object meanwhile */
 	} patience;
 	struct {			/* see watch_search() */

@@ -518,36 +518,50 @@ static void count_waits(const char *point)
 		zs_obj_read_sg_end(t->pool, t->objs[0].handle);
 }
 
-/* If @close, the first wait ends as the reader of objs[0] closes it. */
-static unsigned int count_waits_of(struct zst *t, enum migrate_mode mode,
-				   bool close)
+static unsigned int count_waits_of_migration(struct zst *t, enum migrate_mode mode)
 {
 	struct target target = { .gfp = GFP_TEST };
 	LIST_HEAD(list);
 
 	t->patience.waits = 0;
-	t->patience.close = close;
-	KUNIT_EXPECT_GT(t->test, isolate_pool(t->pool, &list), 0);
+	t->patience.close = false;
 	WRITE_ONCE(zs_race_hook, count_waits);
+	KUNIT_EXPECT_GT(t->test, isolate_pool(t->pool, &list), 0);
 	KUNIT_EXPECT_EQ(t->test, migrate_to(&list, &target, mode), 0);
 	WRITE_ONCE(zs_race_hook, NULL);
 	return t->patience.waits;
 }
 
-static const struct batch_mode {
+/*
+ * @page, which was replaced, is not isolated. If @close, the first wait ends as the reader
+ * of objs[0] closes it.
+ */
+static unsigned int count_waits_of_isolation(struct zst *t, struct page *page,
+					     isolate_mode_t mode, bool close)
+{
+	t->patience.waits = 0;
+	t->patience.close = close;
+	WRITE_ONCE(zs_race_hook, count_waits);
+	KUNIT_EXPECT_FALSE(t->test, isolate_movable_ops_page(page, mode));
+	WRITE_ONCE(zs_race_hook, NULL);
+	return t->patience.waits;
+}
+
+static const struct any_mode {
 	const char *name;
 	enum migrate_mode mode;
-} batch_modes[] = {
+} any_modes[] = {
 	{ "MIGRATE_ASYNC", MIGRATE_ASYNC },
 	{ "MIGRATE_SYNC_LIGHT", MIGRATE_SYNC_LIGHT },
+	{ "MIGRATE_SYNC", MIGRATE_SYNC },
 };
 
-KUNIT_ARRAY_PARAM_DESC(batch_modes, batch_modes, name);
+KUNIT_ARRAY_PARAM_DESC(any_modes, any_modes, name);
 
 /* The core may have unmapped other pages: nothing may wait before they are mapped. */
-static void migration_in_a_batch_does_not_wait_for_readers(struct kunit *test)
+static void migration_does_not_wait_for_readers(struct kunit *test)
 {
-	const struct batch_mode *batch = test->param_value;
+	const struct any_mode *any = test->param_value;
 	const unsigned int zspages = 32;
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -560,7 +574,7 @@ static void migration_in_a_batch_does_not_wait_for_readers(struct kunit *test)
 	slots = t->nr / zspages;
 	for (unsigned int i = 0; i < zspages; i++)
 		zs_obj_read_sg_begin(t->pool, t->objs[i * slots].handle, sg, size);
-	KUNIT_EXPECT_EQ(test, count_waits_of(t, batch->mode, false), 0);
+	KUNIT_EXPECT_EQ(test, count_waits_of_migration(t, any->mode), 0);
 	for (unsigned int i = 0; i < zspages; i++) {
 		struct obj *o = &t->objs[i * slots];
 
@@ -572,26 +586,63 @@ static void migration_in_a_batch_does_not_wait_for_readers(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static unsigned long short_timeout(void)
+{
+	return 1;
+}
+
 /*
- * CMA and memory offlining want the memory: until the object is closed, but no
- * longer than a while, and not again for the next page of the same zspage.
+ * CMA and memory offlining want the memory, and may sleep: they wait for the readers of a
+ * page that was replaced, but not for ever, and not for the next ones if that was in vain.
  */
-static void synchronous_migration_waits_for_readers_once(struct kunit *test)
+static void isolation_waits_for_readers(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = fill_zspage(t, long_size(test));
 	struct scatterlist sg[2];
+	struct page *old;
 
 	needs_migration(test);
-	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, false), 0);
 	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
-	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, true), 1);
+	old = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_ASYNC_MIGRATE, false),
+			0);
+	kunit_activate_static_stub(test, zs_stale_timeout, short_timeout);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false), 1);
+	kunit_deactivate_static_stub(test, zs_stale_timeout);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false), 0);
+	kunit_activate_static_stub(test, zs_stale_timeout, short_timeout);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, true), 1);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false), 0);
+	kunit_deactivate_static_stub(test, zs_stale_timeout);
+	KUNIT_EXPECT_EQ(test, page_ref_count(old), 1);
+	put_page(old);
 	expect_quiet(t);
+	expect_all_intact(t);
+}
+
+/* After a wait in vain, there are waits again when the pause is over. */
+static void isolation_waits_again_later(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o = fill_zspage(t, long_size(test));
+	struct scatterlist sg[2];
+	struct page *old;
+
+	needs_migration(test);
 	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
-	KUNIT_EXPECT_EQ(test, count_waits_of(t, MIGRATE_SYNC, false), 1);
-	KUNIT_EXPECT_EQ(test, obj_zspage(o)->nr_stale,
-			obj_zspage(o)->class->geo.pages);
+	old = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
+	for (int i = 0; i < 2; i++) {
+		/* The first wait may fall into the pause of another one. */
+		for (int tries = 100; !zs_stale_timeout(); msleep(20))
+			KUNIT_ASSERT_GT(test, tries--, 0);
+		KUNIT_EXPECT_EQ(test,
+				count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false),
+				1);
+		KUNIT_EXPECT_EQ(test, zs_stale_timeout(), 0);
+	}
 	zs_obj_read_sg_end(t->pool, o->handle);
+	put_page(old);
 	expect_quiet(t);
 	expect_all_intact(t);
 }
@@ -1024,8 +1075,9 @@ static struct kunit_case migration_cases[] = {
 	KUNIT_CASE(zspage_can_be_isolated_in_part),
 	KUNIT_CASE(failed_migration_changes_nothing),
 	KUNIT_CASE(migrations_are_counted),
-	KUNIT_CASE_PARAM(migration_in_a_batch_does_not_wait_for_readers, batch_modes_gen_params),
-	KUNIT_CASE(synchronous_migration_waits_for_readers_once),
+	KUNIT_CASE_PARAM(migration_does_not_wait_for_readers, any_modes_gen_params),
+	KUNIT_CASE(isolation_waits_for_readers),
+	KUNIT_CASE_SLOW(isolation_waits_again_later),
 	KUNIT_CASE(bad_page_is_not_migrated),
 	KUNIT_CASE(migrated_page_has_its_own_kasan_tag),
 	KUNIT_CASE(pages_marked_by_memory_failure_are_bad),

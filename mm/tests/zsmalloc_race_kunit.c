@@ -88,15 +88,16 @@
  *	round_ends_before_a_late_pin_is_noted
  *	two_readers_of_one_object_in_a_round
  * read - write: The user excludes readers of an object that it writes.
- * read - isolate, putback: Neither uses data that the other changes.
+ * read - isolate, putback: Neither uses data that the other changes.  Isolation of
+ * a stale page may wait until the last reader that may have it has unpinned.
  *	open_objects_do_not_prevent_migration
+ *	last_reader_wakes_isolation
  * read - migrate: A reader pins the zspage and then reads pages[].  Migration
  * stores to pages[] and then reads the pins.
  *	pages_migrate_under_a_reader
  *	pages_migrate_under_a_copying_reader
  *	readers_do_not_wait_for_migration
  *	round_begins_while_a_reader_unpins
- *	last_reader_wakes_migration
  *	page_migrates_during_handle_to_nid
  * read - migrate, and compact, too:
  *	reader_across_two_migrations_and_compaction
@@ -1163,36 +1164,36 @@ static unsigned long long_timeout(void)
 	return PATIENCE / 2;
 }
 
-static void migrates_patiently(struct actor *a)
+static void isolates_patiently(struct actor *a)
 {
 	/* KUnit's static stubs are those of this thread's test. */
 	current->kunit_test = a->t.test;
-	migrates(a);
+	isolates(a);
 	current->kunit_test = NULL;
 }
 
-/* Migration that waits for a reader continues when the reader closes its object. */
-static void last_reader_wakes_migration(struct kunit *test)
+/* Isolation that waits for the reader of a stale page ends when it closes its object. */
+static void last_reader_wakes_isolation(struct kunit *test)
 {
 	struct zst *t = test->priv;
 	struct obj *o = straddler(t);
-	struct actor *migrator = actor(t, "migrator", migrates_patiently);
+	struct actor *isolator = actor(t, "isolator", isolates_patiently);
 	struct actor *reader = reader_of(t, "reader", o);
-	struct page *page = page_of(obj_zspage(o), 0);
 	unsigned long start;
 
 	kunit_activate_static_stub(test, zs_stale_timeout, long_timeout);
-	KUNIT_ASSERT_TRUE(test, isolate(page, &migrator->pages));
 	run_to(reader, "open");
-	run_to(migrator, "stale_wait");
-	expect_waiting(migrator);
+	isolator->page = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
+	run_to(isolator, "stale_wait");
+	expect_waiting(isolator);
 	start = jiffies;
 	finish(reader);
-	finish(migrator);
+	finish(isolator);
 	KUNIT_EXPECT_LT(test, jiffies - start, PATIENCE / 4);
+	KUNIT_EXPECT_FALSE(test, isolator->ok);
 	kunit_deactivate_static_stub(test, zs_stale_timeout);
 	expect_ok(reader);
-	expect_ok(migrator);
+	expect_free(t, isolator->page);
 	expect_end(t);
 }
 
@@ -2645,7 +2646,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(round_waits_for_a_reader_that_counted_down),
 	KUNIT_CASE_PARAM(round_ends_before_a_late_pin_is_noted, late_pins_gen_params),
 	KUNIT_CASE_PARAM(two_readers_of_one_object_in_a_round, leavings_gen_params),
-	KUNIT_CASE(last_reader_wakes_migration),
+	KUNIT_CASE(last_reader_wakes_isolation),
 	KUNIT_CASE(reader_across_two_migrations_and_compaction),
 	KUNIT_CASE_PARAM(writes_are_not_lost_to_migration, writer_points_gen_params),
 	KUNIT_CASE_PARAM(writer_retries_until_no_page_moved, retried_points_gen_params),
