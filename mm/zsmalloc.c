@@ -2864,10 +2864,15 @@ unsigned long zs_stale_timeout(void)
 	return time_in_range(jiffies, last, last + timeout * ZS_STALE_PAUSE) ? 0 : timeout;
 }
 
-/* Whether @page was replaced, but readers may still use it */
+/* Whether a page was replaced, but readers may still use it; @zspage is its page->zspage */
+static bool zspage_of_stale(const struct zspage *zspage)
+{
+	return (unsigned long)zspage & ZSPAGE_STALE;
+}
+
 static bool zs_page_is_stale(struct page *page)
 {
-	return READ_ONCE(page_zpdesc(page)->zspage) == ZSPAGE_OF_STALE;
+	return zspage_of_stale(READ_ONCE(page_zpdesc(page)->zspage));
 }
 
 /*
@@ -2902,7 +2907,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	enum zs_isolation result = ZS_ISOLATED;
 	struct size_class *class;
 
-	if (zspage == ZSPAGE_OF_STALE) {
+	if (zspage_of_stale(zspage)) {
 		if (!(mode & ISOLATE_ASYNC_MIGRATE))
 			zs_wait_stale(page);
 		zspage = NULL;
@@ -3001,7 +3006,7 @@ static int zspage_move_page(struct zspage *zspage, struct zpdesc *new,
 	if (failed)
 		return -EHWPOISON;
 
-	old->zspage = ZSPAGE_OF_STALE;
+	old->zspage = (void *)((unsigned long)zspage | ZSPAGE_STALE);
 	if (zpdesc_zone(new) != zpdesc_zone(old)) {
 		zs_pages_added(&new, 1);
 		zs_pages_removed(&old, 1);

@@ -414,8 +414,11 @@ enum zspage_state {
 	ZSPAGE_DEAD,
 };
 
-/* page->zspage of a page that was replaced, until it is no longer stale; then NULL */
-#define ZSPAGE_OF_STALE		((struct zspage *)1)
+/*
+ * page->zspage of a stale page has this bit. Then the allocator does not follow it, but a
+ * debugger does. When the page is no longer stale, page->zspage is NULL.
+ */
+#define ZSPAGE_STALE		1UL
 
 #define ZSPAGE_MAGIC		0x7a737067	/* "zspg" */
 /*

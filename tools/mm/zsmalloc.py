@@ -42,6 +42,7 @@ try:
 except ImportError:
     sys.exit("zsmalloc.py: the Python module drgn is not installed")
 
+STALE = 1
 MAGIC = 0x7A737067
 # enum zs_fullness, by the share of slots in use
 GROUPS = ["empty", *(f"<{10 * i}%" for i in range(1, 10)), "<100%", "full", "bad"]
@@ -407,7 +408,7 @@ class Kernel:
                     if kind == self.zsmalloc_type:
                         at = i * self.page_struct + at_zspage
                         yield first + i, struct.unpack_from(
-                            self.word_format, data, at)[0]
+                            self.word_format, data, at)[0] & ~STALE
 
     # Pools
 
@@ -1056,16 +1057,18 @@ class Check:
         self.holds(zspage, "it is not frozen", not zspage.frozen())
         self.equal(zspage, "nr_stale", zspage.nr_stale, "the list of stale pages",
                    len(zspage.stale()))
-        for page in zspage.pages + zspage.stale():
-            self.check_page(zspage, page)
+        for page in zspage.pages:
+            self.check_page(zspage, page, 0)
+        for page in zspage.stale():
+            self.check_page(zspage, page, STALE)
 
-    def check_page(self, zspage, address):
+    def check_page(self, zspage, address, stale):
         page = drgn.Object(self.kernel.prog, "struct page", address=address).read_()
         where = f"page frame {self.kernel.pfn(address):#x}"
         self.equal(where, "its type", page.page_type.value_() >> 24 & 0xFF,
                    "that of zsmalloc", self.kernel.zsmalloc_type)
         self.equal(where, "its zspage", hex(page.private.value_()), "the owner of the page",
-                   hex(zspage.address))
+                   hex(zspage.address | stale))
         self.holds(where, "it has a reference", page._refcount.counter.value_() > 0)
 
     def check_forwarder(self, home, klass):
@@ -1339,7 +1342,7 @@ def cmd_pfn(kernel, args):
     zspage = page.private.value_()
     if not zspage:
         raise Wrong(f"page frame {pfn:#x} was a page of zsmalloc, and is about to be freed")
-    zspage = Zspage(kernel, zspage)
+    zspage = Zspage(kernel, zspage & ~STALE)
     users = find_users(kernel) if args.users else None
     print(page_words(kernel, page.value_()))
     print_zspage(kernel, zspage)
