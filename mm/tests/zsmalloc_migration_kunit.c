@@ -632,15 +632,13 @@ static void isolation_waits_again_later(struct kunit *test)
 	needs_migration(test);
 	zs_obj_read_sg_begin(t->pool, o->handle, sg, o->size);
 	old = replace_first_page(t, obj_zspage(o), MIGRATE_SYNC);
-	for (int i = 0; i < 2; i++) {
-		/* The first wait may fall into the pause of another one. */
-		for (int tries = 100; !zs_stale_timeout(); msleep(20))
-			KUNIT_ASSERT_GT(test, tries--, 0);
-		KUNIT_EXPECT_EQ(test,
-				count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false),
-				1);
-		KUNIT_EXPECT_EQ(test, zs_stale_timeout(), 0);
-	}
+	kunit_activate_static_stub(test, zs_stale_timeout, short_timeout);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false), 1);
+	kunit_deactivate_static_stub(test, zs_stale_timeout);
+	KUNIT_EXPECT_EQ(test, zs_stale_timeout(), 0);
+	for (int tries = 100; !zs_stale_timeout(); msleep(20))
+		KUNIT_ASSERT_GT(test, tries--, 0);
+	KUNIT_EXPECT_EQ(test, count_waits_of_isolation(t, old, ISOLATE_UNEVICTABLE, false), 1);
 	zs_obj_read_sg_end(t->pool, o->handle);
 	put_page(old);
 	expect_quiet(t);
@@ -1077,7 +1075,7 @@ static struct kunit_case migration_cases[] = {
 	KUNIT_CASE(migrations_are_counted),
 	KUNIT_CASE_PARAM(migration_does_not_wait_for_readers, any_modes_gen_params),
 	KUNIT_CASE(isolation_waits_for_readers),
-	KUNIT_CASE_SLOW(isolation_waits_again_later),
+	KUNIT_CASE(isolation_waits_again_later),
 	KUNIT_CASE(bad_page_is_not_migrated),
 	KUNIT_CASE(migrated_page_has_its_own_kasan_tag),
 	KUNIT_CASE(pages_marked_by_memory_failure_are_bad),
