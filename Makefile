@@ -44,7 +44,7 @@ mutate:   ## small changes by script: find those that no test notices
 ##           SAMPLE=100 SEED=1 FUNCTIONS='glob ...' LINES_OF=1-200
 ##           OPS='drop ...' AT_ONCE=2
 matrix:   ## KUnit, zram and torture in other architectures and configurations
-##           MATRIX='glob ...' FRESH=1 MINUTES=1
+##           MATRIX='glob ...' FRESH=1 MINUTES=1 OBJECTS=1
 check:    ## checkpatch, sparse, clang's context analysis, shellcheck
 
 ##@ Measure it
@@ -62,6 +62,7 @@ help:     ## this text
 
 ##@ For all of them
 ## KSRC=dir           base on this clean Linux tree instead of fetching one
+## BASE=7.2           base on this release instead of 7.3
 ## JOBS=n             parallel compile jobs (default: all CPUs)
 ## ACCEL=tcg          guests without KVM; kvm: an error if KVM cannot run them
 ##                    (default: KVM if a trial boot with it succeeds)

@@ -6,6 +6,7 @@
 # KUnit suites, for a smoke test (zram swap during compaction, guest/zssmoke.c), and for
 # the torture test.
 #   MATRIX='glob ...'  only these cells, by name
+#   OBJECTS=1          only compile the objects, as make test does for a few cells
 #   FRESH=1            forget all results
 #   MINUTES            of torture in each cell (default 1; 0: none)
 # A result is kept as long as sources, options and compiler stay the same, so that a run
@@ -22,9 +23,10 @@
 knob MATRIX '*'
 knob FRESH
 knob MINUTES 1
+knob OBJECTS
 
 MATRIX_DIR=$HARNESS/matrix
-WORK=$BUILD/matrix
+WORK=$BUILD/matrix${OBJECTS:+-objects}
 KUNIT=$BUILD/tree/tools/testing/kunit/kunit.py
 
 # A translated CPU that shares two real ones with other work is slow.
@@ -45,6 +47,7 @@ read_cell() { # read_cell NAME
 		< <(row_of "$platform" "$MATRIX_DIR/platforms.tsv")
 	[[ $compiler != - ]] || compiler=
 	[[ $boot != - ]] || boot=
+	[[ -z $OBJECTS ]] || job=objects
 	dir=$WORK/$cell
 	out=$WORK/$objects
 	[[ $objects != - ]] || out=$dir
@@ -233,7 +236,7 @@ main() {
 	"$HARNESS/tree.sh"
 	kernel_env
 	build_lock
-	need_space "$BUILD" 6000 "the kernels of the matrix"
+	need_space "$BUILD" "$([[ $OBJECTS ]] && echo 500 || echo 6000)" "the kernels of the matrix"
 	mkdir -p "$WORK" "$LOGS"
 	for name in $names; do
 		read_cell "$name"

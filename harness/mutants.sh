@@ -219,7 +219,7 @@ suites_pass_on_x86() {
 	local log=$WORK/console.x86 seconds=$((TIMEOUT > 400 ? TIMEOUT : 400))
 	GUEST_CPUS=2 guest "$WORK/x86-debug/vmlinux" 1024M "$seconds" "$log" '' \
 		"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit.filter=speed>slow kunit_shutdown=reboot" \
-		2> "$WORK/logs/guest.log" || true
+		> "$WORK/logs/guest.log" 2>&1 || true
 	grep -a -q 'Linux version' "$log" || return 2
 	passed "$log" "$log.splat" && return
 	first_words "$log" "$log.splat"

@@ -11,7 +11,7 @@
 
 OVERLAY_DIRS=(mm include Documentation tools scripts)
 EDITS=$HARNESS/base-edits.patch
-BASE=$BUILD/base
+BASE_DIR=$BUILD/base
 TREE=$BUILD/tree
 STAGE=$BUILD/overlay
 MANIFEST=$BUILD/tree.list
@@ -23,7 +23,7 @@ patch_paths() {
 
 # Replaces the section of FILE that has the heading of SECTION's first line,
 # or inserts it in alphabetical order.
-merge_maintainers() { # merge_maintainers BASE SECTION > NEW
+merge_maintainers() { # merge_maintainers FILE SECTION > NEW
 	LC_ALL=C awk -v section="$2" '
 	BEGIN {
 		while ((getline line < section) > 0)
@@ -77,10 +77,10 @@ stage_project() {
 		while IFS= read -r path; do
 			[[ ! -e $STAGE/$path ]] ||
 				die "$path is both a file of this project and edited by harness/base-edits.patch; keep one"
-			[[ -f $BASE/$path ]] ||
+			[[ -f $BASE_DIR/$path ]] ||
 				die "harness/base-edits.patch edits $path, which the base tree does not have"
 			mkdir -p "$STAGE/$(dirname "$path")"
-			cp "$BASE/$path" "$STAGE/$path"
+			cp "$BASE_DIR/$path" "$STAGE/$path"
 		done < <(patch_paths "$EDITS" ---)
 		if ! patch -p1 -f -s --no-backup-if-mismatch -d "$STAGE" \
 			-i "$EDITS" > "$LOGS/patch.log" 2>&1; then
@@ -94,7 +94,7 @@ stage_project() {
 	fi
 
 	if [[ -f $TOP/MAINTAINERS ]]; then
-		merge_maintainers "$BASE/MAINTAINERS" "$TOP/MAINTAINERS" > "$STAGE/MAINTAINERS"
+		merge_maintainers "$BASE_DIR/MAINTAINERS" "$TOP/MAINTAINERS" > "$STAGE/MAINTAINERS"
 	fi
 }
 
@@ -114,7 +114,7 @@ copy_base() {
 	rm -rf "$TREE" "$TREE.new" "$MANIFEST"
 	mkdir -p "$TREE.new"
 	copy_entries() {
-		for entry in "$BASE"/* "$BASE"/.[!.]*; do
+		for entry in "$BASE_DIR"/* "$BASE_DIR"/.[!.]*; do
 			case ${entry##*/} in
 			.git | '.[!.]*') continue ;;
 			esac
@@ -160,8 +160,8 @@ apply_stage() {
 
 	# Files that an earlier state of the project has put there, and this one does not
 	while IFS= read -r path; do
-		if [[ -f $BASE/$path ]]; then
-			replace_in_tree "$BASE/$path" "$path"
+		if [[ -f $BASE_DIR/$path ]]; then
+			replace_in_tree "$BASE_DIR/$path" "$path"
 			info "restored $path"
 		else
 			rm -f "$TREE/$path"

@@ -18,9 +18,8 @@ knob KSRC
 knob JOBS "$(nproc)"
 knob ZS_CACHE "${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/zsmalloc"
 
-# The kernel series this project is written against.
-BASE_VERSION=7
-BASE_PATCHLEVEL=3
+# The kernel release this project is written against
+knob BASE 7.3
 
 BUILD=$TOP/build
 CACHE=$ZS_CACHE

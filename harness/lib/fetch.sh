@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Provides the pristine base tree as build/base, from the first of:
+# Provides the pristine base tree, of Linux BASE, as build/base, from the first of:
 #   KSRC=dir     a clean Linux tree
 #   apt          Debian's package linux-source-X.Y, from the mirror that this
 #                machine uses, with a private apt state
@@ -8,7 +8,9 @@
 # Trees that were fetched are kept in the cache.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-SERIES=$BASE_VERSION.$BASE_PATCHLEVEL
+[[ $BASE =~ ^[1-9][0-9]*\.(0|[1-9][0-9]*)$ ]] ||
+	die "BASE=$BASE is not a release of Linux, such as 7.3"
+SERIES=$BASE
 PACKAGE=linux-source-$SERIES
 SUITES=(trixie-backports forky sid trixie bookworm-backports)
 FETCHED=$CACHE/linux-$SERIES
@@ -131,7 +133,7 @@ apt_source_line() { # apt_source_line SITE SUITE
 }
 
 from_kernel_org() {
-	local index name work get url=https://cdn.kernel.org/pub/linux/kernel/v$BASE_VERSION.x
+	local index name work get url=https://cdn.kernel.org/pub/linux/kernel/v${BASE%.*}.x
 	if command -v curl > /dev/null; then
 		get=(curl -fsSL --connect-timeout 15 --retry 2)
 	elif command -v wget > /dev/null; then

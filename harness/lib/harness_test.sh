@@ -480,7 +480,7 @@ copy_scripts() {
 overlay() { bash "$tmp/p/harness/tree.sh"; }
 
 test_overlay() {
-	local p=$tmp/p k=$tmp/k
+	local p=$tmp/p k=$tmp/k base=$BASE
 	mkdir -p "$p/mm" "$k/mm"
 	copy_scripts "$p"
 	printf 'VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 1\n' > "$k/Makefile"
@@ -523,6 +523,11 @@ test_overlay() {
 	KSRC=$p
 	no 'tree: a KSRC that is not a kernel is an error' overlay
 	unset KSRC
+	export BASE=7.x
+	no 'tree: a BASE that is not a release is an error' overlay
+	cp "$tmp/out" "$tmp/reject"
+	yes 'tree: that error names it' grep -q 'BASE=7.x is not a release' "$tmp/reject"
+	BASE=$base
 }
 
 # The litmus tests must be those of the pairs in the block on memory ordering.
