@@ -75,6 +75,9 @@ want_group() { # want_group GROUP
 		want numactl have_cmd migratepages
 		want libcap-dev have_header sys/capability.h
 		want libnuma-dev have_header numa.h
+		want bpftrace have_cmd bpftrace
+		want trace-cmd have_cmd trace-cmd
+		want linux-perf have_cmd perf
 		;;
 	arm64)
 		want_cross arm64 aarch64-linux-gnu qemu-system-arm qemu-system-aarch64

@@ -543,6 +543,16 @@ test_ordering() {
 	yes 'the litmus tests are exactly those of the pairs' cmp "$tmp/pairs" "$tmp/tests"
 }
 
+# The documentation and the selftest have the same programs for bpftrace.
+test_programs() {
+	sed -n "/^ # bpftrace -e '\$/,/'\$/{/ -e '\$/d; s/^ //; p}" \
+		Documentation/mm/zsmalloc.rst > "$tmp/documented"
+	sed -n "/^[A-Z]*='\$/,/'\$/{/='\$/d; p}" \
+		tools/testing/selftests/zsmalloc/tracing.sh > "$tmp/run"
+	yes 'the documentation has programs for bpftrace' test -s "$tmp/documented"
+	yes 'tracing.sh runs exactly these' cmp "$tmp/documented" "$tmp/run"
+}
+
 # The table of races must name all tests of races, and only tests that exist.
 test_matrix() {
 	local doc=mm/tests/zsmalloc_race_kunit.c suites=(mm/tests/zsmalloc*_kunit.c)
@@ -776,6 +786,7 @@ main() {
 	test_matrix
 	test_cells
 	test_ordering
+	test_programs
 	test_points
 	yes 'every mutant applies, see mutants.sh check' "$HARNESS/mutants.sh" check
 	test_splats
