@@ -70,7 +70,10 @@ TRACE_EVENT(zs_isolate_page,
 				       { ZS_ISOLATION_STALE, "stale" }))
 );
 
-/* @stale: the page was migrated, but readers still hold the old page. */
+/*
+ * @stale: the page was migrated, but readers still hold the old page. Not a bool in the
+ * event, because bpftrace does not know that type on a kernel without BTF.
+ */
 TRACE_EVENT(zs_migrate_page,
 	    TP_PROTO(const char *pool, unsigned long src, unsigned long dst,
 		     int ret, bool stale),
@@ -79,7 +82,7 @@ TRACE_EVENT(zs_migrate_page,
 			     __field(unsigned long, src)
 			     __field(unsigned long, dst)
 			     __field(int, ret)
-			     __field(bool, stale)),
+			     __field(int, stale)),
 	    TP_fast_assign(__assign_str(pool);
 			   __entry->src = src;
 			   __entry->dst = dst;

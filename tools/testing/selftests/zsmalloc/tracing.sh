@@ -68,20 +68,12 @@ try() {
 
 # --- bpftrace ---------------------------------------------------------------
 
-# Without BTF, bpftrace takes the types of fields from the kernel's headers, if there are
-# any. Only this one is missing otherwise.
-TYPES=()
-if [[ ! -e /sys/kernel/btf/vmlinux ]]; then
-	echo 'typedef _Bool bool;' > "$TMP/types.h"
-	TYPES=(--include "$TMP/types.h")
-fi
-
 # start_bpftrace NAME PROGRAM: in the background, with its output in $TMP/NAME. Returns
 # when all probes are attached.
 start_bpftrace() {
 	NAME=$1 FILES=
 	: > "$TMP/$NAME"
-	bpftrace "${TYPES[@]}" -e "$2" < /dev/null > "$TMP/$NAME" 2>&1 &
+	bpftrace -e "$2" < /dev/null > "$TMP/$NAME" 2>&1 &
 	TRACER=$!
 	wait_for 120 is_attached || fail "bpftrace has not attached its probes" || return
 	! has_ended || fail "bpftrace: $(grep . "$TMP/$NAME" | tail -n 1)"
