@@ -86,10 +86,8 @@ static int trace_init(struct kunit *test)
 
 	if (ret)
 		return ret;
-	if (!IS_ENABLED(CONFIG_TRACEPOINTS)) {
-		kunit_mark_skipped(test, "no CONFIG_TRACEPOINTS");
-		return 0;
-	}
+	if (!IS_ENABLED(CONFIG_TRACEPOINTS))
+		kunit_skip(test, "no CONFIG_TRACEPOINTS");
 	forget_events(test->priv);
 	if (register_trace_zs_isolate_page(see_isolation, NULL) ||
 	    register_trace_zs_evacuate(see_evacuation, NULL) ||
