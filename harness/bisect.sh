@@ -1,0 +1,354 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# make bisect: each patch of series/ in turn is checked (checkpatch --strict, kernel-doc),
+# compiled (W=1, and sparse if it is installed), and built into a kernel for user-mode
+# Linux with KASAN and lockdep, which boots and runs KUnit: the suite in harness/bisect/,
+# which every zsmalloc passes, and those of the series as soon as there are any.
+#   PATCHES='glob ...'   only these, by the names in series/
+#   FRESH=1              forget all results
+#   BISECT_TIMEOUT       seconds that KUnit may take with one patch (default 1800)
+# A result is kept as long as the patches up to this one, the base, the configuration and
+# the compiler stay the same, so that a run can be stopped and continued.  The first run builds a kernel,
+# about 10 minutes; then each patch takes 2 to 6 minutes.
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$LIB/kbuild.sh"
+. "$LIB/guest.sh"
+. "$LIB/patches.sh"
+
+knob PATCHES '*'
+knob FRESH
+knob BISECT_TIMEOUT 1800
+
+WORK=$BUILD/bisect
+REPO=$WORK/repo
+RESULTS=$WORK/results
+SMOKE=zsmalloc_smoke_kunit.c
+PARTS=(checkpatch kernel-doc W=1 sparse kernel kunit)
+
+# The patches asked for, in the order of the series
+chosen() {
+	local globs glob name names found
+	read -ra globs <<< "$PATCHES"
+	names=$(series_names) || exit 1
+	for glob in "${globs[@]}"; do
+		found=0
+		while IFS= read -r name; do
+			# shellcheck disable=SC2053 # a glob
+			[[ $name != $glob && ${name%.patch} != $glob ]] || found=1
+		done <<< "$names"
+		((found)) || die "no patch is called $glob"
+	done
+	while IFS= read -r name; do
+		for glob in "${globs[@]}"; do
+			# shellcheck disable=SC2053 # a glob
+			if [[ $name == $glob || ${name%.patch} == $glob ]]; then
+				echo "$name"
+				break
+			fi
+		done
+	done <<< "$names"
+}
+
+# Everything that decides the result of a patch
+result_id() { # result_id NAME
+	{
+		series_names | sed "/^$1\$/q" | while IFS= read -r name; do
+			cat "$SERIES/$name"
+		done
+		cat "$BUILD/base.id" "$CONFIGS/uml-debug.config" "$HARNESS/bisect/$SMOKE"
+		"${KCC##* }" --version
+	} | sha256sum | cut -c 1-16
+}
+
+# Makes the sources in build/bisect/tree those of a commit, and adds the smoke test.
+place() { # place COMMIT
+	local path new=$WORK/new
+	scratch_git "$REPO" checkout -q "$1"
+	while IFS= read -r path; do
+		if [[ -e $REPO/$path ]]; then
+			cp -p "$REPO/$path" "$new"
+			if [[ $path == mm/Makefile ]]; then
+				echo "obj-\$(CONFIG_KUNIT) += ${SMOKE%.c}.o" >> "$new"
+			fi
+			put "$new" "$path"
+		else
+			rm -f "$WORK/tree/$path"
+		fi
+	done < "$WORK/paths"
+	cp "$HARNESS/bisect/$SMOKE" "$new"
+	put "$new" "mm/$SMOKE"
+}
+
+# A file is replaced, not written, because it may be a link to that of the base; and only
+# if it differs, so that make builds no more than needed.
+put() { # put FILE PATH
+	local target=$WORK/tree/$2
+	! cmp -s "$1" "$target" || return 0
+	mkdir -p "$(dirname "$target")"
+	cp "$1" "$target.zs-new"
+	touch "$target.zs-new"
+	mv -f "$target.zs-new" "$target"
+}
+
+# The functions of kbuild.sh, with build/bisect for build
+uml_configure() {
+	local BUILD=$WORK LOGS=$WORK/logs SUITE_CONFIG=$WORK/suite.config
+	local suites=$WORK/tree/mm/tests/zsmalloc.kunitconfig stamp
+	if [[ -f $suites ]]; then
+		cp "$suites" "$SUITE_CONFIG"
+	else
+		grep -v KUNIT_TEST "$TOP/mm/tests/zsmalloc.kunitconfig" > "$SUITE_CONFIG"
+	fi
+	stamp=$(cat "$SUITE_CONFIG" "$WORK/tree/mm/Kconfig" | sha256sum)
+	[[ $stamp != "$(cat "$WORK/uml/zs.stamp" 2> /dev/null)" ]] || return 0
+	configure_uml "$WORK/uml"
+	echo "$stamp" > "$WORK/uml/zs.stamp"
+}
+
+uml_make() { # uml_make LOG ARGS...
+	local BUILD=$WORK log=$1
+	shift
+	kmake "$WORK/uml" um -j"$JOBS" "$@" > "$log" 2>&1 < /dev/null
+}
+
+# The objects of the kernel that the sources of a patch are compiled to
+objects() { # objects PATH...
+	local path
+	for path; do
+		case $path in
+		mm/z*.h | include/*/zsmalloc.h | mm/tests/zsmalloc_check.c)
+			echo mm/zsmalloc.o
+			;;
+		mm/*.c)
+			echo "${path%.c}.o"
+			;;
+		esac
+	done | sort -u | while IFS= read -r path; do
+		if [[ -f $WORK/tree/${path%.o}.c ]]; then
+			echo "$path"
+		fi
+	done
+}
+
+# Findings that a patch does not cause: the name of a test may be long in a shell script,
+# and MAINTAINERS has a pattern that matches all files in mm/tests/.
+CHECKPATCH=(--strict --no-summary --show-types --ignore FILE_PATH_CHANGES
+	--max-line-length=100)
+
+check_patch() { # check_patch PATCH LOG
+	# It takes a file that git knows for a source file, so it gets a copy in build/.
+	cp "$1" "$WORK/checked.patch"
+	# Findings in shell scripts are those of make check.
+	(
+		cd "$WORK"
+		perl "$WORK/tree/scripts/checkpatch.pl" --root="$WORK/tree" \
+			"${CHECKPATCH[@]}" checked.patch 2> /dev/null || true
+	) |
+		awk -v RS= '
+			/^(ERROR|WARNING|CHECK):/ && !/FILE: [^ ]*\.(sh|py):/ && \
+				!/FILE: [^ ]*\/(config|settings|Makefile|\.gitignore):/ { print; print "" }
+		' > "$2"
+	result checkpatch "$(grep -c -E '^(ERROR|WARNING|CHECK):' "$2")" "$2"
+}
+
+# Comments of kernel-doc in the touched files: what this patch adds
+kernel_doc() { # kernel_doc LOG PATH...
+	local log=$1 path
+	shift
+	: > "$log.now"
+	: > "$log.before"
+	for path; do
+		[[ $path == *.[ch] && -f $WORK/tree/$path ]] || continue
+		kernel_doc_of "$WORK/tree" "$path" >> "$log.now"
+		mkdir -p "$WORK/before/$(dirname "$path")"
+		if scratch_git "$REPO" show "$before:$path" > "$WORK/before/$path" 2> /dev/null; then
+			kernel_doc_of "$WORK/before" "$path" >> "$log.before"
+		fi
+	done
+	sort -u "$log.before" -o "$log.before"
+	sort -u "$log.now" | comm -13 "$log.before" - > "$log"
+	result kernel-doc "$(wc -l < "$log")" "$log"
+}
+
+kernel_doc_of() { # kernel_doc_of TREE PATH: its findings, without line numbers
+	(cd "$1" && python3 -B "$WORK/tree/tools/docs/kernel-doc" -none -Wall "$2" 2>&1 || true) |
+		sed -E 's/:[0-9]+/:/' | grep -F "$2" || true
+}
+
+# result PART NUMBER-OF-FINDINGS LOG
+result() {
+	if (($2)); then
+		echo "$1=FAILED: $2 findings" >> "$out"
+		info "$1: $2 findings, see ${3#"$TOP"/}"
+		sed -n '1,6s/^/        /p' "$3"
+	else
+		echo "$1=ok" >> "$out"
+	fi
+}
+
+# W=1 and sparse, on the objects that are in this kernel
+compile() { # compile LOG PATH...
+	local log=$1 objects=() sparse=() other=() object path
+	shift
+	while IFS= read -r object; do
+		# All objects of the kernel are there from the first build.
+		if [[ -f $WORK/uml/$object || $object == mm/tests/* ]]; then
+			objects+=("$object")
+		else
+			other+=("${object%.o}.c")
+		fi
+	done < <(objects "$@")
+	if ((!${#objects[@]})); then
+		echo "W=1=-${other[0]:+ (not in this kernel: ${other[*]})}" >> "$out"
+		echo "sparse=-" >> "$out"
+		return
+	fi
+	! command -v sparse > /dev/null ||
+		sparse=(C=2 "CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__)
+	if ! uml_make "$log" W=1 "${sparse[@]}" "${objects[@]}"; then
+		echo "W=1=FAILED: does not compile" >> "$out"
+		grep -E '(error|warning):|\*\*\*' "$log" | head -n 10 | sed 's/^/        /'
+		return
+	fi
+	for path; do
+		grep -E "/${path//./\\.}:.*warning:.*\[-W" "$log" || true
+	done > "$log.gcc"
+	result W=1 "$(wc -l < "$log.gcc")" "$log.gcc"
+	((!${#other[@]})) || sed -i "\$s|\$| (not in this kernel: ${other[*]})|" "$out"
+	if ((${#sparse[@]})); then
+		grep -E '(warning|error):' "$log" | grep -v '\[-W' |
+			grep -E 'zsmalloc|zpdesc' > "$log.sparse" || true
+		result sparse "$(wc -l < "$log.sparse")" "$log.sparse"
+	else
+		echo "sparse=not installed" >> "$out"
+	fi
+}
+
+build_kernel() { # build_kernel LOG
+	if uml_make "$1" linux; then
+		echo kernel=ok >> "$out"
+		return
+	fi
+	echo "kernel=FAILED: does not build" >> "$out"
+	grep -E '(error|undefined)|\*\*\*' "$1" | head -n 10 | sed 's/^/        /'
+	return 1
+}
+
+# Boots the kernel and runs all suites that it has.
+run_kunit() { # run_kunit LOG
+	local log=$1 status=0 report=$1.report passed failed skipped numbers
+	uml "$WORK/uml/linux" 1G "$BISECT_TIMEOUT" "$log" console=tty kunit_shutdown=halt \
+		kunit.enable=1 'kunit.filter_glob=zsmalloc*' || status=$?
+	python3 -B "$WORK/tree/tools/testing/kunit/kunit.py" parse "$log" > "$report" 2>&1 || true
+	passed=$(count_of "$report" passed)
+	skipped=$(count_of "$report" skipped)
+	failed=$(($(count_of "$report" failed) + $(count_of "$report" crashed) +
+		$(count_of "$report" errors)))
+	numbers="$passed passed"
+	((!skipped)) || numbers+=", $skipped skipped"
+	numbers+=$(sed -n -E 's/\r$//; s/.*smoke: migrated ([0-9]+), with.* ([0-9]+)$/; \1 and \2 pages migrated/p
+		s/.*smoke: compaction freed ([0-9]+) of.*/, \1 freed/p' "$log" | tr -d '\n')
+	if ! splat_check "$log" > "$log.splat" 2>&1; then
+		sed -n '1,12s/^/        /p' "$log.splat"
+		echo "kunit=FAILED: the kernel complains; $numbers" >> "$out"
+	elif ((failed || !passed)); then
+		grep -E 'FAILED|CRASHED|EXPECT|ASSERT' "$report" | head -n 10 | sed 's/^/        /'
+		echo "kunit=FAILED: $failed tests of $((passed + failed))" >> "$out"
+	elif ((status == 124)); then
+		echo "kunit=FAILED: not done after $BISECT_TIMEOUT seconds" >> "$out"
+	else
+		echo "kunit=$numbers" >> "$out"
+	fi
+}
+
+one() { # one NAME
+	local name=$1 number=${1%%-*} start=$SECONDS before out=$RESULTS/${1%%-*}.new id paths
+	id=$(result_id "$name")
+	if [[ $(sed -n 's/^id=//p' "$RESULTS/$number" 2> /dev/null) == "$id" ]]; then
+		info "$number: as before"
+		return
+	fi
+	step "$number $(subject_of "$SERIES/$name")"
+	rm -f "$RESULTS/$number"
+	before=$(tag_of "$name")~1
+	: > "$out"
+	mapfile -t paths < <(patch_paths "$SERIES/$name")
+	place "$(tag_of "$name")"
+	check_patch "$SERIES/$name" "$WORK/logs/$number.checkpatch"
+	kernel_doc "$WORK/logs/$number.kernel-doc" "${paths[@]}"
+	if ! printf '%s\n' "${paths[@]}" | grep -q -E '^(mm|include|lib|drivers)/'; then
+		echo 'kernel=- (no file of the kernel)' >> "$out"
+	else
+		uml_configure
+		compile "$WORK/logs/$number.compile" "${paths[@]}"
+		! build_kernel "$WORK/logs/$number.build" || run_kunit "$WORK/logs/$number.console"
+	fi
+	echo "time=$(elapsed $((SECONDS - start)))" >> "$out"
+	echo "id=$id" >> "$out"
+	mv "$out" "$RESULTS/$number"
+	grep -v -E '^id=' "$RESULTS/$number" | sed 's/^/    /'
+}
+
+# A line for each patch; a problem for each part that failed
+table() {
+	local name number part value
+	printf '\n%-5s %-11s %-11s %-6s %-7s %-8s %s\n' patch "${PARTS[@]}"
+	while IFS= read -r name; do
+		number=${name%%-*}
+		if [[ ! -f $RESULTS/$number ]]; then
+			problem "$name: not run"
+			continue
+		fi
+		for part in "${PARTS[@]}"; do
+			value=$(sed -n "s/^$part=//p" "$RESULTS/$number")
+			[[ $value != FAILED* ]] || problem "$name: $part: ${value#FAILED: }"
+			case $part in
+			checkpatch) printf '%-5s %-11s' "$number" "${value%%:*}" ;;
+			kernel-doc) printf ' %-11s' "${value%%:*}" ;;
+			W=1) printf ' %-6s' "$(cut -d ' ' -f 1 <<< "${value%%:*}")" ;;
+			sparse) printf ' %-7s' "${value%%:*}" ;;
+			kernel) printf ' %-8s' "$(cut -d ' ' -f 1 <<< "${value%%:*}")" ;;
+			kunit) printf ' %s' "${value%%:*}" ;;
+			esac
+		done
+		printf '\n'
+	done < <(chosen)
+}
+
+main() {
+	local names name
+	"$LIB/deps.sh" tree build
+	names=$(chosen)
+	"$LIB/fetch.sh"
+	kernel_env
+	mkdir -p "$WORK/logs" "$RESULTS" "$LOGS"
+	# It takes long, and other commands need none of its files.
+	exec 9> "$WORK/lock"
+	flock -n 9 || { info "waiting for another make bisect"; flock 9; }
+	[[ -z $FRESH ]] || rm -f "$RESULTS"/*
+	step "Applying the patches of series/ to the files of the base"
+	series_repo "$REPO" "$BUILD/base" || die "the series does not apply to the base"
+	scratch_git "$REPO" diff --name-only --no-renames base series > "$WORK/paths"
+	if [[ $(cat "$WORK/tree.id" 2> /dev/null) != "$(cat "$BUILD/base.id")" ]]; then
+		need_space "$BUILD" 3500 "a kernel tree and a kernel"
+		rm -rf "$WORK/uml" "$WORK/tree.id"
+		link_tree "$BUILD/base" "$WORK/tree"
+		cp "$BUILD/base.id" "$WORK/tree.id"
+	fi
+	if [[ ! -f $WORK/uml/linux ]]; then
+		# The objects that all patches share come from the cache of make test.
+		step "Building user-mode Linux with all patches (first time about 10 minutes)"
+		place series
+		uml_configure
+		uml_make "$WORK/logs/all.build" linux ||
+			die "the kernel with all patches does not build, see build/bisect/logs/all.build"
+	fi
+	while IFS= read -r name; do
+		one "$name"
+	done <<< "$names"
+	table
+	finish bisect "$(wc -l <<< "$names") patches, each builds and passes" \
+		"${#problems[@]} problems; the first patch with one broke it"
+}
+
+main
