@@ -53,7 +53,12 @@ bench:    ## this kernel side by side with the base kernel
 ##           BENCH_ONLY='speed,migrate' ROUNDS=3 BENCH_TREE=dir
 
 ##@ Get it
-series:   ## build/series: the project as a patch for git am
+apply:    ## apply the series to your own tree: make apply KSRC=dir
+series:   ## build/series: the project as patches for git am
+series-refresh: ## fold changes of files into the patches of series/
+##           PATCH=NNNN
+bisect:   ## check, build and boot each patch of the series in turn
+##           PATCHES='glob ...' FRESH=1 BISECT_TIMEOUT=1800
 tree:     ## build/tree: Linux 7.3 plus this project
 clean:    ## remove build/
 distclean: clean ## remove build/ and the cache
@@ -61,7 +66,8 @@ help:     ## this text
 	@awk -f harness/lib/help.awk Makefile
 
 ##@ For all of them
-## KSRC=dir           base on this clean Linux tree instead of fetching one
+## KSRC=dir           base on this clean Linux tree instead of fetching one; with
+##                    make apply: the tree to change
 ## BASE=7.2           base on this release instead of 7.3
 ## JOBS=n             parallel compile jobs (default: all CPUs)
 ## ACCEL=tcg          guests without KVM; kvm: an error if KVM cannot run them

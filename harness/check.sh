@@ -91,6 +91,7 @@ main() {
 	mapfile -t files < <(find mm include tools -type f -name '*.[ch]' | sort)
 	check_patch "${files[@]}"
 	check_scripts
+	"$HARNESS/series.sh" check || problem 'series/ is not the project, see above'
 	check_objects
 	check_context
 	finish check "${#files[@]} files, no findings" 'findings above'

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# make test: all quick tests.  The harness's own, the objects of three cells of make
-# matrix, KUnit on user-mode Linux and on x86-64, a short make run and a short make
-# selftest.
+# make test: all quick tests.  The harness's own, whether series/ is the project, the
+# objects of three cells of make matrix, KUnit on user-mode Linux and on x86-64, a short
+# make run and a short make selftest.
 # Ends with "N passed, N failed" alone on its line.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 
@@ -42,6 +42,7 @@ main() {
 	mkdir -p "$LOGS"
 	if "$LIB/deps.sh" tree build guest && "$HARNESS/tree.sh"; then
 		counted 'self-test' "$BUILD/harness_test.count" "$LIB/harness_test.sh"
+		one 'the patches make the project' "$HARNESS/series.sh" check
 		one 'make matrix, objects of 3 cells' env OBJECTS=1 \
 			MATRIX='arm64_64k i386_pae x86_no_migration' "$HARNESS/matrix.sh"
 		counted 'KUnit, user-mode Linux' "$BUILD/kunit-uml.count" kunit uml uml

@@ -452,7 +452,7 @@ test_knobs() {
 	yes 'scripts read no other variable of the environment' diff /dev/null <(
 		comm -23 "$tmp/read" <(sort "$tmp/names" - <<< $'HOME\nNO_COLOR\nTMPDIR\nXDG_CACHE_HOME'))
 
-	awk -f "$LIB/help.awk" Makefile | sed -n 's/^  make \([a-z]*\) .*/\1/p' | sort > "$tmp/helped"
+	awk -f "$LIB/help.awk" Makefile | sed -n 's/^  make \([a-z-]*\) .*/\1/p' | sort > "$tmp/helped"
 	for command in "$HARNESS"/*.sh clean help; do
 		basename "$command" .sh
 	done | sort > "$tmp/commands"
@@ -528,6 +528,130 @@ test_overlay() {
 	cp "$tmp/out" "$tmp/reject"
 	yes 'tree: that error names it' grep -q 'BASE=7.x is not a release' "$tmp/reject"
 	BASE=$base
+}
+
+# A small copy of the project in $tmp/s over a base in $tmp/b: patch 1 adds mm/n.c, patch 2
+# adds a line to it, and patch 3 edits mm/b.c.
+make_standin_series() {
+	local p=$tmp/s k=$tmp/b r=$tmp/r
+	mkdir -p "$p/mm" "$p/series" "$k/mm" "$r/mm"
+	copy_scripts "$p"
+	cp "$LIB"/*.py "$p/harness/lib/"
+	printf 'VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 1\n' > "$k/Makefile"
+	touch "$k/Kbuild" "$k/mm/Kconfig"
+	printf 'base %s\n' {1..30} > "$k/mm/b.c"
+	cp "$k/mm/b.c" "$r/mm/"
+	in_series init -q
+	in_series add -A
+	in_series commit -q -m base
+	printf 'first %s\n' {1..9} > "$r/mm/n.c"
+	in_series add -A
+	in_series commit -q -m 'one: a file'
+	sed -i '4a second' "$r/mm/n.c"
+	in_series commit -q -a -m 'two: a line'
+	sed -i 's/base 7$/third/' "$r/mm/b.c"
+	in_series commit -q -a -m 'three: an edit'
+	cp "$r/mm/n.c" "$p/mm/"
+	in_series diff HEAD~1 > "$p/harness/base-edits.patch"
+	in_series format-patch -q --zero-commit --no-signature -N -o "$p/series" HEAD~3
+	(cd "$p/series" && ls) > "$tmp/names"
+	mv "$tmp/names" "$p/series/series"
+}
+
+in_series() {
+	GIT_CONFIG_GLOBAL=/dev/null git -C "$tmp/r" -c user.name=a -c user.email=a@localhost "$@"
+}
+
+# in_copy COMMAND...: a command of the small copy, over the small base; prints what it says
+in_copy() {
+	local status=0
+	KSRC=${KSRC:-$tmp/b} bash "$tmp/s/harness/$1.sh" "${@:2}" > "$tmp/said" 2>&1 || status=1
+	cat "$tmp/said"
+	return "$status"
+}
+
+# has NUMBER TEXT: a patch of the small copy has a line that it adds or removes
+has() { grep -q -x -F -e "$2" "$tmp/s/series/$1"-*.patch; }
+
+test_series() {
+	local p=$tmp/s t=$tmp/t
+	unset KSRC PATCH
+	make_standin_series
+	yes 'series: the patches make the project' in_copy series check
+	yes 'series: build/series has them, numbered' in_copy series
+	yes 'series: each has its number' grep -q '^Subject: \[PATCH 2/3\] two: a line' "$p"/build/series/0002-*.patch
+	yes 'series: the mbox has all of them' test "$(grep -c '^Subject: ' "$p/build/series/mbox")" == 3
+
+	sed -i 's/first 2/FIRST 2/; s/first 9/FIRST 9/' "$p/mm/n.c"
+	no 'series: a change that no patch has is an error' in_copy series check
+	yes 'series: that error names the file' grep -q '^mm/n.c is not what' "$tmp/said"
+	yes 'series: and the command that folds it in' grep -q 'make series-refresh' "$tmp/said"
+	yes 'series-refresh: the change is folded in' in_copy series-refresh
+	yes 'series-refresh: into the patch that has made the lines' has 0001 '+FIRST 9'
+	no 'series-refresh: and no other one' has 0002 '+FIRST 9'
+	yes 'series-refresh: a second time nothing changes' in_copy series-refresh
+	yes 'series-refresh: and says so' grep -q '    0 patches were written anew' "$tmp/said"
+	sed -i 's/^second/SECOND/; s/^first 5/FIRST 5\nmore/' "$p/mm/n.c"
+	yes 'series-refresh: adjacent lines of two patches' in_copy series-refresh
+	yes 'series-refresh: both go into the later patch' has 0002 '+FIRST 5'
+	yes 'series-refresh: with what is removed' has 0002 '-first 5'
+	sed -i 's/^third$/THIRD/; s/^+third$/+THIRD/' "$p/harness/base-edits.patch"
+	yes 'series-refresh: an edit of a base file' in_copy series-refresh
+	yes 'series-refresh: stays in its patch' has 0003 '+THIRD'
+	printf -- '@@ -20 +20 @@\n-base 20\n+twenty\n' >> "$p/harness/base-edits.patch"
+	yes 'series-refresh: other lines of the base' in_copy series-refresh
+	yes 'series-refresh: go into the only patch of the file' has 0003 '+twenty'
+	cp -r "$p/series" "$tmp/series.before"
+	echo new > "$p/mm/m.c"
+	no 'series-refresh: a new file needs PATCH' in_copy series-refresh
+	yes 'series-refresh: the error lists it' grep -q '^    mm/m.c: new file' "$tmp/said"
+	yes 'series-refresh: then series/ is as it was' diff -r "$p/series" "$tmp/series.before"
+	PATCH=7 no 'series-refresh: PATCH must exist' in_copy series-refresh
+	PATCH=2 yes 'series-refresh: PATCH gets a new file' in_copy series-refresh
+	yes 'series-refresh: and has it' has 0002 '+++ b/mm/m.c'
+	echo more >> "$p/mm/m.c"
+	chmod +x "$p/mm/m.c"
+	yes 'series-refresh: a mode' in_copy series-refresh
+	yes 'series-refresh: goes into the patch that adds the file' has 0002 'new file mode 100755'
+	rm "$p/mm/m.c"
+	yes 'series-refresh: a file that is gone' in_copy series-refresh
+	no 'series-refresh: is in no patch' has 0002 '+++ b/mm/m.c'
+	touch "$p/series/0009-extra.patch"
+	no 'series: a patch that is not listed is an error' in_copy series check
+	rm "$p/series/0009-extra.patch"
+
+	cp -r "$tmp/b" "$t"
+	export KSRC=$t
+	yes 'apply: a tree without git' in_copy apply
+	yes 'apply: the tree has the files' cmp "$p/mm/n.c" "$t/mm/n.c"
+	cp -r "$t" "$t.before"
+	no 'apply: a second time is an error' in_copy apply
+	yes 'apply: which says why' grep -q 'mm/n.c: the patch adds this file, and it exists' "$tmp/said"
+	rm -rf "$t"
+	cp -r "$tmp/b" "$t"
+	sed -i 's/base 8/other/' "$t/mm/b.c"
+	cp -r "$t/." "$t.before"
+	rm -rf "$t.before"
+	cp -r "$t" "$t.before"
+	no 'apply: a hunk that does not fit is an error' in_copy apply
+	yes 'apply: which names the patch' grep -q '^series/0003-three-an-edit.patch does not apply' "$tmp/said"
+	yes 'apply: and the hunk' grep -q 'mm/b.c: hunk 1 of 2, .*line 8 is not' "$tmp/said"
+	yes 'apply: and what it found' grep -q 'found:    other' "$tmp/said"
+	yes 'apply: then the tree is as it was' diff -r "$t" "$t.before"
+	rm -rf "$t"
+	cp -r "$tmp/b" "$t"
+	git -C "$t" init -q
+	git -C "$t" config user.name a
+	git -C "$t" config user.email a@localhost
+	git -C "$t" add -A
+	git -C "$t" commit -q -m base
+	echo mine >> "$t/mm/b.c"
+	no 'apply: changes that are not committed are an error' in_copy apply
+	yes 'apply: which names the file' grep -q ' M mm/b.c' "$tmp/said"
+	git -C "$t" checkout -q mm/b.c
+	yes 'apply: a git repository' in_copy apply
+	yes 'apply: gets a commit for each patch' test "$(git -C "$t" rev-list --count HEAD)" == 4
+	unset KSRC
 }
 
 # The litmus tests must be those of the pairs in the block on memory ordering.
@@ -800,6 +924,7 @@ main() {
 	test_knobs
 	test_config
 	test_overlay
+	test_series
 	test_qemu
 	echo "$passed $failed" > "$BUILD/harness_test.count"
 	info "self-test: $passed passed, $failed failed"

@@ -8,7 +8,7 @@
 	printf "\n%s\n", substr($0, 5)
 	target = ""
 }
-/^[a-z]+:.* ## / {
+/^[a-z-]+:.* ## / {
 	target = $1
 	sub(/:.*/, "", target)
 	sub(/^.* ## /, "")
