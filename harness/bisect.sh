@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # make bisect: each patch of series/ in turn is checked (checkpatch --strict, kernel-doc),
-# compiled (W=1, and sparse if it is installed), and built into a kernel for user-mode
-# Linux with KASAN and lockdep, which boots and runs KUnit: the suite in harness/bisect/,
+# compiled (W=1, and sparse if it is installed; zsmalloc also without page migration, SMP
+# and debug options), and built into a kernel for user-mode Linux with KASAN and lockdep,
+# which boots and runs KUnit: the suite in harness/bisect/,
 # which every zsmalloc passes, and those of the series as soon as there are any.
 #   PATCHES='glob ...'   only these, by the names in series/
 #   FRESH=1              forget all results
@@ -105,10 +106,18 @@ uml_configure() {
 	echo "$stamp" > "$WORK/uml/zs.stamp"
 }
 
-uml_make() { # uml_make LOG ARGS...
-	local BUILD=$WORK log=$1
-	shift
-	kmake "$WORK/uml" um -j"$JOBS" "$@" > "$log" 2>&1 < /dev/null
+uml_make() { # uml_make DIR LOG ARGS...
+	local BUILD=$WORK
+	kmake "$WORK/$1" um -j"$JOBS" "${@:3}" >> "$2" 2>&1 < /dev/null
+}
+
+# Other objects, with the options of bisect/bare.config
+bare_configure() {
+	local BUILD=$WORK LOGS=$WORK/logs stamp
+	stamp=$(cat "$HARNESS/bisect/bare.config" "$WORK/tree/mm/Kconfig" | sha256sum)
+	[[ $stamp != "$(cat "$WORK/bare/zs.stamp" 2> /dev/null)" ]] || return 0
+	configure "$WORK/bare" um "$HARNESS/bisect/bare.config"
+	echo "$stamp" > "$WORK/bare/zs.stamp"
 }
 
 # The objects of the kernel that the sources of a patch are compiled to
@@ -188,11 +197,10 @@ result() {
 
 # W=1 and sparse, on the objects that are in this kernel
 compile() { # compile LOG PATH...
-	local log=$1 objects=() sparse=() other=() object path
+	local log=$1 objects=() sparse=() other=() bare=() object path
 	shift
 	while IFS= read -r object; do
-		# All objects of the kernel are there from the first build.
-		if [[ -f $WORK/uml/$object || $object == mm/tests/* ]]; then
+		if grep -q -x -F "$object" "$WORK/objects" || [[ $object == mm/tests/* ]]; then
 			objects+=("$object")
 		else
 			other+=("${object%.o}.c")
@@ -205,7 +213,13 @@ compile() { # compile LOG PATH...
 	fi
 	! command -v sparse > /dev/null ||
 		sparse=(C=2 "CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__)
-	if ! uml_make "$log" W=1 "${sparse[@]}" "${objects[@]}"; then
+	: > "$log"
+	if [[ " ${objects[*]} " == *' mm/zsmalloc.o '* ]]; then
+		bare=(mm/zsmalloc.o)
+		bare_configure
+	fi
+	if ! uml_make uml "$log" W=1 "${sparse[@]}" "${objects[@]}" ||
+		{ ((${#bare[@]})) && ! uml_make bare "$log" W=1 "${bare[@]}"; }; then
 		echo "W=1=FAILED: does not compile" >> "$out"
 		grep -E '(error|warning):|\*\*\*' "$log" | head -n 10 | sed 's/^/        /'
 		return
@@ -225,7 +239,8 @@ compile() { # compile LOG PATH...
 }
 
 build_kernel() { # build_kernel LOG
-	if uml_make "$1" linux; then
+	: > "$1"
+	if uml_make uml "$1" linux; then
 		echo kernel=ok >> "$out"
 		return
 	fi
@@ -340,8 +355,9 @@ main() {
 		step "Building user-mode Linux with all patches (first time about 10 minutes)"
 		place series
 		uml_configure
-		uml_make "$WORK/logs/all.build" linux ||
+		uml_make uml "$WORK/logs/all.build" linux ||
 			die "the kernel with all patches does not build, see build/bisect/logs/all.build"
+		(cd "$WORK/uml" && find mm -name '*.o') > "$WORK/objects"
 	fi
 	while IFS= read -r name; do
 		one "$name"

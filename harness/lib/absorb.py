@@ -201,7 +201,9 @@ class Absorber:
             self.note(first, what)
         for k, changes in edits.items():
             lines = list(states[k].lines)
-            for start, end, inserted in sorted(changes, reverse=True, key=lambda x: x[:2]):
+            # From the last to the first, in the order of the last state: two places may be
+            # one where the lines between them are not there yet.
+            for start, end, inserted in reversed(changes):
                 lines[start:end] = inserted
             snapshot = self.snapshots[k]
             snapshot.files[path] = (snapshot.files[path][0], blob_of(b''.join(lines)))

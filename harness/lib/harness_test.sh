@@ -595,6 +595,9 @@ test_series() {
 	yes 'series-refresh: adjacent lines of two patches' in_copy series-refresh
 	yes 'series-refresh: both go into the later patch' has 0002 '+FIRST 5'
 	yes 'series-refresh: with what is removed' has 0002 '-first 5'
+	sed -i 's/^SECOND/above\n&\nbelow/' "$p/mm/n.c"
+	yes 'series-refresh: lines before and after the line of a patch' in_copy series-refresh
+	yes 'series-refresh: stay in their order' test "$(grep -E '^\+(above|SECOND|below)' "$p"/series/0002-*.patch | tr -d '\n')" == '+above+SECOND+below'
 	sed -i 's/^third$/THIRD/; s/^+third$/+THIRD/' "$p/harness/base-edits.patch"
 	yes 'series-refresh: an edit of a base file' in_copy series-refresh
 	yes 'series-refresh: stays in its patch' has 0003 '+THIRD'
