@@ -74,6 +74,8 @@ place() { # place COMMIT
 			put "$new" "$path"
 		else
 			rm -f "$WORK/tree/$path"
+			# make would take an object without its source for up to date.
+			rm -f "$WORK"/{uml,bare}/"${path%.c}.o"
 		fi
 	done < "$WORK/paths"
 	cp "$HARNESS/bisect/$SMOKE" "$new"
