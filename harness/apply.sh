@@ -42,11 +42,12 @@ series_paths() {
 }
 
 to_repository() { # to_repository DIR
-	local dir=$1 name patches=() log=$LOGS/apply.log
-	while IFS= read -r name; do
-		patches+=("$SERIES/$name")
-	done < <(series_names)
-	if ! git -C "$dir" am -q --keep-cr "${patches[@]}" > "$log" 2>&1; then
+	local dir=$1 log=$LOGS/apply.log
+	# As they fit this tree, see apply_rewrite() in patches.sh
+	rm -rf "$REPO.patches"
+	scratch_git "$REPO" format-patch -q --zero-commit --no-signature -N --no-renames -B \
+		-o "$REPO.patches" base..series
+	if ! git -C "$dir" am -q --keep-cr "$REPO.patches"/*.patch > "$log" 2>&1; then
 		git -C "$dir" am --abort >> "$log" 2>&1 || true
 		cat "$log" >&2
 		die "git am failed; $dir is as it was"

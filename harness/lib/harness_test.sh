@@ -643,6 +643,10 @@ test_series() {
 	yes 'apply: then the tree is as it was' diff -r "$t" "$t.before"
 	rm -rf "$t"
 	cp -r "$tmp/b" "$t"
+	sed -i 's/base 4/other/; s/base 10/other/' "$t/mm/b.c"
+	yes 'apply: two lines around a change are enough' in_copy apply
+	rm -rf "$t"
+	cp -r "$tmp/b" "$t"
 	git -C "$t" init -q
 	git -C "$t" config user.name a
 	git -C "$t" config user.email a@localhost
@@ -654,6 +658,25 @@ test_series() {
 	git -C "$t" checkout -q mm/b.c
 	yes 'apply: a git repository' in_copy apply
 	yes 'apply: gets a commit for each patch' test "$(git -C "$t" rev-list --count HEAD)" == 4
+
+	# A file that is replaced as a whole, and the one of another release
+	export KSRC=$tmp/b
+	printf 'old %s\n' {1..40} > "$tmp/b/mm/w.c"
+	printf '%s: another file, altogether\n' {a..z} {A..Z} > "$p/mm/w.c"
+	PATCH=3 yes 'series-refresh: a file of the base that no patch has' in_copy series-refresh
+	yes 'series: is replaced as a whole' grep -q '^dissimilarity index' "$p"/series/0003-*.patch
+	KSRC=$t
+	git -C "$t" reset -q --hard HEAD~3
+	printf 'elder %s\n' {1..40} > "$t/mm/w.c"
+	git -C "$t" add mm/w.c
+	git -C "$t" commit -q -m elder
+	no 'apply: an unknown file is not replaced' in_copy apply
+	yes 'apply: and named' grep -q 'mm/w.c: hunk 1 of 1' "$tmp/said"
+	echo "$(git hash-object "$t/mm/w.c") mm/w.c elder" > "$p/series/replaced"
+	yes 'apply: that of a known release is' in_copy apply
+	yes 'apply: with the same result' cmp "$p/mm/w.c" "$t/mm/w.c"
+	yes 'apply: and the history of the tree' test "$(git -C "$t" log --format=%s | tr '\n' ,)" \
+		== 'three: an edit,two: a line,one: a file,elder,base,'
 	unset KSRC
 }
 

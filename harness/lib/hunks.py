@@ -4,6 +4,9 @@
 
 hunks.py DIR PATCH prints a line for each hunk that does not fit, with the first line that
 differs, and exits with status 0 if there is one, and otherwise 1.
+
+hunks.py --old PATCH PATH prints the lines that the patch expects in a file which it
+replaces.
 """
 import os
 import re
@@ -78,8 +81,17 @@ def differs(lines, wanted, near):
     return best + 1, '', None
 
 
+def print_old(patch, path):
+    part = next(part for part in parse(read_lines(patch)) if part.path == path)
+    text = ''.join(line + '\n' for _, old, _ in part.hunks for line in old)
+    sys.stdout.buffer.write(text.encode('utf-8', 'surrogateescape'))
+    return 0
+
+
 def main():
-    root, patch = sys.argv[1:]
+    root, patch = sys.argv[-2:]
+    if sys.argv[1] == '--old':
+        return print_old(root, patch)
     found = 0
     for part in parse(read_lines(patch)):
         path = os.path.join(root, part.path)

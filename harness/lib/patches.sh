@@ -48,6 +48,48 @@ patch_hunks() { # patch_hunks DIR PATCH
 	python3 -B "$LIB/hunks.py" "$1" "$2"
 }
 
+# With three lines around each change as in the base, or else with two
+apply_one() { # apply_one DIR NAME
+	local context
+	for context in 3 2; do
+		scratch_git "$1" am -q --keep-cr --committer-date-is-author-date "-C$context" \
+			"$SERIES/$2" > "$1/.git/am.log" 2>&1 && return
+		scratch_git "$1" am --abort > /dev/null 2>&1 || true
+	done
+	return 1
+}
+
+# A patch that replaces whole files fits those of other releases, too: those whose blobs
+# are in series/replaced.  Here they get the contents that the patch expects, and its
+# commit gets the former parent.
+apply_rewrite() { # apply_rewrite DIR NAME
+	local dir=$1 patch=$SERIES/$2 path parent found=0
+	while IFS= read -r path; do
+		[[ -f $dir/$path ]] || continue
+		grep -q -s "^$(scratch_git "$dir" hash-object "$path") $path " "$SERIES/replaced" ||
+			continue
+		python3 -B "$LIB/hunks.py" --old "$patch" "$path" > "$dir/.git/old"
+		cp "$dir/.git/old" "$dir/$path"
+		found=1
+	done < <(awk '/^diff --git / { path = substr($4, 3) } /^dissimilarity / { print path }' "$patch")
+	((found)) || return
+	parent=$(scratch_git "$dir" rev-parse HEAD)
+	scratch_git "$dir" commit -q -a -m 'as the patch expects'
+	if ! apply_one "$dir" "$2"; then
+		scratch_git "$dir" reset -q --hard "$parent"
+		return 1
+	fi
+	parent=$(
+		IFS=$'\n' read -r -d '' GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE < <(
+			scratch_git "$dir" log -1 --format='%an%n%ae%n%ad' --date=raw
+			printf '\0')
+		export GIT_AUTHOR_NAME GIT_AUTHOR_EMAIL GIT_AUTHOR_DATE
+		scratch_git "$dir" log -1 --format=%B |
+			scratch_git "$dir" commit-tree 'HEAD^{tree}' -p "$parent"
+	)
+	scratch_git "$dir" reset -q --hard "$parent"
+}
+
 # series_repo DIR SOURCE [PATHS]: makes DIR a repository with the files of SOURCE that the
 # patches touch, or that the file PATHS lists, and a commit for each patch.  The first
 # commit has the tag "base", and the one of each patch a tag of its number, p0001.  If a
@@ -73,9 +115,7 @@ series_repo() {
 	scratch_git "$dir" commit -q --allow-empty -m base
 	scratch_git "$dir" tag base
 	while IFS= read -r name; do
-		if ! scratch_git "$dir" am -q --keep-cr --committer-date-is-author-date \
-			"$SERIES/$name" > "$dir/.git/am.log" 2>&1; then
-			scratch_git "$dir" am --abort > /dev/null 2>&1 || true
+		if ! apply_one "$dir" "$name" && ! apply_rewrite "$dir" "$name"; then
 			echo "series/$name does not apply:" >&2
 			patch_hunks "$dir" "$SERIES/$name" >&2 || cat "$dir/.git/am.log" >&2
 			return 1
