@@ -178,7 +178,7 @@ report() { # on the selected mutations
 	survived=$(grep -c -P '\tSURVIVED\t' "$WORK/results.asked" || true)
 	unreached=$(grep -c -P '\tUNREACHED\t' "$WORK/results.asked" || true)
 	errors=$(grep -c -P '\tERROR\t' "$WORK/results.asked" || true)
-	grep -P '\t(SURVIVED|UNREACHED|ERROR)\t' "$WORK/results.asked" | sort -n |
+	{ grep -P '\t(SURVIVED|UNREACHED|ERROR)\t' "$WORK/results.asked" || true; } | sort -n |
 		while IFS=$'\t' read -r n verdict _; do
 			echo "$verdict $(describe "$n")"
 		done > "$WORK/survivors"
