@@ -134,6 +134,7 @@ torture_result() { # torture_result CONSOLE STATUS MINUTES
 # time_left RAN SECONDS LEFT: a guess by the cells of this run
 time_left() {
 	local each=900
+	[[ -z ${OBJECTS:-} ]] || each=60
 	((!$1)) || each=$(($2 / $1))
 	echo "$3 cells to do, about $((each * $3 / 60)) minutes"
 }

@@ -80,7 +80,7 @@ static void forget_events(struct zst *t)
 	seen.pool = t->pool->name;
 }
 
-static int trace_init(struct kunit *test)
+static int trace_suite_init(struct kunit *test)
 {
 	int ret = zst_init(test);
 
@@ -343,7 +343,7 @@ static struct kunit_case trace_cases[] = {
 
 static struct kunit_suite trace_suite = {
 	.name = "zsmalloc_trace",
-	.init = trace_init,
+	.init = trace_suite_init,
 	.exit = zst_exit,
 	.test_cases = trace_cases,
 };
