@@ -3,14 +3,14 @@
 # make bisect: each patch of series/ in turn is checked (checkpatch --strict, kernel-doc),
 # compiled (W=1, and sparse if it is installed; zsmalloc also without page migration, SMP
 # and debug options), and built into a kernel for user-mode Linux with KASAN and lockdep,
-# which boots and runs KUnit: the suite in harness/bisect/,
-# which every zsmalloc passes, and those of the series as soon as there are any.
+# which boots and runs KUnit: the suite in harness/bisect/, which every zsmalloc passes,
+# and those of the series as soon as there are any.
 #   PATCHES='glob ...'   only these, by the names in series/
 #   FRESH=1              forget all results
 #   BISECT_TIMEOUT       seconds that KUnit may take with one patch (default 1800)
 # A result is kept as long as the patches up to this one, the base, the configuration and
-# the compiler stay the same, so that a run can be stopped and continued.  The first run builds a kernel,
-# about 10 minutes; then each patch takes 2 to 6 minutes.
+# the compiler stay the same, so that a run can be stopped and continued.  The first run
+# builds a kernel, about 10 minutes; then each patch takes 2 to 6 minutes.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"

@@ -2881,16 +2881,20 @@ static bool zs_page_is_stale(struct page *page)
  * the range once it has migrated the rest. The range is not free before the readers of
  * all its stale pages have closed their objects. So wait for that here, rather than when
  * the page is migrated, because readers of other pages close their objects meanwhile.
+ *
+ * A reference of the core keeps the page. Nothing keeps the zspage or the pool, which may
+ * be gone after the wait, and with the last pool the module could be unloaded.
  */
 static void zs_wait_stale(struct page *page)
 {
 	unsigned long timeout = zs_stale_timeout();
 
-	if (!timeout)
+	if (!timeout || !try_module_get(THIS_MODULE))
 		return;
 	zs_race("stale_wait");
 	if (!wait_var_event_timeout(page, !zs_page_is_stale(page), timeout))
 		WRITE_ONCE(zs_waited_in_vain, jiffies);
+	module_put(THIS_MODULE);
 }
 
 /*
