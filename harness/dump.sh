@@ -414,7 +414,7 @@ read_gdb() {
 	reader classes zram0 | awk '$3 ~ /^[0-9]+$/ { n += $(NF - 3) } END { print n + 0 }' \
 		> "$WORK/objects"
 	same 'objects of all classes' \
-		"$(awk '$1 ~ /^[0-9]$/ { n += $7 } END { print n + 0 }' <<< "$out")" \
+		"$(awk '$1 ~ /^[0-9]$/ { n += $8 } END { print n + 0 }' <<< "$out")" \
 		"$(< "$WORK/objects")"
 	for kind in native forwarded 'native, straddles' 'forwarded, straddles'; do
 		read -r index handle < <(sed -n -E \

@@ -6,9 +6,10 @@
  * size. A slot holds one object or is free. Slots are cut without regard to page
  * boundaries, so an object may lie in two pages. The *descriptor* of a zspage, struct
  * zspage, holds everything that is known about it. The pages hold the users' bytes and
- * nothing else. A *class* is all zspages of a pool that have one slot size and belong to
- * one NUMA node. A *location* is a descriptor and the number of a slot, encoded in one
- * word. An object's *handle* is the location where it was allocated.
+ * nothing else. A *class* is zspages of one pool that have one slot size and belong to one
+ * NUMA node: all of them, unless CPUs contend for the pool, see "Class sets". A *location*
+ * is a descriptor and the number of a slot, encoded in one word. An object's *handle* is
+ * the location where it was allocated.
  *
  *	handle = (descriptor, slot)
  *	              |
@@ -144,7 +145,7 @@
  * all of B comes after all of A. "A <-> B": both sides store and then load, and at least
  * one of them sees the store of the other.
  *
- * The order does not matter for the estimates of the shrinker, see ZS_ESTIMATE(); for the
+ * The order does not matter for estimates, see ZS_ESTIMATE(); for pool->set_mask; for the
  * generation and the bit of a slot, which debug builds read, because neither changes while
  * the object exists; and for the counters of a pool, pool->reported, pool->shrinking and
  * zs_no_host.pins.
@@ -242,9 +243,9 @@
  *			does not find a zspage that was freed.
  *  defer+worker	zspage_defer_free(): llist_add() -> zs_free_deferred():
  *			llist_del_all(). The worker sees the dead zspage.
- *  classes+malloc	zs_add_node(): classes, then nodes[] with release ->
- *			zs_node_classes(): nodes[], then the classes by address
- *			dependency. A node's classes are initialised.
+ *  classes+malloc	zs_add_set(): classes, then sets[] with release -> zs_set():
+ *			sets[], then the classes by address dependency. The classes of
+ *			a set are initialised.
  *  pool+pool		zs_pool_put() -> the last zs_pool_put(). All uses of the pool
  *			come before it is freed.
  */
@@ -450,21 +451,85 @@ static unsigned int zs_geo_index(unsigned int size)
 }
 
 /*
- * The classes of node @nid, or NULL if it has none. The address dependency orders the
- * initialisation of the classes before their use. Pairs with zs_add_node().
+ * Class sets
+ *
+ * A *class set* is a class of each slot size, all of one node. A pool has one set for each
+ * node that its objects are on. When the pool is large and CPUs wait for the locks of its
+ * classes, it gets more sets, among which the CPUs are divided: CPUs with different sets
+ * share no lock and no cache line when they allocate. An object is freed in the set where
+ * it was allocated.
+ *
+ * A zspage stays in its class, so each set has zspages of its own that are not full. For
+ * that reason only large pools have several sets, and a free slot of another set is used
+ * before a new zspage is allocated, unless the lock of that class is taken.
  */
-static struct size_class *zs_node_classes(struct zs_pool *pool, int nid)
+
+#define ZS_MAX_SETS	32
+
+/* log2 of the number of sets that a node may have */
+static unsigned int zs_set_shift __ro_after_init;
+
+VISIBLE_IF_ZSMALLOC_TEST unsigned long zs_set_pages __read_mostly = ZS_SET_PAGES;
+
+/* The index of a set of node @nid in pool->sets[] */
+VISIBLE_IF_ZSMALLOC_TEST
+unsigned int zs_set_index(int nid, unsigned int set)
 {
-	return READ_ONCE(pool->nodes[nid]);
+	return ((unsigned int)nid << zs_set_shift) + set;
 }
 
-/* The class of node @nid for @size; NULL if the node has no classes */
+/* The length of pool->sets[] */
 VISIBLE_IF_ZSMALLOC_TEST
-struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid)
+unsigned int zs_nr_sets(void)
 {
-	struct size_class *classes = zs_node_classes(pool, nid);
+	return zs_set_index(nr_node_ids, 0);
+}
+
+static int zs_set_node(unsigned int index)
+{
+	return index >> zs_set_shift;
+}
+
+/*
+ * The classes of the set with this index, or NULL if there is no such set. The address
+ * dependency orders the initialisation of the classes before their use. Pairs with
+ * zs_add_set().
+ */
+static struct size_class *zs_set(struct zs_pool *pool, unsigned int index)
+{
+	return READ_ONCE(pool->sets[index]);
+}
+
+/* The first set of node @nid */
+static struct size_class *zs_first_set(struct zs_pool *pool, int nid)
+{
+	return zs_set(pool, zs_set_index(nid, 0));
+}
+
+/* The class for @size of the set with this index; NULL if there is no such set */
+VISIBLE_IF_ZSMALLOC_TEST
+struct size_class *zs_class(struct zs_pool *pool, unsigned int size, unsigned int index)
+{
+	struct size_class *classes = zs_set(pool, index);
 
 	return classes ? &classes[zs_geo_index(size)] : NULL;
+}
+
+/* The number of the set that this CPU uses, on each node. The task may change the CPU. */
+static unsigned int pool_this_set(struct zs_pool *pool)
+{
+	return raw_smp_processor_id() & READ_ONCE(pool->set_mask);
+}
+
+/* Double the number of sets if @pool is large enough. zs_malloc() allocates them. */
+static void pool_add_sets(struct zs_pool *pool)
+{
+	unsigned int mask = READ_ONCE(pool->set_mask);
+	unsigned long more = 2 * (mask + 1);
+
+	if (more <= BIT(zs_set_shift) &&
+	    atomic_long_read(&pool->pages) >= more * zs_set_pages)
+		cmpxchg(&pool->set_mask, mask, more - 1);
 }
 
 VISIBLE_IF_ZSMALLOC_TEST
@@ -486,16 +551,16 @@ bool zs_node_serves(int nid, int class_nid)
 	return nid == (zs_node_has_memory(class_nid) ? class_nid : first_memory_node);
 }
 
-/* A walk comes to the classes of the next node; fails if there is none. */
+/* A walk comes to the classes of the next set; fails if there is none. */
 VISIBLE_IF_ZSMALLOC_TEST
-bool zs_walk_node(struct zs_walk *walk)
+bool zs_walk_set(struct zs_walk *walk)
 {
-	while (walk->node < nr_node_ids) {
-		int node = walk->node++;
+	while (walk->set < zs_nr_sets()) {
+		unsigned int index = walk->set++;
 
-		walk->next = zs_node_classes(walk->pool, node);
+		walk->next = zs_set(walk->pool, index);
 		if (walk->next && (walk->nid == NUMA_NO_NODE ||
-				   zs_node_serves(walk->nid, node))) {
+				   zs_node_serves(walk->nid, zs_set_node(index)))) {
 			walk->end = walk->next + zs_nr_geos;
 			return true;
 		}
@@ -594,8 +659,8 @@ static void zs_pool_free(struct work_struct *work)
 	struct zs_pool *pool = container_of(work, struct zs_pool, free_work);
 
 	zs_race("pool_free");
-	for (int nid = 0; nid < nr_node_ids; nid++)
-		kvfree(pool->nodes[nid]);
+	for (unsigned int i = 0; i < zs_nr_sets(); i++)
+		kvfree(pool->sets[i]);
 	kvfree(pool);
 	/* zs_exit() waits for this work before the module is unloaded. */
 	module_put(THIS_MODULE);
@@ -1474,7 +1539,7 @@ struct zs_pool *zs_alloc_pool(size_t size)
 }
 
 /*
- * Memory for the classes of node @nid. @gfp is that of a zspage, whose flags for zones
+ * Memory for a class set of node @nid. @gfp is that of a zspage, whose flags for zones
  * and nodes apply to its pages only.
  */
 VISIBLE_IF_ZSMALLOC_TEST
@@ -1542,13 +1607,15 @@ void *zs_alloc_supply(size_t size, gfp_t gfp)
 }
 
 /*
- * Add the classes of node @nid. Returns NULL if there is no memory for them. If several
- * tasks do this at the same time, all of them get the classes of one task.
+ * Add the set with this index. Returns NULL if there is no memory for it. If several tasks
+ * do this at the same time, all of them get the set of one task.
  */
-static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
+static struct size_class *zs_add_set(struct zs_pool *pool, unsigned int index, gfp_t gfp)
 {
-	struct size_class *classes = zs_alloc_classes(nid, gfp), *others;
+	struct size_class *classes, *others;
+	int nid = zs_set_node(index);
 
+	classes = zs_alloc_classes(nid, gfp);
 	if (!classes)
 		return NULL;
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
@@ -1559,12 +1626,13 @@ static struct size_class *zs_add_node(struct zs_pool *pool, int nid, gfp_t gfp)
 		class->pool = pool;
 		class->cache = *zs_cache(&class->geo);
 		guard(spinlock_init)(&class->lock);
+		class->first_wait = jiffies;
 		for (int f = 0; f < ZS_NR_FULLNESS; f++)
 			INIT_LIST_HEAD(&class->zspages[f]);
 		INIT_LIST_HEAD(&class->forwarders);
 	}
-	/* Release: classes before the pointer. Pairs with zs_node_classes(). */
-	others = cmpxchg_release(&pool->nodes[nid], NULL, classes);
+	/* Release: classes before the pointer. Pairs with zs_set(). */
+	others = cmpxchg_release(&pool->sets[index], NULL, classes);
 	if (!others)
 		return classes;
 	kvfree_atomic(classes);
@@ -1611,15 +1679,17 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
- * The class of the same size on node @nid; @class itself if the node has no classes,
- * and no memory for them can be allocated
+ * The class of the same size on node @nid: @class itself if it is on that node, or if the
+ * node has no set, and no memory for one can be allocated
  */
 static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t gfp)
 {
-	struct size_class *classes = zs_node_classes(class->pool, nid);
+	struct size_class *classes;
 
-	if (unlikely(!classes))
-		classes = zs_add_node(class->pool, nid, gfp & ~__GFP_DIRECT_RECLAIM);
+	if (likely(class->nid == nid))
+		return class;
+	classes = zs_first_set(class->pool, nid) ?:
+		  zs_add_set(class->pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
 	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
 }
 
@@ -2056,6 +2126,15 @@ static bool zspage_set_aside_if_bad(struct zspage *zspage)
 }
 
 /*
+ * A count that is read without class->lock. Any value that it has during the call will
+ * do, and it need not be consistent with other counts.
+ */
+#define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
+
+/* The groups whose zspages have free slots that may be used */
+#define ZS_HAVE_ROOM	(~(BIT(ZS_FULL) | BIT(ZS_BAD)))
+
+/*
  * A zspage with a free slot: of the fullest group, the one that was added last. NULL if
  * there is none, or if the search meets too many bad ones. It sets these aside, so the
  * next search gets further.
@@ -2064,7 +2143,7 @@ static struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
-		unsigned long groups = class->groups & ~(BIT(ZS_FULL) | BIT(ZS_BAD));
+		unsigned long groups = class->groups & ZS_HAVE_ROOM;
 		struct zspage *zspage;
 
 		if (!groups)
@@ -2102,20 +2181,71 @@ static unsigned int zspage_take_slot(struct zspage *zspage)
 }
 
 /* Allocate an object in a free slot of @class. Returns 0 if no free slot is found. */
-static unsigned long class_malloc(struct size_class *class)
+static __always_inline unsigned long class_take_slot(struct size_class *class)
+	__must_hold(&class->lock)
 {
-	unsigned long handle = 0;
-	struct zspage *zspage;
+	struct zspage *zspage = class_find_zspage(class);
+	unsigned long handle;
 
+	if (!zspage)
+		return 0;
+	zspage_assert_locked(zspage);
+	handle = zspage_handle(zspage, zspage_take_slot(zspage));
+	zspage_update_fullness(zspage);
+	return handle;
+}
+
+/* Take the lock of @class, which another CPU has. */
+static noinline void class_lock_slow(struct size_class *class)
+	__acquires(&class->lock)
+{
+	zs_race("malloc_wait");
 	spin_lock(&class->lock);
-	zspage = class_find_zspage(class);
-	if (zspage) {
-		zspage_assert_locked(zspage);
-		handle = zspage_handle(zspage, zspage_take_slot(zspage));
-		zspage_update_fullness(zspage);
+	if (time_after(jiffies, class->first_wait + HZ)) {
+		class->first_wait = jiffies;
+		class->nr_waits = 0;
 	}
+	if (++class->nr_waits >= ZS_MANY_WAITS) {
+		class->nr_waits = 0;
+		pool_add_sets(class->pool);
+	}
+}
+
+/* The same, taking the lock */
+static __always_inline unsigned long class_malloc(struct size_class *class)
+{
+	unsigned long handle;
+
+	if (unlikely(!spin_trylock(&class->lock)))
+		class_lock_slow(class);
+	handle = class_take_slot(class);
 	spin_unlock(&class->lock);
 
+	return handle;
+}
+
+/*
+ * @class has no free slot. Allocate an object in one of another set of its node, which
+ * keeps the sets together from having more zspages that are not full than one set would
+ * have. But do not wait for a lock: then it is better if @class gets a zspage, from which
+ * the next objects are allocated, too. Returns 0 if no free slot is found.
+ */
+static unsigned long class_malloc_beside(struct size_class *class)
+{
+	unsigned int last = READ_ONCE(class->pool->set_mask);
+	unsigned long handle = 0;
+
+	for (unsigned int set = 0; !handle && set <= last; set++) {
+		struct size_class *other = zs_class(class->pool, class->geo.size,
+						    zs_set_index(class->nid, set));
+
+		if (!other || other == class ||
+		    !(ZS_ESTIMATE(other->groups) & ZS_HAVE_ROOM) ||
+		    !spin_trylock(&other->lock))
+			continue;
+		handle = class_take_slot(other);
+		spin_unlock(&other->lock);
+	}
 	return handle;
 }
 
@@ -2164,22 +2294,24 @@ static bool zs_node_of(struct zoneref *z, int *nid)
 }
 
 /*
- * Node @nid has no classes. Add them if it has memory. If it has none, or if there is
- * no memory for the classes, use those of the nearest node that has some.
+ * Node @nid does not have the set that this CPU uses. Add it if the node has memory. If
+ * the node has none, or if there is no memory for the set, use the first set of the
+ * nearest node that has one, which may be @nid.
  */
-static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid,
-						   gfp_t gfp)
+static noinline struct size_class *zs_set_slow(struct zs_pool *pool, int nid, gfp_t gfp)
 {
 	struct zoneref *z = zs_near_nodes(nid, GFP_KERNEL);
+	unsigned int set = zs_first_set(pool, nid) ? pool_this_set(pool) : 0;
 	struct size_class *classes = NULL;
 
 	if (zs_node_has_memory(nid))
-		classes = zs_add_node(pool, nid, gfp & ~__GFP_DIRECT_RECLAIM);
+		classes = zs_set(pool, zs_set_index(nid, set)) ?:
+			  zs_add_set(pool, zs_set_index(nid, set), gfp & ~__GFP_DIRECT_RECLAIM);
 	for (; !classes && zs_node_of(z, &nid); z++)
-		classes = zs_node_classes(pool, nid);
-	/* All nodes that have classes have lost their memory. */
+		classes = zs_first_set(pool, nid);
+	/* All nodes that have sets have lost their memory. */
 	for (nid = 0; !classes; nid++)
-		classes = zs_node_classes(pool, nid);
+		classes = zs_first_set(pool, nid);
 	return classes;
 }
 
@@ -2189,18 +2321,24 @@ static noinline struct size_class *zs_classes_slow(struct zs_pool *pool, int nid
  */
 static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp, int nid)
 {
-	struct size_class *other, *last = class;
+	unsigned int sets = READ_ONCE(class->pool->set_mask) + 1;
 	struct zoneref *z = zs_near_nodes(nid, gfp);
-	unsigned long handle = 0;
+	int last = class->nid;
 
-	for (; !handle && zs_node_of(z, &nid); z++) {
-		other = zs_class(class->pool, class->geo.size, nid);
-		if (!other || other == class || other == last)
+	for (; zs_node_of(z, &nid); z++) {
+		if (nid == last)
 			continue;
-		handle = class_malloc(other);
-		last = other;
+		for (unsigned int set = 0; set < sets; set++) {
+			struct size_class *other = zs_class(class->pool, class->geo.size,
+							    zs_set_index(nid, set));
+			unsigned long handle = other ? class_malloc(other) : 0;
+
+			if (handle)
+				return handle;
+		}
+		last = nid;
 	}
-	return handle;
+	return 0;
 }
 
 /*
@@ -2213,14 +2351,17 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 {
 	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
 			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
+	unsigned long handle = class_malloc_beside(class);
 	struct zspage *new = NULL;
 
+	if (handle)
+		return handle;
 	if (nr_node_ids > 1 && nid != NUMA_NO_NODE)
 		new = zspage_alloc(class, at_hand, nid);
 	if (nr_node_ids > 1 && !new) {
 		int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
-		unsigned long handle = class_malloc_elsewhere(class, gfp, near);
 
+		handle = class_malloc_elsewhere(class, gfp, near);
 		if (handle)
 			return handle;
 	}
@@ -2289,10 +2430,9 @@ unsigned long zs_malloc(struct zs_pool *pool, size_t size, gfp_t gfp,
 	if (unlikely(size > PAGE_SIZE))
 		return (unsigned long)-ENOSPC;
 
-	classes = zs_node_classes(pool, node);
-	/* If the kernel supports one node only, that node has classes. */
-	if (MAX_NUMNODES > 1 && unlikely(!classes))
-		classes = zs_classes_slow(pool, node, gfp);
+	classes = zs_set(pool, zs_set_index(node, pool_this_set(pool)));
+	if (unlikely(!classes))
+		classes = zs_set_slow(pool, node, gfp);
 	class = &classes[zs_geo_index(size)];
 	handle = class_malloc(class);
 	if (unlikely(!handle))
@@ -3238,12 +3378,6 @@ static unsigned long class_room(struct size_class *class)
 }
 
 /*
- * A count that is read without class->lock. Any value that it has during the call will
- * do, and it need not be consistent with other counts.
- */
-#define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
-
-/*
  * An estimate of the pages that zs_compact() can free, if nothing is in its way. @kept
  * free slots are not counted, because something is known to be in the way there.
  *
@@ -3993,8 +4127,8 @@ static int classes_show(struct seq_file *m, void *unused)
 		struct zs_class_totals t = { };
 		unsigned long zspages = 0;
 
-		for (int nid = 0; nid < nr_node_ids; nid++) {
-			struct size_class *class = zs_class(pool, geo->size, nid);
+		for (unsigned int set = 0; set < zs_nr_sets(); set++) {
+			struct size_class *class = zs_class(pool, geo->size, set);
 
 			if (!class)
 				continue;
@@ -4042,8 +4176,8 @@ static int compaction_show(struct seq_file *m, void *unused)
 		unsigned long nr_forwarders = 0, nr_forwarded = 0;
 		unsigned int size = zs_geos[i].size;
 
-		for (int nid = 0; nid < nr_node_ids; nid++) {
-			struct size_class *class = zs_class(pool, size, nid);
+		for (unsigned int set = 0; set < zs_nr_sets(); set++) {
+			struct size_class *class = zs_class(pool, size, set);
 
 			if (!class)
 				continue;
@@ -4113,9 +4247,9 @@ static int memory_show(struct seq_file *m, void *unused)
 		unsigned long bytes[ZS_NR_MEMORY] = { };
 		unsigned int size = zs_geos[i].size;
 
-		for (int nid = 0; nid < nr_node_ids; nid++)
-			if (zs_class(pool, size, nid))
-				class_add_memory(zs_class(pool, size, nid), bytes);
+		for (unsigned int set = 0; set < zs_nr_sets(); set++)
+			if (zs_class(pool, size, set))
+				class_add_memory(zs_class(pool, size, set), bytes);
 		seq_printf(m, " %5u %5u", zs_size_step(size), size);
 		zs_show_memory(m, bytes);
 		for (int j = 0; j < ZS_NR_MEMORY; j++)
@@ -4202,7 +4336,7 @@ static void __init zs_create_debugfs(void)
  */
 struct zs_pool *zs_create_pool(const char *name)
 {
-	size_t size = struct_size_t(struct zs_pool, nodes, nr_node_ids);
+	size_t size = struct_size_t(struct zs_pool, sets, zs_nr_sets());
 	struct zs_pool *pool;
 	size_t name_size;
 
@@ -4219,7 +4353,7 @@ struct zs_pool *zs_create_pool(const char *name)
 	INIT_WORK(&pool->free_work, zs_pool_free);
 	ratelimit_state_init(&pool->reports, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
-	if (!zs_add_node(pool, first_memory_node, GFP_KERNEL)) {
+	if (!zs_add_set(pool, zs_set_index(first_memory_node, 0), GFP_KERNEL)) {
 		kvfree(pool);
 		return NULL;
 	}
@@ -4273,6 +4407,7 @@ static int __init zs_init(void)
 {
 	int ret;
 
+	zs_set_shift = order_base_2(min(nr_cpu_ids, ZS_MAX_SETS));
 	ret = zs_init_geometries();
 	if (ret)
 		return ret;

@@ -181,7 +181,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
 }
 
 /**
- * struct size_class - the zspages of one slot size and one node in a pool
+ * struct size_class - the zspages of one slot size in one class set of a pool
  * @geo: the geometry of the zspages; constant
  * @nid: the node on which the first page of each zspage was allocated, unless there was
  *	 no memory for the classes of that node; constant
@@ -217,6 +217,8 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_stale: stale pages, the sum of zspage->nr_stale
  * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
+ * @nr_waits: how often zs_malloc() has waited for @lock, from @first_wait on
+ * @first_wait: when @nr_waits was last 0, in jiffies
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -248,6 +250,8 @@ struct size_class {
 	unsigned long		nr_stale __guarded_by(&lock);
 	unsigned long		nr_isolated __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
+	unsigned int		nr_waits __guarded_by(&lock);
+	unsigned long		first_wait __guarded_by(&lock);
 };
 
 /*
@@ -285,14 +289,18 @@ enum zs_mistake {
  * @shrinker: compacts the pool when memory is short; NULL if there was no memory for it
  * @shrinking: the nodes for which @shrinker is compacting the pool
  * @debugfs: its debugfs directory
- * @nodes: the classes of each node, in ascending order of slot size. NULL for a node on
- *	   which no zspage was needed yet, or if there was no memory for its classes. At
- *	   least one node has classes. Each entry is set once, by zs_add_node(), and read
- *	   without a lock. The classes are freed with the pool.
+ * @set_mask: the number of class sets that each node may have, a power of two, minus 1. A
+ *	      CPU allocates from set (its own number & @set_mask). Only pool_add_sets()
+ *	      changes it, to a larger number.
+ * @sets: the class sets, by zs_set_index(), each with its classes in ascending order of
+ *	  slot size. The first set of a node is NULL if no zspage was needed on that node
+ *	  yet, or if there was no memory for the set. At least one node has a first set.
+ *	  Each entry is set once, by zs_add_set(), and read without a lock. The sets are
+ *	  freed with the pool.
  *
  * No lock guards the pool: all counts are atomic; the bits of @reported and @shrinking are
  * set and cleared by atomic operations; @reports and @free_work need no lock of the caller.
- * The other fields, except @nodes, do not change after zs_create_pool().
+ * The other fields, except @set_mask and @sets, do not change after zs_create_pool().
  */
 struct zs_pool {
 	const char		*name;
@@ -312,8 +320,18 @@ struct zs_pool {
 	struct shrinker		*shrinker;
 	nodemask_t		shrinking;
 	struct dentry		*debugfs;
-	struct size_class	*nodes[];
+	unsigned int		set_mask;
+	struct size_class	*sets[];
 };
+
+/* After this many waits for a class's lock within a second, the pool should have more sets. */
+#define ZS_MANY_WAITS	16
+
+/*
+ * A pool has at least this many pages for each set of a node. The zspages of one set that
+ * are not full have some 150 free pages between them.
+ */
+#define ZS_SET_PAGES	4096
 
 /*
  * A zspage records its guests in blocks, each guest by its handle, which is called its
@@ -686,6 +704,7 @@ enum zs_race_context {
 
 /* A user of the list defines ZS_POINT(), which is expanded for each point. */
 #define ZS_RACE_POINTS {								\
+	ZS_POINT(malloc_wait, SLEEPS)		/* the lock is taken, not waiting yet */ \
 	ZS_POINT(malloc_new, SLEEPS)		/* a new zspage, on no list */		\
 	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */		\
 	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */	\
@@ -774,10 +793,13 @@ static __always_inline void zs_race(const char *point)
 #if IS_ENABLED(CONFIG_ZSMALLOC_RACE_POINTS)
 #define VISIBLE_IF_ZSMALLOC_TEST
 extern bool zs_migration;
+extern unsigned long zs_set_pages;
 extern struct zspage zs_no_host;
 unsigned int zs_nr_classes(void);
 unsigned int zs_class_number(const struct size_class *class);
-struct size_class *zs_class(struct zs_pool *pool, unsigned int size, int nid);
+struct size_class *zs_class(struct zs_pool *pool, unsigned int size, unsigned int index);
+unsigned int zs_set_index(int nid, unsigned int set);
+unsigned int zs_nr_sets(void);
 bool zs_node_has_memory(int nid);
 bool zs_node_serves(int nid, int class_nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);
@@ -811,26 +833,26 @@ struct zs_geometry zs_fit(unsigned int size, unsigned long page_size,
 struct zs_walk {
 	struct zs_pool		*pool;
 	int			nid;
-	int			node;		/* the node after the current one */
-	struct size_class	*next;		/* the next class of the current node */
-	struct size_class	*end;		/* after the last class of that node */
+	unsigned int		set;		/* the index of the set after the current one */
+	struct size_class	*next;		/* the next class of the current set */
+	struct size_class	*end;		/* after the last class of that set */
 };
 
-VISIBLE_IF_ZSMALLOC_TEST bool zs_walk_node(struct zs_walk *walk);
+VISIBLE_IF_ZSMALLOC_TEST bool zs_walk_set(struct zs_walk *walk);
 
 /* The next class of a walk; NULL after the last one */
 static inline struct size_class *zs_next_class(struct zs_walk *walk)
 {
-	if (walk->next == walk->end && !zs_walk_node(walk))
+	if (walk->next == walk->end && !zs_walk_set(walk))
 		return NULL;
 	return walk->next++;
 }
 
 /*
  * Walk the classes of @pool whose zspages are compacted for node @nid, see
- * zs_node_serves(), or all classes if @nid is NUMA_NO_NODE. They come node by node,
- * from the smallest to the largest slot size. The caller must keep the pool, which
- * keeps its classes.
+ * zs_node_serves(), or all classes if @nid is NUMA_NO_NODE. They come set by set, those of
+ * one node together, from the smallest to the largest slot size. The caller must keep the
+ * pool, which keeps its classes.
  */
 #define for_each_class(class, pool, nid)				\
 	for (struct zs_walk __walk = { pool, nid };			\

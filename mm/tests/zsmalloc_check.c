@@ -169,11 +169,15 @@ const struct zs_geometry *zs_geometries(unsigned int *nr)
 /* The largest number of classes that a pool can have */
 unsigned int zs_nr_classes(void)
 {
-	return zs_nr_geos * nr_node_ids;
+	return zs_nr_geos * zs_nr_sets();
 }
 
 /* A number below zs_nr_classes() that no other class of the pool has */
 unsigned int zs_class_number(const struct size_class *class)
 {
-	return class->nid * zs_nr_geos + zs_geo_index(class->geo.size);
+	unsigned int index = zs_set_index(class->nid, 0);
+
+	while (zs_class(class->pool, class->geo.size, index) != class)
+		index++;
+	return index * zs_nr_geos + zs_geo_index(class->geo.size);
 }

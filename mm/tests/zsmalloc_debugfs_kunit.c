@@ -92,7 +92,7 @@ static void fill_pool(struct kunit *test, struct zst *t)
 	obj_alloc(t, 100);
 }
 
-/* The sum over all nodes of what @geo has */
+/* The sum over all class sets of what @geo has */
 static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 			  unsigned long *want)
 {
@@ -101,8 +101,8 @@ static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 	memset(want, 0, MAX_COLUMNS * sizeof(*want));
 	want[0] = zs_size_step(geo->size);
 	want[1] = geo->size;
-	for (int nid = 0; nid < nr_node_ids; nid++) {
-		struct size_class *class = zs_class(t->pool, geo->size, nid);
+	for (unsigned int set = 0; set < zs_nr_sets(); set++) {
+		struct size_class *class = zs_class(t->pool, geo->size, set);
 
 		if (!class)
 			continue;
@@ -181,9 +181,9 @@ static void expect_file(struct kunit *test, const char *name, unsigned int colum
 	for (unsigned int i = 0; i < nr; i++) {
 		unsigned long line[MAX_COLUMNS] = { };
 
-		for (int nid = 0; nid < nr_node_ids; nid++)
-			if (zs_class(t->pool, geos[i].size, nid))
-				want(zs_class(t->pool, geos[i].size, nid), line);
+		for (unsigned int set = 0; set < zs_nr_sets(); set++)
+			if (zs_class(t->pool, geos[i].size, set))
+				want(zs_class(t->pool, geos[i].size, set), line);
 		KUNIT_ASSERT_EQ(test, numbers_of_line(&text, numbers), columns + 2);
 		KUNIT_EXPECT_EQ(test, numbers[0], zs_size_step(geos[i].size));
 		KUNIT_EXPECT_EQ(test, numbers[1], geos[i].size);

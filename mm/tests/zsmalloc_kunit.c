@@ -939,12 +939,12 @@ static void all_memory_of_a_pool_is_freed(struct kunit *test)
 {
 	static const char name[] = "kunit-caches";
 	struct zst *t = test->priv;
-	unsigned int geos;
+	unsigned int geos, sets;
 	int node;
 
 	zs_geometries(&geos);
 	t->cache = private_cache(test, "kunit-zs-pool", sizeof(name) +
-				 struct_size_t(struct zs_pool, nodes, nr_node_ids));
+				 struct_size_t(struct zs_pool, sets, zs_nr_sets()));
 	t->class_cache = private_cache(test, "kunit-zs-classes",
 				       geos * sizeof(struct size_class));
 	kunit_activate_static_stub(test, zs_alloc_pool, pool_of_cache);
@@ -953,15 +953,22 @@ static void all_memory_of_a_pool_is_freed(struct kunit *test)
 	kunit_activate_static_stub(test, zs_alloc_classes, classes_of_cache);
 	t->other.pool = zs_create_pool(name);
 	KUNIT_ASSERT_NOT_NULL(test, t->other.pool);
-	for_each_node_state(node, N_MEMORY) {
+	sets = add_second_set(t->other.pool) ? 2 : 1;
+	for (unsigned int i = 0; i < sets * nr_node_ids; i++) {
 		unsigned long handle;
 
-		/* Another task adds the classes of the node while this one allocates them. */
+		node = i / sets;
+		if (!node_state(node, N_MEMORY))
+			continue;
+		use_cpu(test, i % sets);
+		/* Another task adds the class set while this one allocates it. */
 		t->other.nid = node;
 		t->other.handle = 0;
 		t->meanwhile = alloc_meanwhile;
 		handle = zs_malloc(t->other.pool, 100, GFP_TEST, node);
 		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+		KUNIT_EXPECT_NOT_NULL(test, zs_class(t->other.pool, 100,
+						     zs_set_index(node, i % sets)));
 		zs_free(t->other.pool, handle);
 		zs_free(t->other.pool, t->other.handle);
 	}

@@ -9,6 +9,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/test-bug.h>
 #include <kunit/test.h>
+#include <linux/cpumask.h>
 #include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/migrate.h>
@@ -17,6 +18,7 @@
 #include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
@@ -163,9 +165,30 @@ static inline void obj_write(struct zst *t, struct obj *o)
 /* Where objects are allocated, whichever CPU a test runs on */
 #define TEST_NODE	first_memory_node
 
+/* The class of the node's first set */
+static inline struct size_class *node_class(struct zs_pool *pool, unsigned int size, int nid)
+{
+	return zs_class(pool, size, zs_set_index(nid, 0));
+}
+
 static inline struct size_class *test_class(struct zst *t, unsigned int size)
 {
-	return zs_class(t->pool, size, TEST_NODE);
+	return node_class(t->pool, size, TEST_NODE);
+}
+
+/* CPU 0 uses the first set of each node, and CPU 1 the second, unless this fails. */
+static inline bool add_second_set(struct zs_pool *pool)
+{
+	if (zs_set_index(1, 0) < 2 || !cpu_online(0) || !cpu_online(1))
+		return false;
+	WRITE_ONCE(pool->set_mask, 1);
+	return true;
+}
+
+/* Lasts until the end of the test, which is the end of the thread. */
+static inline void use_cpu(struct kunit *test, unsigned int cpu)
+{
+	KUNIT_ASSERT_EQ(test, 0, set_cpus_allowed_ptr(current, cpumask_of(cpu)));
 }
 
 bool obj_intact(struct zst *t, const struct obj *o);

@@ -469,6 +469,7 @@ void zst_exit(struct kunit *test)
 		return;
 	/* If the test ended early */
 	WRITE_ONCE(zs_race_hook, NULL);
+	zs_set_pages = ZS_SET_PAGES;
 	if (t->pool) {
 		expect_quiet(t);
 		free_all(t);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of zsmalloc: nodes
+ * KUnit tests of zsmalloc: nodes and class sets
  */
 #include <linux/nodemask.h>
 #include <linux/shrinker.h>
@@ -117,7 +117,7 @@ static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_pool);
 	KUNIT_ASSERT_NOT_NULL(test, pool);
 	KUNIT_EXPECT_EQ(test, t->size_of_pool, sizeof(*pool) + sizeof(name) +
-			nr_node_ids * sizeof(struct size_class *));
+			zs_nr_sets() * sizeof(struct size_class *));
 	zs_geometries(&geos);
 	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE), geos);
 	KUNIT_EXPECT_EQ(test, nr_classes(pool, TEST_NODE), geos);
@@ -127,13 +127,13 @@ static void pool_takes_no_memory_for_unused_nodes(struct kunit *test)
 		unsigned long handle;
 
 		if (node != TEST_NODE) {
-			KUNIT_EXPECT_NULL(test, zs_class(pool, 100, node));
+			KUNIT_EXPECT_NULL(test, node_class(pool, 100, node));
 			KUNIT_EXPECT_EQ(test, nr_classes(pool, node), 0);
 		}
 		handle = zs_malloc(pool, 100, GFP_TEST, node);
 		KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
 		zs_free(pool, handle);
-		KUNIT_EXPECT_NOT_NULL(test, zs_class(pool, 100, node));
+		KUNIT_EXPECT_NOT_NULL(test, node_class(pool, 100, node));
 		KUNIT_EXPECT_EQ(test, nr_classes(pool, node), geos);
 	}
 	KUNIT_EXPECT_EQ(test, nr_classes(pool, NUMA_NO_NODE),
@@ -222,7 +222,7 @@ static void first_object_of_a_node_in_atomic_context(struct kunit *test)
 			   nid[1]);
 	spin_unlock_bh(&lock);
 	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
-	KUNIT_EXPECT_NOT_NULL(test, zs_class(t->pool, 100, nid[1]));
+	KUNIT_EXPECT_NOT_NULL(test, node_class(t->pool, 100, nid[1]));
 	zs_free(t->pool, handle);
 }
 
@@ -243,8 +243,8 @@ static void node_works_without_classes(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				(i / slots + 1) * pages);
 	}
-	KUNIT_EXPECT_NULL(test, zs_class(t->pool, size, nid[1]));
-	KUNIT_EXPECT_EQ(test, zs_class(t->pool, size, nid[0])->inuse, 2 * slots);
+	KUNIT_EXPECT_NULL(test, node_class(t->pool, size, nid[1]));
+	KUNIT_EXPECT_EQ(test, node_class(t->pool, size, nid[0])->inuse, 2 * slots);
 	thin_out(t, 0, 2);
 	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, nid[1]), 0);
 	KUNIT_EXPECT_GT(test, zst_compact(t), 0);
@@ -252,8 +252,8 @@ static void node_works_without_classes(struct kunit *test)
 
 	/* The next one has classes, whatever the others have. */
 	obj_alloc_node(t, size, nid[1]);
-	KUNIT_ASSERT_NOT_NULL(test, zs_class(t->pool, size, nid[1]));
-	KUNIT_EXPECT_EQ(test, zs_class(t->pool, size, nid[1])->inuse, 1);
+	KUNIT_ASSERT_NOT_NULL(test, node_class(t->pool, size, nid[1]));
+	KUNIT_EXPECT_EQ(test, node_class(t->pool, size, nid[1])->inuse, 1);
 	expect_all_intact(t);
 	expect_model(t);
 }
@@ -454,7 +454,7 @@ static void node_without_memory_gets_no_classes(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
 	kunit_deactivate_static_stub(test, zs_node_has_memory);
-	KUNIT_EXPECT_NULL(test, zs_class(t->pool, 100, nid[1]));
+	KUNIT_EXPECT_NULL(test, node_class(t->pool, 100, nid[1]));
 	expect_all_intact(t);
 }
 
@@ -589,6 +589,144 @@ static void compaction_stays_within_each_node(struct kunit *test)
 	}
 }
 
+/* Class sets */
+
+static void needs_two_sets(struct kunit *test)
+{
+	struct zst *t = test->priv;
+
+	if (!add_second_set(t->pool))
+		kunit_skip(test, "not two CPUs");
+}
+
+static struct size_class *second_set(struct zst *t, size_t size, int nid)
+{
+	return zs_class(t->pool, size, zs_set_index(nid, 1));
+}
+
+static void cpus_allocate_from_their_sets(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	struct obj *o;
+
+	needs_two_sets(test);
+	use_cpu(test, 0);
+	o = fill_zspage(t, size);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, test_class(t, size));
+	KUNIT_EXPECT_NULL(test, second_set(t, size, TEST_NODE));
+	use_cpu(test, 1);
+	o = fill_zspage(t, size);
+	KUNIT_ASSERT_NOT_NULL(test, second_set(t, size, TEST_NODE));
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, size, TEST_NODE));
+	KUNIT_EXPECT_EQ(test, obj_zspage(o)->class->nid, TEST_NODE);
+	KUNIT_EXPECT_EQ(test, test_class(t, size)->inuse, slots);
+	expect_all_intact(t);
+	expect_model(t);
+
+	/* A CPU frees objects of the other one. */
+	use_cpu(test, 0);
+	while (t->nr > slots)
+		obj_free(t, &t->objs[t->nr - 1]);
+	KUNIT_EXPECT_EQ(test, second_set(t, size, TEST_NODE)->inuse, 0);
+	use_cpu(test, 1);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, test_class(t, size)->inuse, 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
+}
+
+/* Otherwise each set would have zspages that are not full. */
+static void slots_of_other_sets_are_used_before_new_memory(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int slots = test_class(t, size)->geo.slots;
+	unsigned int pages = test_class(t, size)->geo.pages;
+
+	needs_two_sets(test);
+	for (unsigned int i = 0; i < 3 * slots; i++) {
+		/* The sets take turns at getting the new zspages. */
+		use_cpu(test, (i % slots ? i : i / slots) % 2);
+		obj_alloc(t, size);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), (i / slots + 1) * pages);
+	}
+	expect_all_intact(t);
+	expect_model(t);
+}
+
+static void cpu_uses_the_first_set_without_memory_for_its_own(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	struct obj *o;
+
+	needs_two_sets(test);
+	use_cpu(test, 1);
+	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	o = fill_zspage(t, 100);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, test_class(t, 100));
+	KUNIT_EXPECT_NULL(test, second_set(t, 100, TEST_NODE));
+	kunit_deactivate_static_stub(test, zs_alloc_classes);
+
+	/* The next object has the CPU's own set. */
+	o = obj_alloc(t, 100);
+	KUNIT_EXPECT_NOT_NULL(test, second_set(t, 100, TEST_NODE));
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, 100, TEST_NODE));
+	expect_all_intact(t);
+}
+
+/* Objects stay in their set, and the shrinker counts and packs all sets. */
+static void each_set_is_packed(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int pages = test_class(t, size)->geo.pages;
+	unsigned long freeable;
+
+	needs_two_sets(test);
+	for (unsigned int cpu = 0; cpu < 2; cpu++) {
+		use_cpu(test, cpu);
+		for (unsigned int i = 0; i < 4; i++)
+			fill_zspage(t, size);
+	}
+	thin_out(t, 0, 4);
+	freeable = zs_freeable_pages(t->pool, TEST_NODE);
+	KUNIT_EXPECT_GE(test, freeable, 4 * pages);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), freeable);
+	KUNIT_EXPECT_LE(test, test_class(t, size)->nr_live, 2);
+	KUNIT_EXPECT_LE(test, second_set(t, size, TEST_NODE)->nr_live, 2);
+	KUNIT_EXPECT_GT(test, second_set(t, size, TEST_NODE)->nr_forwarders, 0);
+	expect_all_intact(t);
+}
+
+static void slots_of_all_sets_of_a_node_are_used_before_reclaim(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned int pages = test_class(t, size)->geo.pages;
+	struct obj *o;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	needs_two_sets(test);
+	use_cpu(test, 0);
+	obj_alloc_node(t, size, nid[1]);
+	obj_free(t, t->objs);
+	use_cpu(test, 1);
+	o = obj_alloc_node(t, size, nid[1]);
+	KUNIT_ASSERT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, size, nid[1]));
+	t->empty_node = nid[0];
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
+	use_cpu(test, 0);
+	o = obj_alloc_node(t, size, nid[0]);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, size, nid[1]));
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	expect_all_intact(t);
+}
+
 static struct kunit_case numa_cases[] = {
 	KUNIT_CASE_PARAM(pages_come_from_the_requested_node, long_and_page_gen_params),
 	KUNIT_CASE(pool_takes_no_memory_for_unused_nodes),
@@ -606,6 +744,11 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(handle_to_nid_follows_the_object),
 	KUNIT_CASE(handle_to_nid_of_a_freed_object_is_reported),
 	KUNIT_CASE(compaction_stays_within_each_node),
+	KUNIT_CASE(cpus_allocate_from_their_sets),
+	KUNIT_CASE(slots_of_other_sets_are_used_before_new_memory),
+	KUNIT_CASE(cpu_uses_the_first_set_without_memory_for_its_own),
+	KUNIT_CASE(each_set_is_packed),
+	KUNIT_CASE(slots_of_all_sets_of_a_node_are_used_before_reclaim),
 	{ }
 };
 

@@ -40,6 +40,8 @@
  * malloc - malloc: class->lock.  A new zspage is on no list before it has an
  * object.
  *	new_zspage_is_private
+ *	waits_for_a_lock_add_sets
+ *	set_whose_lock_is_taken_is_passed_over
  * malloc - free: class->lock.  A dead zspage is on no list.
  *	dead_zspage_is_unreachable
  * malloc - read, write: They use different slots, and readers and writers read
@@ -270,6 +272,7 @@ struct actor {
 	struct list_head pages;
 	unsigned long handle;
 	unsigned long result;
+	int cpu;		/* that it runs on; -1: any */
 	bool ok;
 };
 
@@ -433,6 +436,7 @@ static struct actor *actor(struct zst *t, const char *name,
 	KUNIT_ASSERT_NOT_NULL(t->test, a->t.copy);
 	a->name = name;
 	a->act = act;
+	a->cpu = -1;
 	INIT_LIST_HEAD(&a->pages);
 	init_completion(&a->end);
 	stage.nr_cast++;
@@ -463,6 +467,8 @@ static void start(struct actor *a)
 	task = kthread_create(actor_thread, a, "zs_race/%s", a->name);
 	KUNIT_ASSERT_FALSE(a->t.test, IS_ERR(task));
 	a->task = task;
+	if (a->cpu >= 0)
+		kthread_bind(task, a->cpu);
 	wake_up_process(task);
 }
 
@@ -974,6 +980,106 @@ static void two_pages_migrate_at_once(struct kunit *test)
 	expect_ok(other);
 	put_replaced_pages(t, old, 2);
 	for (unsigned int n = 2; n < zspage->class->geo.pages; n++)
+		put_page(old[n]);
+	expect_end(t);
+}
+
+/*
+ * Class sets: CPUs that wait for each other's locks
+ */
+
+/* Stands, on CPU @cpu, and holds the lock of the class of @o */
+static struct actor *lock_holder(struct zst *t, struct obj *o, int cpu)
+{
+	struct actor *holder = migrator_of(t, page_of(obj_zspage(o), 0));
+
+	holder->cpu = cpu;
+	run_to(holder, "migrate_copy");
+	return holder;
+}
+
+static const struct lock_waits {
+	const char *name;
+	unsigned int before;	/* the wait */
+	unsigned long age;	/* of the first of them, in jiffies */
+	bool small;		/* one page too few for two sets */
+	bool all;		/* the pool has all sets already */
+	bool adds;
+} lock_waits[] = {
+	{ "many", ZS_MANY_WAITS - 1, 0, false, false, true },
+	{ "few", ZS_MANY_WAITS - 2, 0, false, false, false },
+	{ "seldom", ZS_MANY_WAITS - 1, 2 * HZ, false, false, false },
+	{ "small_pool", ZS_MANY_WAITS - 1, 0, true, false, false },
+	{ "all_sets", ZS_MANY_WAITS - 1, 0, false, true, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(lock_waits, lock_waits, name);
+
+static void waits_for_a_lock_add_sets(struct kunit *test)
+{
+	const struct lock_waits *waits = test->param_value;
+	unsigned int mask, max = zs_set_index(1, 0) - 1;
+	struct actor *holder, *waiter;
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
+	struct page *old[ZS_MAX_PAGES];
+	struct obj *o;
+
+	needs_room_at(t, "migrate_copy");
+	fill_zspage(t, size);
+	o = obj_alloc(t, size);
+	zs_set_pages = waits->all ? 0 :
+		       (pool_pages(t->pool) + waits->small) / 2 + waits->small;
+	mask = waits->all ? max : 0;
+	WRITE_ONCE(t->pool->set_mask, mask);
+	get_pages(obj_zspage(o), old);
+	holder = lock_holder(t, o, 1);
+	waiter = actor(t, "waiter", allocates);
+	waiter->result = size;
+	waiter->cpu = 0;
+	run_to(waiter, "malloc_wait");
+	/* The holder of the lock does not use these. */
+	class->nr_waits = waits->before;
+	class->first_wait = jiffies - waits->age;
+	finish(holder);
+	finish(waiter);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(t->pool->set_mask), waits->adds ? 1 : mask);
+	KUNIT_EXPECT_EQ(test, class->nr_waits,
+			waits->age ? 1 : waits->before + 1 == ZS_MANY_WAITS ? 0 :
+			waits->before + 1);
+	zs_free(t->pool, waiter->handle);
+	put_replaced_pages(t, old, 1);
+	for (unsigned int n = 1; n < class->geo.pages; n++)
+		put_page(old[n]);
+	expect_end(t);
+}
+
+/* It has a free slot, but the task gets a zspage of its own set at once. */
+static void set_whose_lock_is_taken_is_passed_over(struct kunit *test)
+{
+	struct actor *holder, *other;
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned int pages = test_class(t, size)->geo.pages;
+	struct page *old[ZS_MAX_PAGES];
+	struct obj *o = obj_alloc(t, size);
+
+	needs_room_at(t, "migrate_copy");
+	WRITE_ONCE(t->pool->set_mask, 1);
+	get_pages(obj_zspage(o), old);
+	holder = lock_holder(t, o, 0);
+	other = actor(t, "other CPU", allocates);
+	other->result = size;
+	other->cpu = 1;
+	start(other);
+	if (!wait_for_completion_timeout(&other->end, PATIENCE))
+		fail_with_scene(other, "waits for a lock of another set");
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2 * pages);
+	finish(holder);
+	zs_free(t->pool, other->handle);
+	put_replaced_pages(t, old, 1);
+	for (unsigned int n = 1; n < pages; n++)
 		put_page(old[n]);
 	expect_end(t);
 }
@@ -2640,6 +2746,8 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE_PARAM(page_migrates_during_handle_to_nid, page_queries_gen_params),
 	KUNIT_CASE_PARAM(object_moves_during_handle_to_nid, object_queries_gen_params),
 	KUNIT_CASE_PARAM(readers_do_not_wait_for_migration, move_points_gen_params),
+	KUNIT_CASE_PARAM(waits_for_a_lock_add_sets, lock_waits_gen_params),
+	KUNIT_CASE(set_whose_lock_is_taken_is_passed_over),
 	KUNIT_CASE_PARAM(two_pages_migrate_at_once, move_points_gen_params),
 	KUNIT_CASE_PARAM(later_readers_do_not_hold_replaced_pages, pinned_points_gen_params),
 	KUNIT_CASE_PARAM(round_begins_while_a_reader_unpins, round_begins_gen_params),

@@ -321,6 +321,7 @@ class Kernel:
             self.nr_nodes = int(prog["nr_node_ids"])
         except LookupError:
             self.nr_nodes = 1
+        self.set_shift = int(prog["zs_set_shift"])
         self.zsmalloc_type = int(prog["PGTY_zsmalloc"])
         self.pages0 = mm.pfn_to_page(prog, 0).value_()
         self.linear = mm.phys_to_virt(prog, 0).value_()
@@ -469,31 +470,45 @@ class Pool:
         self.pool = drgn.Object(kernel.prog, "struct zs_pool", address=address)
         try:
             self.name = self.pool.name.string_().decode(errors="replace")
-            nodes = kernel.words(self.pool.nodes.address_, kernel.nr_nodes)
+            sets = kernel.words(self.pool.sets.address_,
+                                kernel.nr_nodes << kernel.set_shift)
         except drgn.FaultError:
             raise Wrong(f"{address:#x} is not a pool: there is no memory") from None
-        self.nodes = {nid: at for nid, at in enumerate(nodes) if at}
+        self.sets = {index: at for index, at in enumerate(sets) if at}
         self.known_classes = {}
 
     def number(self, field):
         return self.pool.member_(field).counter.value_()
 
     def classes(self):
-        """From node to node, from the smallest to the largest slot"""
-        for nid, base in self.nodes.items():
+        """From class set to class set, those of a node together, by the size of slots"""
+        for base in self.sets.values():
             for i in range(self.kernel.nr_classes):
                 yield self.klass(base + i * self.kernel.class_size)
+
+    def nodes(self):
+        """The nodes that have class sets; with the number of sets if it is not 1"""
+        shift = self.kernel.set_shift
+        sets = [index >> shift for index in self.sets]
+        return [f"{nid}" + (f"x{sets.count(nid)}" if sets.count(nid) > 1 else "")
+                for nid in sorted(set(sets))]
 
     def klass(self, address):
         if address not in self.known_classes:
             self.known_classes[address] = Class(self, address)
         return self.known_classes[address]
 
-    def owns_class(self, address):
+    def set_of(self, address):
+        """The number of the set, within its node, that has a class at @address, or None"""
         size = self.kernel.class_size
-        return any((address - base) % size == 0 and
-                   0 <= (address - base) // size < self.kernel.nr_classes
-                   for base in self.nodes.values())
+        for index, base in self.sets.items():
+            if (address - base) % size == 0 and \
+               0 <= (address - base) // size < self.kernel.nr_classes:
+                return index & (1 << self.kernel.set_shift) - 1
+        return None
+
+    def owns_class(self, address):
+        return self.set_of(address) is not None
 
 
 class Class:
@@ -1137,7 +1152,7 @@ def cmd_pools(kernel, args):
     for pool, user in kernel.find_pools(args.scan):
         classes = list(pool.classes())
         rows.append([f"{pool.address:#x}", pool.name, user,
-                     ",".join(str(nid) for nid in pool.nodes),
+                     ",".join(pool.nodes()),
                      str(pool.number("pages")),
                      str(sum(klass.inuse for klass in classes)),
                      str(sum(klass.forwarded for klass in classes))])
@@ -1150,13 +1165,14 @@ def cmd_classes(kernel, args):
     for pool in kernel.named_pools(args.pool, args.scan):
         print(f"pool {pool.name} at {pool.address:#x}; "
               "zspages by the share of their slots that is in use")
-        rows = [["node", "class", "size", "pages/slots", *GROUPS[1:], "objects", "pages",
+        rows = [["node", "set", "class", "size", "pages/slots", *GROUPS[1:], "objects", "pages",
                  "forwarders", "forwarded"]]
         for klass in pool.classes():
             if not args.all and not klass.nr_live and not klass.nr_forwarders:
                 continue
             rows.append([str(cell) for cell in (
-                klass.nid, klass.number, klass.size, f"{klass.pages}/{klass.slots}",
+                klass.nid, pool.set_of(klass.address), klass.number, klass.size,
+                f"{klass.pages}/{klass.slots}",
                 *(nr or "." for nr in klass.nr[1:]), klass.inuse,
                 klass.nr_live * klass.pages, klass.nr_forwarders, klass.forwarded)])
         print_table(rows, right=range(len(rows[0])))
@@ -1409,7 +1425,7 @@ def cmd_memory(kernel, args):
                 late += sum(kmalloc_size(klass.slots) for zspage in klass.live()
                             if zspage.late())
         rows.append([pool.name, *(str(sums[name]) for name in names), str(late),
-                     str(len(pool.nodes) * kernel.nr_classes * kernel.class_size)])
+                     str(len(pool.sets) * kernel.nr_classes * kernel.class_size)])
     if len(rows) == 1:
         raise Wrong("no pools were found")
     print_table(rows, right=range(1, len(rows[0])))

@@ -243,10 +243,11 @@ POOL is an expression for a struct zs_pool pointer, or its address."""
             nodes = int(gdb.parse_and_eval("nr_node_ids"))
         except gdb.error:
             nodes = 1
+        shift = int(gdb.parse_and_eval("zs_set_shift"))
         full = int(gdb.parse_and_eval("ZS_FULL"))
-        gdb.write("node   size pages slots   partly     full  objects forwarders forwarded\n")
-        for nid in range(nodes):
-            classes = pool["nodes"][nid]
+        gdb.write("node set   size pages slots   partly     full  objects forwarders forwarded\n")
+        for index in range(nodes << shift):
+            classes = pool["sets"][index]
             if not classes:
                 continue
             for i in range(count):
@@ -254,8 +255,8 @@ POOL is an expression for a struct zs_pool pointer, or its address."""
                 if not cls["nr_live"] and not cls["nr_forwarders"]:
                     continue
                 partly = sum(int(cls["nr"][group]) for group in range(1, full))
-                gdb.write("%4d %6d %5d %5d %8d %8d %8d %10d %9d\n" % (
-                    nid, cls["geo"]["size"], cls["geo"]["pages"], cls["geo"]["slots"],
+                gdb.write("%4d %3d %6d %5d %5d %8d %8d %8d %10d %9d\n" % (
+                    cls["nid"], index & (1 << shift) - 1, cls["geo"]["size"], cls["geo"]["pages"], cls["geo"]["slots"],
                     partly, cls["nr"][full], cls["inuse"], cls["nr_forwarders"],
                     cls["forwarded"]))
 
