@@ -17,6 +17,8 @@
 #                    (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
 #   BENCH_TREE       measure this kernel tree instead of build/tree
+#   BENCH_VARIANT    measure this project with a patch of bench/variants/, by name,
+#                    which brings back one thing of the base: shows what it costs
 # Ends with a table, which is also in build/bench/bench.csv, and as a plot in
 # bench.svg and a page report.html; the profile is in profile.csv.  Fails if an object had wrong contents
 # or the kernel printed a warning.
@@ -27,9 +29,11 @@
 knob BENCH_PLATFORMS 'x86 uml'
 knob BENCH_ONLY all
 knob BENCH_TREE
+knob BENCH_VARIANT
 knob ROUNDS 3
 
 BENCH=$BUILD/bench
+VARIANTS=$HARNESS/bench/variants
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
 PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
@@ -46,13 +50,22 @@ declare -A NAMES=(
 COUNTED=(-accel tcg -icount 'shift=0,sleep=off')
 
 # Makes build/bench/SIDE/tree: the tree FROM plus the benchmark.  The files are
-# hard links and must not be written to; the one that changes is unlinked.
-make_tree() { # make_tree SIDE FROM
-	local dir=$BENCH/$1 from=$2
+# hard links and must not be written to; those that change are unlinked.
+make_tree() { # make_tree SIDE FROM [VARIANT]
+	local dir=$BENCH/$1 from=$2 variant=${3:-} file
 	# make compares time stamps, which mean nothing between two origins.
 	[[ $(cat "$dir/origin" 2> /dev/null) == "$from" ]] || rm -rf "$dir"
 	link_tree "$from" "$dir/tree"
 	echo "$from" > "$dir/origin"
+	[[ $(cat "$dir/variant" 2> /dev/null) == "$variant" ]] || rm -f "$dir"/*/mm/zsmalloc.o
+	echo "$variant" > "$dir/variant"
+	if [[ -n $variant ]]; then
+		for file in mm/zsmalloc.c mm/zsmalloc.h; do
+			cp --remove-destination "$from/$file" "$dir/tree/$file"
+		done
+		LC_ALL=C patch -s -p1 -d "$dir/tree" -i "$VARIANTS/$variant.patch" ||
+			die "the variant $variant does not fit mm/zsmalloc.[ch]"
+	fi
 	cp "$HARNESS/bench/zs_bench.c" "$dir/tree/mm/"	# newer than its object
 	cp --remove-destination "$from/mm/Makefile" "$dir/tree/mm/Makefile"
 	cat >> "$dir/tree/mm/Makefile" <<- 'EOT'
@@ -299,6 +312,8 @@ main() {
 	parts=${PARTS// /|}
 	[[ $BENCH_ONLY =~ ^(all|(($parts)(,|$))+)$ ]] ||
 		die "BENCH_ONLY: ${PARTS// /,}, not '$BENCH_ONLY'"
+	[[ -z $BENCH_VARIANT || -f $VARIANTS/$BENCH_VARIANT.patch ]] ||
+		die "BENCH_VARIANT: $(cd "$VARIANTS" && printf '%s ' *.patch | sed 's/\.patch//g')not '$BENCH_VARIANT'"
 	"$LIB/deps.sh" tree build guest
 	[[ $BENCH_PLATFORMS != *arm64* ]] || "$LIB/deps.sh" arm64
 	[[ $BENCH_PLATFORMS != *profile* ]] || "$LIB/deps.sh" profile
@@ -315,7 +330,7 @@ main() {
 	(
 		build_lock	# only while the trees are read
 		make_tree base "$(realpath "$BUILD/base")"
-		make_tree ours "$OURS"
+		make_tree ours "$OURS" "$BENCH_VARIANT"
 	)
 	for platform in $BENCH_PLATFORMS; do
 		for side in base ours; do

@@ -59,7 +59,8 @@
 #define REPEAT		5		/* the best time counts: the host is busy, too */
 #define MAX_PFNS	65536U
 #define BATCH		32		/* pages per migrate_pages(), as compaction */
-#define MAX_THREADS	2U
+#define MAX_CPUS	2U
+#define MAX_THREADS	24U	/* of the mixed load in one pool */
 #define NR_RECLAIMERS	8U
 #define SURVIVOR_OBJECTS 60000U
 #define GENERATIONS	8U
@@ -89,8 +90,8 @@ static unsigned int nr_objects;
 static unsigned long *handles;		/* 0: freed */
 static u32 *sizes;
 static u32 *order;			/* a random order of them */
-static unsigned long hot[MAX_THREADS][NR_HOT];
-static u32 hot_size[MAX_THREADS][NR_HOT];
+static unsigned long hot[MAX_CPUS][NR_HOT];
+static u32 hot_size[MAX_CPUS][NR_HOT];
 static u32 *samples;
 static unsigned long *pfns;
 static void *expected;
@@ -197,7 +198,7 @@ static void free_all(void)
 	}
 }
 
-/* Threads, one per CPU, all starting at the same moment */
+/* Threads, most of them one per CPU, all starting at the same moment */
 
 static int worker_thread(void *arg)
 {
@@ -205,8 +206,10 @@ static int worker_thread(void *arg)
 	u64 start;
 
 	atomic_inc(&nr_ready);
-	while (atomic_read(&nr_ready) < w->nr)
+	while (atomic_read(&nr_ready) < w->nr) {
 		cpu_relax();
+		cond_resched();
+	}
 	start = now_ns();
 	w->ops = w->fn(w);
 	w->ns = now_ns() - start;
@@ -231,21 +234,24 @@ static void start(unsigned int id, unsigned int nr, unsigned int cpu,
 	wake_up_process(task);
 }
 
-/* Returns the thousandths of a nanosecond per operation. */
+/*
+ * Returns the thousandths of a nanosecond per operation.  Threads that share a CPU share
+ * its time, too, which counts once.
+ */
 static u64 run(unsigned int nr, u64 (*fn)(struct worker *w))
 {
+	unsigned int id, cpus = min(nr, num_online_cpus());
 	u64 ns = 0, ops = 0;
-	unsigned int id;
 
 	atomic_set(&nr_ready, 0);
 	for (id = 0; id < nr; id++)
-		start(id, nr, id, fn);
+		start(id, nr, id % cpus, fn);
 	for (id = 0; id < nr; id++) {
 		wait_for_completion(&workers[id].done);
 		ns += workers[id].ns;
 		ops += workers[id].ops;
 	}
-	return div64_u64(ns * 1000, ops);
+	return div64_u64(ns * cpus * 1000, ops * nr);
 }
 
 static void keep_best(u64 *best, u64 now)
@@ -794,10 +800,10 @@ static bool straddles(unsigned int i)
 /* Each thread's objects are spread over its own part of the pool. */
 static void choose_hot(bool may_straddle)
 {
-	const unsigned int part = SPEED_OBJECTS / MAX_THREADS;
+	const unsigned int part = SPEED_OBJECTS / MAX_CPUS;
 	unsigned int set, i, n;
 
-	for (set = 0; set < MAX_THREADS; set++) {
+	for (set = 0; set < MAX_CPUS; set++) {
 		for (i = 0; i < NR_HOT; i++) {
 			n = part * set + part / NR_HOT * i;
 			while (!may_straddle && straddles(n))
@@ -905,7 +911,7 @@ static void report_samples(unsigned int nr, const char *name)
 /* Runs @sample on the first CPU while @disturb works, on the last CPU. */
 static u64 disturbed(u64 (*sample)(struct worker *w), u64 (*disturb)(struct worker *w))
 {
-	unsigned int cpus = min(num_online_cpus(), MAX_THREADS);
+	unsigned int cpus = min(num_online_cpus(), MAX_CPUS);
 
 	disturber_stop = false;
 	atomic_set(&nr_ready, 0);
@@ -999,37 +1005,65 @@ static void wakeups(void)
 	zs_destroy_pool(pool);
 }
 
+/* Each of @nr threads has its own part of the objects, in one pool or in its own. */
+static u64 mixed(unsigned int nr, bool own)
+{
+	unsigned int k;
+	u64 result;
+
+	for (k = 0; k < nr; k++) {
+		own_pool[k] = k && own ? zs_create_pool("zs_bench2") : pool;
+		if (!own_pool[k])
+			panic("no pool");
+	}
+	run(nr, do_malloc_own);
+	result = run(nr, do_mixed);
+	run(nr, do_free_own);
+	for (k = 0; k < nr; k++) {
+		if (own_pool[k] != pool)
+			zs_destroy_pool(own_pool[k]);
+	}
+	zs_destroy_pool(pool);
+	return result;
+}
+
+/* Two CPUs use one size, or each its own, which is nearly as large. */
+static u64 mixed_sizes(bool two)
+{
+	unsigned int i;
+
+	setup(SPEED_OBJECTS, 1024);
+	for (i = SPEED_OBJECTS / 2; two && i < SPEED_OBJECTS; i++)
+		sizes[i] = 960;
+	return mixed(2, false);
+}
+
 /* The same load in one pool, and in a pool for each thread */
 static void pools(void)
 {
-	unsigned int i, k, nr = min(num_online_cpus(), MAX_THREADS);
-	u64 best[2] = {}, best_lock[2] = {};
+	u64 best[6] = {}, best_lock[2] = {};
+	unsigned int i;
 
-	if (nr < 2)
+	if (num_online_cpus() < 2)
 		return;
 	scenario = "pools";
 	for (i = 0; i < NR_LOCKS; i++)
 		spin_lock_init(&locks[i].lock);
 	for (i = 0; i < 2 * REPEAT; i++) {
-		setup(SPEED_OBJECTS, 0);
-		for (k = 0; k < nr; k++) {
-			own_pool[k] = k && i % 2 ? zs_create_pool("zs_bench2") : pool;
-			if (!own_pool[k])
-				panic("no pool");
-		}
 		own_locks = i % 2;
-		keep_best(&best_lock[i % 2], run(nr, do_lock));
-		run(nr, do_malloc_own);
-		keep_best(&best[i % 2], run(nr, do_mixed));
-		run(nr, do_free_own);
-		for (k = 0; k < nr; k++) {
-			if (own_pool[k] != pool)
-				zs_destroy_pool(own_pool[k]);
-		}
-		zs_destroy_pool(pool);
+		setup(SPEED_OBJECTS, 0);
+		keep_best(&best_lock[i % 2], run(2, do_lock));
+		keep_best(&best[i % 2], mixed(2, i % 2));
+		setup(SPEED_OBJECTS, 0);
+		keep_best(&best[2 + i % 2], mixed(MAX_THREADS, i % 2));
+		keep_best(&best[4 + i % 2], mixed_sizes(i % 2));
 	}
 	report("one", best[0], 1000);
 	report("own", best[1], 1000);
+	report("one_24", best[2], 1000);
+	report("own_24", best[3], 1000);
+	report("same_size", best[4], 1000);
+	report("own_size", best[5], 1000);
 	report("lock_one", best_lock[0], 1000);
 	report("lock_own", best_lock[1], 1000);
 }
