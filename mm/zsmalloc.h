@@ -195,6 +195,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  entry for each task that is compacting the class. The shrinker does not take the
  *	  lock to count the pages that it can free: it reads @inuse, @groups, @nr,
  *	  @nr_live, @bad_inuse, @vain_room and @vain_until, which may be inconsistent.
+ * @nr_waits: how often zs_malloc() has waited for @lock, from @first_wait on
  * @inuse: slots in use; the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
  * @nr_live: live zspages; the sum of @nr
@@ -217,7 +218,6 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_stale: stale pages, the sum of zspage->nr_stale
  * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
- * @nr_waits: how often zs_malloc() has waited for @lock, from @first_wait on
  * @first_wait: when @nr_waits was last 0, in jiffies
  */
 struct size_class {
@@ -233,6 +233,7 @@ struct size_class {
 	 */
 	spinlock_t		lock ____cacheline_aligned_in_smp;
 
+	unsigned int		nr_waits __guarded_by(&lock);
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
 	unsigned long		nr_live __guarded_by(&lock);
@@ -250,7 +251,6 @@ struct size_class {
 	unsigned long		nr_stale __guarded_by(&lock);
 	unsigned long		nr_isolated __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
-	unsigned int		nr_waits __guarded_by(&lock);
 	unsigned long		first_wait __guarded_by(&lock);
 };
 
