@@ -7,10 +7,6 @@
 . "$LIB/kbuild.sh"
 . "$LIB/sid.sh"
 
-# The analysis takes clang 23, which comes from a private root of Debian sid.
-CLANG_PACKAGES=(clang-23 lld-23 llvm-23 make gcc libc6-dev flex bison bc libelf-dev
-	libssl-dev perl python3)
-
 check_patch() { # check_patch FILE...
 	local errors=$LOGS/checkpatch.err
 	step "checkpatch --strict"
@@ -48,11 +44,12 @@ check_objects() {
 		problem 'sparse, see above'
 }
 
-# Runs in the root of sid, where build/ is /mnt.
+# The analysis takes clang 23, which comes from a private root of Debian sid, where build/
+# is /mnt.
 context_build() { # context_build LOG TARGET...
 	local log=$1
 	shift
-	sid_run "$BUILD" make -C /mnt/tree O=/mnt/context ARCH=x86_64 LLVM=-23 -j"$JOBS" \
+	sid_run "$BUILD" make -C /mnt/tree O=/mnt/context ARCH=x86_64 LLVM="$CLANG" -j"$JOBS" \
 		--no-print-directory "$@" >> "$log" 2>&1 < /dev/null
 }
 

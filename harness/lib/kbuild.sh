@@ -8,6 +8,9 @@ SUITE_CONFIG=$BUILD/tree/mm/tests/zsmalloc.kunitconfig
 
 knob CCACHE_MAXSIZE 5G
 CROSS=	# how the names of the compiler and its tools begin
+# The compiler: nothing for that of this machine, or gcc or clang for one in the root of
+# Debian sid.  Scripts that set it have sourced sid.sh and called sid_root.
+IN_SID=
 
 # The environment of every kernel build: ccache, and nothing that changes between
 # builds, so that objects are found in the cache.
@@ -28,8 +31,14 @@ kernel_env() {
 
 # kmake BUILD-DIR ARCH ARGS...: runs make in build/tree
 kmake() {
-	local dir=$1 arch=$2
+	local dir=$1 arch=$2 tools=(CROSS_COMPILE="$CROSS")
 	shift 2
+	if [[ -n $IN_SID ]]; then
+		[[ $IN_SID == gcc ]] || tools=(LLVM="$CLANG")
+		sid_run "$BUILD" make -C /mnt/tree O="$(in_sid_path "$dir")" ARCH="$arch" \
+			"${tools[@]}" --no-print-directory "$@"
+		return
+	fi
 	make -C "$BUILD/tree" O="$dir" ARCH="$arch" CROSS_COMPILE="$CROSS" \
 		CC="${KCC%gcc}${CROSS}gcc" HOSTCC="$KCC" \
 		--no-print-directory "$@"
@@ -64,12 +73,13 @@ line_lost() { # line_lost LINE CONFIG: sets bad, of check_config()
 }
 
 configure() { # configure DIR ARCH FRAGMENT...
-	local dir=$1 arch=$2
+	local dir=$1 arch=$2 fragment=$1/zs.fragment
 	shift 2
 	mkdir -p "$dir"
 	# If fragments differ on an option, the last one wins.
-	cat "$@" | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac > "$dir/zs.fragment"
-	KCONFIG_ALLCONFIG=$dir/zs.fragment kmake "$dir" "$arch" allnoconfig \
+	cat "$@" | tac | awk -F= '!/^CONFIG_/ || !seen[$1]++' | tac > "$fragment"
+	[[ -z $IN_SID ]] || fragment=$(in_sid_path "$fragment")
+	kmake "$dir" "$arch" KCONFIG_ALLCONFIG="$fragment" allnoconfig \
 		> "$LOGS/config.log" 2>&1 < /dev/null ||
 		{ cat "$LOGS/config.log" >&2; die "configuring $dir failed"; }
 	check_config "$dir/zs.fragment" "$dir/.config" ||

@@ -9,6 +9,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SID=$CACHE/sid
+# What kernels are built with, besides a compiler
+KERNEL_PACKAGES=(make gcc libc6-dev flex bison bc libelf-dev libssl-dev perl python3)
+CLANG=-23
+# shellcheck disable=SC2034 # for check.sh and matrix.sh
+CLANG_PACKAGES=("clang$CLANG" "lld$CLANG" "llvm$CLANG" "${KERNEL_PACKAGES[@]}")
 sid_why=	# why there is no root
 proxies=()
 
@@ -144,6 +149,9 @@ sid_root() {
 sid_run() {
 	in_sid "$(id -u):$(id -g)" "$@"
 }
+
+# The name that a file in build/ has if build/ is DIR
+in_sid_path() { echo "/mnt/${1#"$BUILD"/}"; }
 
 main() {
 	local packages=() dir=$OLDPWD
