@@ -14,6 +14,7 @@
 # was not run is named below it, with the reason.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
+. "$LIB/sid.sh"
 # Following the calls into these, which are read anyway, takes shellcheck too long.
 # shellcheck source=/dev/null
 . "$LIB/guest.sh"
@@ -37,6 +38,7 @@ MODULE_LOADS=100
 # The columns of the present cell
 cell='' platform='' objects='' job='' cpus='' memory='' options='' boot='' title=''
 arch='' compiler='' image='' platform_options='' console='' qemu=''
+sid_qemu=''	# its package, if it is that of Debian sid
 dir=''	# build/matrix/CELL: its results
 out=''	# where it is built, perhaps that of an earlier cell
 
@@ -45,8 +47,15 @@ read_cell() { # read_cell NAME
 		< <(row_of "$1" "$MATRIX_DIR/cells.tsv")
 	IFS=$'\t' read -r _ arch compiler image platform_options console qemu \
 		< <(row_of "$platform" "$MATRIX_DIR/platforms.tsv")
-	[[ $compiler != - ]] || compiler=
+	IN_SID=
+	case $compiler in
+	-) compiler= ;;
+	sid:clang) IN_SID=clang compiler= ;;
+	sid:*) IN_SID=gcc compiler=${compiler#sid:} ;;
+	esac
 	[[ $boot != - ]] || boot=
+	sid_qemu=
+	[[ $qemu != 'sid '* ]] || read -r _ sid_qemu qemu <<< "$qemu"
 	[[ -z $OBJECTS ]] || job=objects
 	dir=$WORK/$cell
 	out=$WORK/$objects
@@ -71,6 +80,33 @@ fragments() {
 	echo "$dir/values"
 }
 
+# seen FILE: its name for cross()
+seen() {
+	if [[ $IN_SID == gcc ]]; then
+		in_sid_path "$1"
+	else
+		echo "$1"
+	fi
+}
+
+# cross PROGRAM ARGS...: runs gcc or a tool that goes with it.  Programs for the guest are
+# compiled by gcc, even if the kernel is compiled by clang.
+cross() {
+	if [[ $IN_SID == gcc ]]; then
+		sid_run "$BUILD" "$compiler$1" "${@:2}"
+	else
+		"$compiler$1" "${@:2}"
+	fi
+}
+
+compiler_version() {
+	if [[ $IN_SID == clang ]]; then
+		sid_run "$BUILD" "clang$CLANG" --version
+	else
+		cross gcc --version
+	fi
+}
+
 # A hash of everything that decides the result of the present cell
 cell_id() {
 	local files
@@ -84,7 +120,7 @@ cell_id() {
 		cat mm/zsmalloc.[ch] mm/zpdesc.h mm/tests/zsmalloc* \
 			include/linux/zsmalloc.h include/trace/events/zsmalloc.h
 		echo "$MINUTES"
-		"${compiler}gcc" --version
+		compiler_version
 	) | sha256sum | cut -c 1-16
 }
 
@@ -93,7 +129,7 @@ set_result() { echo "$1=$2" >> "$dir/result.new"; }
 
 build_cell() { # fails, with the reason as a result, if the kernel was not built
 	local files compiled=(mm/zsmalloc.o) file log=$LOGS/matrix-$cell-objects.log
-	local CROSS=$compiler
+	local CROSS=$compiler check=$LIB/sparse.sh
 	mapfile -t files < <(fragments)
 	(configure "$out" "$arch" "${files[@]}") > "$dir/configure.log" 2>&1 || {
 		cat "$dir/configure.log" >&2
@@ -106,15 +142,19 @@ build_cell() { # fails, with the reason as a result, if the kernel was not built
 			[[ $file == */zsmalloc_check.c ]] || compiled+=("${file%.c}.o")
 		done
 	fi
+	if [[ -n $IN_SID ]]; then
+		cp "$check" "$dir/sparse.sh"
+		check=$(in_sid_path "$dir/sparse.sh")
+	fi
 	with_progress "$cell, objects" 0 "$log" kmake "$out" "$arch" -j"$JOBS" C=2 \
-		"CHECK=$LIB/sparse.sh" CF=-D__CHECK_ENDIAN__ W=1 "${compiled[@]}" || {
+		"CHECK=$check" CF=-D__CHECK_ENDIAN__ W=1 "${compiled[@]}" || {
 		set_result build "FAILED: see ${log#"$TOP"/}"
 		return 1
 	}
 	set_result sparse "$(findings "$log")"
 	[[ $job != objects ]] || {
 		set_result build objects
-		set_result static "$("${compiler}size" "$out/mm/zsmalloc.o" |
+		set_result static "$(cross size "$(seen "$out/mm/zsmalloc.o")" |
 			awk 'NR == 2 { print $2 + $3 }') bytes of static data"
 		return
 	}
@@ -137,12 +177,15 @@ boot_cell() {
 	log=$LOGS/matrix-$cell-$what.log
 	GUEST_CMDLINE="console=$console panic=-1 rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=30"
 	read -ra GUEST_MACHINE <<< "${qemu%% -accel *}"
+	# The present directory is /mnt there, so the names of files are relative.
+	[[ -z $sid_qemu ]] || GUEST_MACHINE=("$LIB/sid.sh" "$sid_qemu" -- "${GUEST_MACHINE[@]}")
 	if [[ $qemu == *' -accel '* ]]; then
 		read -ra QEMU_CPU <<< "-accel ${qemu#* -accel }"
 	else
 		choose_cpu "$out/$image"
 	fi
-	(guest "$out/$image" "${memory}M" "$seconds" "$log" '' "$boot $line" "$@") \
+	(guest "${out#"$TOP"/}/$image" "${memory}M" "$seconds" "${log#"$TOP"/}" '' \
+		"$boot $line" "$@") \
 		2> "$log.err" || status=$?
 	return "$status"
 }
@@ -162,8 +205,9 @@ smoke_initramfs() { # makes DIR/initramfs.gz
 	local root=$dir/initramfs module
 	rm -rf "$root"
 	mkdir -p "$root/modules" "$root/dev" "$root/proc" "$root/sys"
-	"${compiler}gcc" -O2 -Wall -Wextra -static -o "$root/init" \
-		"$HARNESS/guest/zssmoke.c" > "$dir/initramfs.log" 2>&1 || return
+	cp "$HARNESS/guest/zssmoke.c" "$dir/zssmoke.c"
+	cross gcc -O2 -Wall -Wextra -static -o "$(seen "$root/init")" \
+		"$(seen "$dir/zssmoke.c")" > "$dir/initramfs.log" 2>&1 || return
 	if [[ $job == modules ]]; then
 		for module in mm/zsmalloc.ko drivers/block/zram/zram.ko; do
 			cp "$out/$module" "$root/modules/"
@@ -174,14 +218,15 @@ smoke_initramfs() { # makes DIR/initramfs.gz
 }
 
 smoke_cell() {
-	local log status=0 loads=0 megabytes=$SMOKE_MB
+	local log status=0 loads=0 megabytes=$SMOKE_MB pressure=0
 	if ! smoke_initramfs; then
 		set_result zram "not run: no C library for ${compiler}gcc"
 		return
 	fi
 	[[ $job != modules ]] || loads=$MODULE_LOADS megabytes=8
-	boot_cell smoke "$GUEST_SECONDS" "kunit.enable=0 -- $megabytes $loads" \
-		-initrd "$dir/initramfs.gz" || status=$?
+	[[ $job != pressure ]] || pressure=1
+	boot_cell smoke "$GUEST_SECONDS" "kunit.enable=0 -- $megabytes $loads $pressure" \
+		-initrd "${dir#"$TOP"/}/initramfs.gz" || status=$?
 	set_result zram "$(smoke_result "$log" "$status" "$loads" \
 		"$(grep -c '^CONFIG_MIGRATION=y' "$out/.config")")"
 }
@@ -219,11 +264,24 @@ run_cell() { # run_cell ID
 
 # The tools of the present platform.  What cannot be installed is a reason not to run it.
 tools() {
-	local group
+	local group packages=(${sid_qemu:+"$sid_qemu"}) why
 	group=$(deps_of "$platform")
-	[[ -z $group ]] || "$LIB/deps.sh" "$group" > "$dir/deps.log" 2>&1 && return
-	printf 'id=%s\nbuild=not run: %s\n' "$id" "$(sed -n 's/^error: //p' "$dir/deps.log")" \
-		> "$dir/result"
+	case $IN_SID in
+	clang) packages+=("${CLANG_PACKAGES[@]}" sparse) ;;
+	gcc)
+		packages+=("${KERNEL_PACKAGES[@]}" sparse "gcc-${compiler%-}"
+			"libc6-dev-$group-cross")
+		group=
+		;;
+	esac
+	if [[ -n $group ]] && ! "$LIB/deps.sh" "$group" > "$dir/deps.log" 2>&1; then
+		why=$(sed -n 's/^error: //p' "$dir/deps.log")
+	elif ((${#packages[@]})) && ! sid_root "${packages[@]}"; then
+		why="no root of Debian sid with ${packages[*]}: $sid_why"
+	else
+		return 0
+	fi
+	printf 'id=%s\nbuild=not run: %s\n' "$id" "$why" > "$dir/result"
 	return 1
 }
 

@@ -3,15 +3,19 @@
  * The smoke test of make matrix, for architectures without a shell: the first and only
  * program of the guest.
  *
- *	/init MEGABYTES [LOADS]
+ *	/init MEGABYTES [LOADS [PRESSURE]]
  *
  * Makes zram0 a swap device, pages out MEGABYTES of data, frees most of them, and lets
  * the kernel compact memory while another process reads what is left.  Then it compares
  * all of it.  With LOADS it does this so many times, and each time loads the modules in
  * /modules first and unloads them at the end.  "migrated" is what debugfs says of the
- * pool.  The arguments follow "--" on the kernel command line.
+ * pool.  If PRESSURE is not 0, a process takes so much memory meanwhile that the kernel
+ * swaps, and zram packs its objects.  Where there is /proc/allocinfo, it must agree with
+ * what the allocator says of its own memory.  The arguments follow "--" on the kernel
+ * command line.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -29,7 +33,8 @@
 #include <unistd.h>
 
 #define DEVICE	"/dev/zram0"
-#define STATS	"/sys/kernel/debug/zsmalloc/zram0/migration"
+#define POOLS	"/sys/kernel/debug/zsmalloc"
+#define STATS	POOLS "/zram0/migration"
 
 /* In the order in which they are loaded */
 static const char * const modules[] = { "zsmalloc", "zram" };
@@ -84,6 +89,110 @@ static void fill_page(unsigned char *mem, size_t page)
 static int kept(size_t page)
 {
 	return mix(page + 1) % 6 == 0;
+}
+
+/*
+ * Memory of the allocator in bytes, as /proc/allocinfo, and as vmstat and debugfs have it.
+ * "slab" is of descriptors, links and guest blocks.
+ */
+struct accounts {
+	unsigned long long pages, slab;
+};
+
+static struct accounts allocinfo(FILE *in)
+{
+	struct accounts sum = { 0, 0 };
+	char line[512], func[64];
+	unsigned long long bytes;
+
+	while (fgets(line, sizeof(line), in)) {
+		const char *name = strstr(line, "func:");
+
+		if (!strstr(line, "mm/zsmalloc.c:") || !name ||
+		    sscanf(line, "%llu", &bytes) != 1 || sscanf(name, "func:%63s", func) != 1)
+			continue;
+		if (!strcmp(func, "zs_alloc_bulk") || !strcmp(func, "zs_alloc_single"))
+			sum.pages += bytes;
+		else if (!strcmp(func, "zs_alloc_descriptor") || !strcmp(func, "zs_alloc_supply"))
+			sum.slab += bytes;
+	}
+	return sum;
+}
+
+static unsigned long long vmstat(const char *key)
+{
+	unsigned long long value;
+	char name[64];
+	FILE *in;
+
+	/* Adds what each CPU has counted, to the sums */
+	put("/proc/sys/vm/stat_refresh", "1");
+	in = fopen("/proc/vmstat", "r");
+	if (!in)
+		die("/proc/vmstat");
+	while (fscanf(in, "%63s %llu", name, &value) == 2) {
+		if (strcmp(name, key))
+			continue;
+		fclose(in);
+		return value;
+	}
+	errno = ENOENT;
+	die(key);
+}
+
+static struct accounts own_accounts(void)
+{
+	struct accounts sum = { vmstat("nr_zspages") * page_size, 0 };
+	DIR *pools = opendir(POOLS);
+	struct dirent *pool;
+
+	if (!pools)
+		die(POOLS);
+	while ((pool = readdir(pools))) {
+		unsigned long long descriptors, forwarders, links, guests;
+		char line[512];
+		int found = 0;
+		FILE *in;
+
+		if (pool->d_name[0] == '.')
+			continue;
+		snprintf(line, sizeof(line), POOLS "/%s/memory", pool->d_name);
+		in = fopen(line, "r");
+		if (!in)
+			die(line);
+		while (fgets(line, sizeof(line), in))
+			found |= sscanf(line, " Total %*u %*u %*u %llu %llu %llu %llu",
+					&descriptors, &forwarders, &links, &guests) == 4;
+		fclose(in);
+		errno = EPROTO;
+		if (!found)
+			die(pool->d_name);
+		sum.slab += descriptors + forwarders + links + guests;
+	}
+	closedir(pools);
+	return sum;
+}
+
+/* Zspages may still be on their way to be freed, so this may wait for a while. */
+static void check_allocinfo(void)
+{
+	struct accounts info = { 0, 0 }, own = { 1, 1 };
+
+	for (int i = 0; i < 50 && memcmp(&info, &own, sizeof(own)); i++) {
+		FILE *in = fopen("/proc/allocinfo", "r");
+
+		if (!in)
+			return;
+		usleep(100000);
+		info = allocinfo(in);
+		fclose(in);
+		own = own_accounts();
+	}
+	printf("guest: allocinfo: pages=%llu of %llu slab=%llu of %llu\n", info.pages, own.pages,
+	       info.slab, own.slab);
+	errno = EIO;
+	if (!info.pages || memcmp(&info, &own, sizeof(own)))
+		die("/proc/allocinfo does not agree");
 }
 
 /* Both are sums: free ones and those whose old page is still held */
@@ -163,7 +272,33 @@ static void page_out(unsigned char *mem, size_t size)
 			die("MADV_PAGEOUT");
 }
 
-static void smoke(size_t megabytes)
+/* Takes memory until a part of it was swapped out */
+static void press(void)
+{
+	size_t chunk = 1 << 20;
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	while (!pid) {
+		unsigned char *mem = mmap(NULL, chunk, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (mem == MAP_FAILED)
+			_exit(1);
+		for (size_t i = 0; i < chunk; i += page_size)
+			for (size_t j = 0; j < page_size / 8; j += 8)
+				*(uint64_t *)(mem + i + j) = mix((uintptr_t)mem + i + j);
+		if (swapped_kb() > 32 << 10)
+			_exit(0);
+	}
+	errno = ENOMEM;
+	if (waitpid(pid, &status, 0) != pid || status)
+		die("a process that takes all memory");
+}
+
+static void smoke(size_t megabytes, int pressure)
 {
 	size_t size = megabytes << 20, pages = size / page_size, left = 0, wrong;
 	unsigned long swapped;
@@ -197,8 +332,13 @@ static void smoke(size_t megabytes)
 		errno = EIO;
 		die("wrong contents during compaction");
 	}
+	if (pressure) {
+		press();
+		put("/sys/block/zram0/compact", "1");
+	}
 	for (int round = 0; round < 2; round++)
 		put("/proc/sys/vm/compact_memory", "1");
+	check_allocinfo();
 	wrong = wrong_pages(mem, pages, 1);
 	printf("guest: swapped=%lu checked=%zu wrong=%zu migrated=%lu\n", swapped, left,
 	       wrong, migrated());
@@ -234,6 +374,7 @@ static void unload(const char *name)
 int main(int argc, char **argv)
 {
 	int megabytes = argc > 1 ? atoi(argv[1]) : 0, loads = argc > 2 ? atoi(argv[2]) : 0;
+	int pressure = argc > 3 ? atoi(argv[3]) : 0;
 
 	page_size = sysconf(_SC_PAGESIZE);
 	mkdir("/proc", 0755);
@@ -250,11 +391,11 @@ int main(int argc, char **argv)
 	for (int i = 0; i < loads; i++) {
 		load(modules[0]);
 		load(modules[1]);
-		smoke(megabytes);
+		smoke(megabytes, pressure);
 		unload(modules[1]);
 		unload(modules[0]);
 	}
 	if (!loads)
-		smoke(megabytes);
+		smoke(megabytes, pressure);
 	end(0);
 }

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Installs missing tools:  deps.sh GROUP...
 # The groups are tree, build, guest, selftest, check, model, profile, sid, and those of
-# other architectures: arm64, i386, arm, riscv64, s390x, ppc64le, ppc44x, mips64el and
-# loongarch64.
+# other architectures: arm64, i386, arm, riscv64, s390x, ppc64le, ppc44x and mips64el.
 # apt installs the tools if that is possible without a password; otherwise the command
 # to run is printed.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -103,10 +102,6 @@ want_group() { # want_group GROUP
 	mips64el)
 		want_cross mips64el mips64el-linux-gnuabi64 qemu-system-mips \
 			qemu-system-mips64el
-		;;
-	loongarch64)
-		want_cross loong64 loongarch64-linux-gnu qemu-system-misc \
-			qemu-system-loongarch64
 		;;
 	ppc44x)
 		want gcc-powerpc-linux-gnu have_cmd powerpc-linux-gnu-gcc

@@ -726,6 +726,8 @@ test_cells() {
 	{
 		awk -F'\t' '!/^#/ && NF != 9 { print "cells.tsv: " $0 }' "$dir/cells.tsv"
 		awk -F'\t' '!/^#/ && NF != 7 { print "platforms.tsv: " $0 }' "$dir/platforms.tsv"
+		awk -F'\t' '!/^#/ && $7 !~ /^(sid qemu-[a-z-]+ )?(qemu-system-[a-z0-9_]+ -machine .*|-)$/ {
+			print "platforms.tsv: " $0 }' "$dir/platforms.tsv"
 		awk -F'\t' '!/^#/ { print $2 }' "$dir/cells.tsv" | sort -u > "$tmp/used"
 		awk -F'\t' '!/^#/ { print $1 }' "$dir/platforms.tsv" | sort > "$tmp/there"
 		diff "$tmp/used" "$tmp/there"

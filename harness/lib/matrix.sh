@@ -30,11 +30,13 @@ cells_named() { # cells_named TSV GLOBS: the names that match, in the order of t
 	printf '%s\n' "${found[@]}"
 }
 
-# The group of deps.sh with the tools of PLATFORM; nothing for x86_64, which all have
+# The group of deps.sh with the tools of PLATFORM; nothing for x86_64, which all have; if
+# they are those of Debian sid, its name of the architecture
 deps_of() { # deps_of PLATFORM
 	case $1 in
 	x86_64*) ;;
 	arm64*) echo arm64 ;;
+	loongarch64) echo loong64 ;;
 	*) echo "$1" ;;
 	esac
 }
