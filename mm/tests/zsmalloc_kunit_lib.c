@@ -351,6 +351,19 @@ void needs_migration(struct kunit *test)
 		kunit_skip(test, "zsmalloc.migration=0");
 }
 
+#ifndef CONFIG_MIGRATION
+/* The tests that replace these are linked, too, and skipped. */
+int zs_copy_page(struct zpdesc *new, struct zpdesc *old)
+{
+	return -EOPNOTSUPP;
+}
+
+unsigned long zs_stale_timeout(void)
+{
+	return 0;
+}
+#endif
+
 static struct folio *new_folio(struct folio *src, unsigned long private)
 {
 	struct target *target = (struct target *)private;
