@@ -12,7 +12,7 @@
 #                         it works; nanoseconds; needs an idle machine, too
 #                    profile: the functions in which the instructions of
 #                         zs_malloc(), zs_free(), a read and munmap() are spent
-#   BENCH_ONLY       only these parts of "density survivor shrinker speed pools
+#   BENCH_ONLY       only these parts of "density survivor ageing shrinker speed pools
 #                    curve migrate latency wakeup pressure", separated by commas
 #                    (default all)
 #   ROUNDS           boots of each kernel, in turns (default 3)
@@ -36,7 +36,7 @@ BENCH=$BUILD/bench
 VARIANTS=$HARNESS/bench/variants
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
 LIMIT=900		# seconds a boot may take
-PARTS='density survivor shrinker speed pools curve migrate latency wakeup pressure'
+PARTS='density survivor ageing shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
 	[x86]='x86-64, 1 CPU: instructions unless noted'
 	[uml]='UML, native, 2 CPUs: ns unless noted'
@@ -287,6 +287,17 @@ table() {
 		EOT
 }
 
+ageing() { # the rounds of that scenario
+	local line
+	while IFS= read -r line; do
+		if [[ $line == 'worse '* ]]; then
+			problem "${line#worse }"
+		else
+			printf '  %s\n' "$line"
+		fi
+	done < <(awk -f "$HARNESS/bench/ageing.awk" "$BENCH/values")
+}
+
 report() {
 	local platform titles=()
 	for platform in "${!NAMES[@]}"; do
@@ -352,6 +363,7 @@ main() {
 	done
 	summary
 	table
+	ageing
 	[[ ! -s $BENCH/profile ]] || profile_table
 	with_titles plot > "$BENCH/bench.svg"
 	report

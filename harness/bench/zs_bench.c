@@ -64,6 +64,8 @@
 #define NR_RECLAIMERS	8U
 #define SURVIVOR_OBJECTS 60000U
 #define GENERATIONS	8U
+#define AGEING_OBJECTS	400000U
+#define AGEING_ROUNDS	200U
 #define MAX_POOLS	32U
 #define POOL_OBJECTS	2000U		/* in each of these pools */
 #define NR_MALLOCS	100000U
@@ -673,6 +675,130 @@ static void survivors(void)
 			     survivor_sizes[i].every * (PAGE_SIZE / SZ_4K));
 }
 
+/* Shrinkers.  No header has their list; mm/shrinker_debug.c declares it like this. */
+
+extern struct mutex shrinker_mutex;
+extern struct list_head shrinker_list;
+
+/* The last shrinker that was registered: that of the newest pool */
+static struct shrinker *newest_shrinker(void)
+{
+	struct shrinker *newest;
+
+	mutex_lock(&shrinker_mutex);
+	newest = list_last_entry(&shrinker_list, struct shrinker, list);
+	mutex_unlock(&shrinker_mutex);
+	return newest;
+}
+
+/* On every node, like reclaim */
+static unsigned long count_once(struct shrinker *shrinker)
+{
+	unsigned long nr = 0, ret;
+	int nid;
+
+	for_each_online_node(nid) {
+		struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = nid };
+
+		ret = shrinker->count_objects(shrinker, &sc);
+		nr += ret == SHRINK_EMPTY ? 0 : ret;
+	}
+	return nr;
+}
+
+/*
+ * The size of a new object.  Sizes wander: in the course of 40 rounds they become half
+ * as large and then large again, as if other programs were running.
+ */
+static unsigned int wandering_size(struct rnd_state *rnd, unsigned int round)
+{
+	unsigned int phase = round % 40, size = random_size(rnd);
+
+	if (size == PAGE_SIZE)
+		return size;
+	return 32 + size * (20 + abs((int)phase - 20)) / 40;
+}
+
+/* Stores an object anew, as recompression in zram does: the old one is freed last. */
+static void recompress(unsigned int i)
+{
+	unsigned long old = handles[i];
+
+	sizes[i] = sizes[i] * 3 / 4;
+	store(pool, i);
+	zs_free(pool, old);
+}
+
+/*
+ * A pool that grows old.  In each round one object in 20 is replaced by one of another
+ * size; every object of more than 1000 bytes that has not been recompressed is, to three
+ * quarters, except for those that take a page; and the pool is compacted.  Reported are
+ * all memory per byte stored after each round, and by how much the shrinker's count, which
+ * is the column "freeable" in debugfs, differs from the pages that compaction then frees.
+ */
+static void ageing(void)
+{
+	u64 bytes, pages = 0, missed = 0, unexpected = 0;
+	struct memory before, now;
+	struct shrinker *shrinker;
+	unsigned int round, i, n;
+	struct rnd_state rnd;
+	char name[24];
+
+	scenario = "ageing";
+	if (si_mem_available() < AGEING_OBJECTS / 5 * 2 + AGEING_OBJECTS / 20) {
+		pr_info("SKIP the objects do not fit this machine's memory\n");
+		return;
+	}
+	before = memory_packed();
+	prandom_seed_state(&rnd, 2);
+	setup(AGEING_OBJECTS, 0);
+	shrinker = newest_shrinker();
+	run(1, do_malloc);
+	write_all();
+	/* order[i]: whether it was recompressed */
+	memset(order, 0, nr_objects * sizeof(*order));
+	for (round = 1; round <= AGEING_ROUNDS; round++) {
+		unsigned long promised, freed;
+
+		for (n = 0; n < nr_objects / 20; n++) {
+			i = prandom_u32_state(&rnd) % nr_objects;
+			zs_free(pool, handles[i]);
+			sizes[i] = wandering_size(&rnd, round);
+			order[i] = 0;
+			store(pool, i);
+		}
+		cond_resched();
+		for (i = 0; i < nr_objects; i++) {
+			if (order[i] || sizes[i] <= 1000 || sizes[i] == PAGE_SIZE)
+				continue;
+			recompress(i);
+			order[i] = 1;
+			if (i % 1024 == 0)
+				cond_resched();
+		}
+		promised = count_once(shrinker);
+		freed = zs_compact(pool);
+		pages += freed;
+		if (promised > freed)
+			unexpected += promised - freed;
+		else
+			missed += freed - promised;
+
+		now = memory_packed();
+		for (i = 0, bytes = 0; i < nr_objects; i++)
+			bytes += sizes[i];
+		snprintf(name, sizeof(name), "round_%u", round);
+		report(name, (u64)(now.taken - before.taken) * PAGE_SIZE * 1000, bytes);
+	}
+	report("packed", pages, AGEING_ROUNDS);
+	report("promised_in_vain", unexpected * 100, pages);
+	report("not_promised", missed * 100, pages);
+	verify_all();
+	free_all();
+	zs_destroy_pool(pool);
+}
+
 /* Page migration */
 
 static struct folio *new_folio(struct folio *src, unsigned long private)
@@ -1103,37 +1229,6 @@ static void curve(void)
 	}
 }
 
-/* Shrinkers.  No header has their list; mm/shrinker_debug.c declares it like this. */
-
-extern struct mutex shrinker_mutex;
-extern struct list_head shrinker_list;
-
-/* The last shrinker that was registered: that of the newest pool */
-static struct shrinker *newest_shrinker(void)
-{
-	struct shrinker *newest;
-
-	mutex_lock(&shrinker_mutex);
-	newest = list_last_entry(&shrinker_list, struct shrinker, list);
-	mutex_unlock(&shrinker_mutex);
-	return newest;
-}
-
-/* On every node, like reclaim */
-static unsigned long count_once(struct shrinker *shrinker)
-{
-	unsigned long nr = 0, ret;
-	int nid;
-
-	for_each_online_node(nid) {
-		struct shrink_control sc = { .gfp_mask = GFP_KERNEL, .nid = nid };
-
-		ret = shrinker->count_objects(shrinker, &sc);
-		nr += ret == SHRINK_EMPTY ? 0 : ret;
-	}
-	return nr;
-}
-
 static unsigned long scan_once(struct shrinker *shrinker)
 {
 	unsigned long nr = 0, ret;
@@ -1389,6 +1484,8 @@ static int __init zs_bench(void)
 	}
 	if (is_wanted("survivor"))
 		survivors();
+	if (is_wanted("ageing"))
+		ageing();
 	if (is_wanted("shrinker"))
 		shrinkers();
 	if (is_wanted("speed"))

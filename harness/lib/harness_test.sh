@@ -235,6 +235,11 @@ test_common() {
 
 test_bench() {
 	local table=$HARNESS/bench/keys.tsv
+	aged() { # aged REGEX LINES
+		awk -f "$HARNESS/bench/ageing.awk" "$tmp/values" > "$tmp/aged"
+		cat "$tmp/aged"
+		grep -q "$1" "$tmp/aged" && [[ $(wc -l < "$tmp/aged") == "$2" ]]
+	}
 	bench() {
 		printf 'x86 ours a.b %s\nx86 base a.b %s\n' 3 4 1 8 2 6 > "$tmp/values"
 		awk -f "$HARNESS/bench/summary.awk" "$tmp/keys" "$tmp/values" > "$tmp/bench.csv"
@@ -249,6 +254,15 @@ test_bench() {
 		END { exit bad || length(seen) < 100 }' "$table"
 	printf '# a comment\na.b\t-\ta and b,\nc\t+\tnot measured\n' > "$tmp/keys"
 	yes 'bench: the figures of several boots give median and range' bench
+	printf 'x86 %s\n' 'base ageing.round_1 10' 'base ageing.round_1 12' 'ours ageing.round_1 11' \
+		'base ageing.round_2 10' 'ours ageing.round_2 9' > "$tmp/values"
+	yes 'bench: rounds of a pool that grows old are compared' aged 'worst of 2 rounds' 1
+	echo 'x86 ours ageing.round_2 13' > "$tmp/more"
+	sed -i '/ours ageing.round_2/d' "$tmp/values"
+	cat "$tmp/more" >> "$tmp/values"
+	yes 'bench: a round that takes more memory is found' aged '^worse x86: in 1 of 2 rounds' 2
+	echo 'x86 ours ageing.not_promised 5.01' >> "$tmp/values"
+	yes 'bench: a wrong promise of the shrinker is found' aged '^worse x86: ageing.not_promised' 3
 }
 
 # run_data SIDE HUGE: what a guest of make run writes, with HUGE huge pages of four pages

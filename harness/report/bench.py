@@ -23,6 +23,7 @@ GROUPS = {
     'migrate': 'Migration', 'latency': 'Latency of reads', 'wakeup': 'Wake-ups',
     'pressure': 'Allocation under memory pressure', 'shrinker': 'Shrinker',
     'users': 'zram and zswap', 'survivor': 'Survivors of compaction',
+    'ageing': 'A pool that grows old',
 }
 LOW, HIGH = -2, 4	# powers of two at the ends of the scale
 
