@@ -22,33 +22,50 @@ knob SELFTESTS
 knob SIDES 'ours base'
 DISK_MB=1024
 
-MEMORY=1536M
-DIMM=256M		# that can be unplugged
-# The tests of zsmalloc need two nodes, CMA and movable memory; the kernel's own must
-# have none of these.
-declare -A CMDLINE=([zsmalloc]='numa=fake=2 cma=64M movablecore=1G' [others]='')
 LIMIT=2700		# seconds a guest may take
 WORK_SECONDS=6		# see zsmalloc_lib.sh
-TESTS=(zsmalloc)
+# For a guest without the host's root
+ROOT_PROGRAMS=(awk basename bash cat chmod cut date dd df dirname dmesg env expr find getconf grep
+	head id insmod kill ln ls mkdir mkswap mktemp modprobe mount mv od paste perl printf pwd
+	readlink realpath rm rmdir rmmod sed seq sleep sort stat stdbuf swapoff swapon sync tail tee
+	test timeout touch tr truncate umount uname uniq wc)
+# The machines, each with its own table, see machine()
+MACHINES=(zsmalloc reporting unplug low_zone small sleep others)
+declare -A ON_MACHINE=(		# and all others on "zsmalloc"
+	[give_back.sh]='reporting unplug' [low_zone.sh]=low_zone [small_memory.sh]=small
+	[sleep.sh]=sleep
+)
+TESTS=()
 # The kernel's own that allocate huge pages, migrate, swap, or use zram or zswap
 OTHERS=(zram:zram.sh cgroup:test_zswap cgroup:test_memcontrol)
 OTHERS+=(mm:ksft_{compaction,migration,memory_failure,thp}.sh)
 
 if [[ -n $QUICK ]]; then
 	SIDES=ours WORK_SECONDS=2 OTHERS=()
-	TESTS=(zsmalloc:{zram_swap,memory_failure}.sh)
+	TESTS=({zram_swap,memory_failure}.sh)
 fi
 if [[ -n $SELFTESTS ]]; then
-	TESTS=() OTHERS=()
+	OTHERS=()
 	for test in $SELFTESTS; do
 		if [[ $test == *:* ]]; then
 			OTHERS+=("$test")
 		else
 			[[ -f $TOP/$SUITE/zsmalloc/$test ]] || die "no test $test"
-			TESTS+=("zsmalloc:$test")
+			TESTS+=("$test")
 		fi
 	done
+elif [[ -z $QUICK ]]; then
+	mapfile -t TESTS < <(sed -n 's/^TEST_PROGS [:+]= //p' "$TOP/$SUITE/zsmalloc/Makefile" |
+		tr ' ' '\n')
 fi
+
+tests_on() { # tests_on MACHINE
+	local test
+	[[ $1 != others ]] || { printf '%s\n' "${OTHERS[@]}"; return; }
+	for test in "${TESTS[@]}"; do
+		[[ " ${ON_MACHINE[$test]:-zsmalloc} " != *" $1 "* ]] || echo "zsmalloc:$test"
+	done
+}
 
 passed=0 failed=0
 
@@ -68,7 +85,7 @@ build_side() { # build_side SIDE
 	kernel_env
 	configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
 		"$CONFIGS"/{host-root,x86-selftest}.config "$TOP/$SUITE/zsmalloc/config"
-	build "$BUILD/x86" x86_64 vmlinux "$1, kernel" 1350
+	build "$BUILD/x86" x86_64 bzImage "$1, kernel" 1350
 	build "$BUILD/x86" x86_64 modules "$1, symbols for modules" 0
 	build "$BUILD/x86" x86_64 headers "$1, headers" 0
 	with_progress "$1, selftests" 0 "$LOGS/selftests.log" install_tests ||
@@ -90,42 +107,119 @@ install_tests() { # with the caller's BUILD
 			INSTALL_MOD_PATH="$BUILD/install/modules" modules_install
 }
 
-# boot SIDE NAME TEST...
+# root_image INSTALLED IMAGE: a root file system with the tests and what they call, for a
+# guest that does not have the host's by 9p
+root_image() {
+	local dir=$WORK/root program library
+	rm -rf "$dir" "$2"
+	mkdir -p "$dir"/{bin,lib,tmp,run,mnt/tests,proc,sys,dev,var/tmp}
+	for program in "${ROOT_PROGRAMS[@]}"; do
+		program=$(command -v "$program") || die "the command is missing"
+		cp -L "$program" "$dir/bin/"
+		while read -r library; do
+			mkdir -p "$dir${library%/*}"
+			cp -L "$library" "$dir$library"
+		done < <(ldd "$program" | grep -o '/[^ ]*')
+	done
+	ln -s bash "$dir/bin/sh"
+	mkdir -p "$dir/sbin" "$dir/usr"
+	ln -s ../bin "$dir/usr/bin"
+	cp -a "$1/." "$dir/mnt/tests/"
+	mkfs.ext4 -q -d "$dir" "$2" 256M || die "mkfs.ext4 failed"
+	rm -rf "$dir"
+}
+
+# machine NAME SIDE: sets memory, cmdline, devices, qemu and ram, of the caller.  The first disk is
+# for files of the tests.
+machine() {
+	memory=1536M cmdline='' ram='' qemu=()
+	devices=(-drive "file=$disk,if=virtio,format=raw")
+	case $1 in
+	zsmalloc)
+		# Two nodes, CMA and movable memory, and a memory device that can be unplugged
+		memory+=,slots=1,maxmem=4G
+		cmdline='numa=fake=2 cma=64M movablecore=1G'
+		devices+=(-object "memory-backend-ram,id=dimm,size=256M")
+		devices+=(-device "pc-dimm,memdev=dimm")
+		;;
+	reporting)
+		# A host that learns which memory is free
+		memory=768M ram=768
+		devices+=(-device "virtio-balloon-pci,free-page-reporting=on")
+		;;
+	unplug)
+		# Most memory can be unplugged, although the kernel uses it as any other
+		memory=256M,slots=1,maxmem=4G ram=256,512
+		cmdline=memhp_default_state=online_kernel
+		devices+=(-object "memory-backend-ram,id=vmem,size=512M")
+		devices+=(-device "virtio-mem-pci,id=vmem0,memdev=vmem,requested-size=512M")
+		devices+=(-device "virtio-balloon-pci,free-page-reporting=on")
+		;;
+	low_zone)
+		memory=768M qemu=(-machine "q35,max-ram-below-4g=192M")
+		;;
+	small)
+		memory=64M
+		;;
+	sleep)
+		# Nothing of 9p, which does not sleep.  The machine starts again to resume.
+		memory=384M cmdline="resume=/dev/vdb zs.root=/dev/vdc zs.sleep=reboot"
+		truncate -s "${DISK_MB}M" "$disk.swap"
+		root_image "$WORK/$2/install" "$disk.root"
+		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
+		devices+=(-drive "file=$disk.root,if=virtio,format=raw,readonly=on")
+		qemu=(-action reboot=reset)
+		;;
+	others)
+		truncate -s "${DISK_MB}M" "$disk.swap"
+		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
+		;;
+	esac
+	[[ -n $ram ]] || return 0
+	devices+=(-device virtio-serial-pci -qmp "unix:$SOCKETS/qmp,server=on,wait=off")
+	devices+=(-chardev "socket,id=host,path=$SOCKETS/port,server=on,wait=off")
+	devices+=(-device "virtserialport,chardev=host,name=zsmalloc.host")
+}
+
+# boot SIDE MACHINE [off]: with off, zsmalloc's pages cannot be moved
 boot() {
-	local side=$1 name=$2 start=$SECONDS status=0
-	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2.log
-	local results=$WORK/$1/$2.tap disk=$WORK/disk.img devices
-	local memory=$MEMORY share='security_model=none,readonly=on,multidevs=remap'
-	shift 2
-	step "$name on $side, in a guest with $MEMORY, $GUEST_CPUS CPUs"
+	local side=$1 name=$2 run=$2${3:+-$3} start=$SECONDS status=0 tests host=
+	local dir=$WORK/$1 console=$LOGS/kselftest-$1-$2${3:+-$3}.log
+	local results=$WORK/$1/$run.tap disk=$WORK/disk.img devices memory cmdline ram qemu
+	local share='security_model=none,readonly=on,multidevs=remap'
+	tests=$(tests_on "$name" | paste -s -d,)
 	rm -f "$disk"
 	truncate -s "${DISK_MB}M" "$disk"
 	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
-	devices=(-drive "file=$disk,if=virtio,format=raw")
-	if [[ $name == zsmalloc ]]; then
-		memory+=,slots=1,maxmem=4G
-		devices+=(-object "memory-backend-ram,id=dimm,size=$DIMM")
-		devices+=(-device "pc-dimm,memdev=dimm")
-	else
-		truncate -s "${DISK_MB}M" "$disk.swap"
-		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
+	machine "$name" "$side"
+	[[ -z ${3:-} ]] || cmdline+=' zsmalloc.migration=0'
+	step "$name on $side${3:+, migration off}, in a guest with ${memory%%,*}, $GUEST_CPUS CPUs"
+	if [[ -n $ram ]]; then
+		rm -f "$SOCKETS"/*
+		"$LIB/host.py" "$SOCKETS/qmp" "$SOCKETS/port" "$ram" 2> "$console.host" &
+		host=$!
 	fi
+	[[ $name == sleep ]] ||
+		devices+=(-virtfs "local,path=/,mount_tag=host,$share"
+			-virtfs "local,path=$dir/install,mount_tag=tests,$share")
 	# The top level of the TAP report
 	follow "$results" 's/\r//; s/^((not )?ok [0-9]+ selftests: )/    \1/p' \
 		guest "$dir/x86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
-		"${CMDLINE[$name]} zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$(IFS=,; echo "$*")" \
-		-initrd "$BUILD/initramfs.gz" \
-		-virtfs "local,path=/,mount_tag=host,$share" \
-		-virtfs "local,path=$dir/install,mount_tag=tests,$share" \
-		"${devices[@]}" || status=$?
-	rm -f "$disk" "$disk.swap"
+		"$cmdline zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$tests" \
+		-initrd "$BUILD/initramfs.gz" "${devices[@]}" "${qemu[@]}" || status=$?
+	if [[ -n $host ]]; then
+		kill "$host" 2> /dev/null || true
+		wait "$host" 2> /dev/null || true
+		[[ ! -s $console.host ]] || problem "$name on $side: $(tail -n 1 "$console.host")"
+	fi
+	rm -f "$disk"{,.swap,.root}
 	info "took $(elapsed $((SECONDS - start)))"
 	unexpected "$console" > "$console.checked"
-	check_guest "$name on $side" "$status" "$console.checked" "$GUEST_END 0"
+	check_guest "$run on $side" "$status" "$console.checked" "$GUEST_END 0"
 	[[ $(guest_result "$results" kselftest-end none) != none ]] ||
-		problem "$name on $side did not finish, see ${results#"$TOP"/}"
+		problem "$run on $side did not finish, see ${results#"$TOP"/}"
 	[[ $(guest_result "$results" left-over nothing) == nothing ]] ||
-		problem "$name on $side did not clean up: $(guest_result "$results" left-over)"
+		problem "$run on $side did not clean up: $(guest_result "$results" left-over)"
 }
 
 # The console without the messages that a test provokes while it runs
@@ -172,8 +266,8 @@ checks() { # checks TAP-FILE
 	END { if (test != "") print test, "FAILED", "did not end" }'
 }
 
-figures() { # figures TAP-FILE: "KEY VALUE" lines
-	tr -d '\r' < "$1" | sed -n -E 's/^# # figure ([^ ]+) (.*)/\1 \2/p'
+figures() { # "KEY VALUE" lines of the TAP report that is read
+	tr -d '\r' | sed -n -E 's/^# # figure ([^ ]+) (.*)/\1 \2/p'
 }
 
 # both NAME: the table of checks and figures on both kernels
@@ -184,8 +278,9 @@ both() {
 		[[ -s $WORK/$side/$1.tap ]] || continue
 		checks "$WORK/$side/$1.tap" | awk -v side="$side" -F'\t' -v OFS='\t' \
 			'{ print side, $1 " " $3, $2 }'
-		figures "$WORK/$side/$1.tap" | awk -v side="$side" -v OFS='\t' \
-			'{ print side, "  = " $1, $2 }'
+		# With migration off, only figures are of interest.
+		cat "$WORK/$side/$1.tap" "$WORK/$side/$1-off.tap" 2> /dev/null | figures |
+			awk -v side="$side" -v OFS='\t' '{ print side, "  = " $1, $2 }'
 	done | tee "$WORK/$1.tsv" | awk -F'\t' '
 		!($2 in seen) { seen[$2] = 1; order[++n] = $2 }
 		value[$1, $2] != "FAILED" { value[$1, $2] = $3 }
@@ -200,9 +295,10 @@ both() {
 }
 
 report() {
-	local files=()
-	((${#TESTS[@]} == 0)) || files+=("$WORK/zsmalloc.tsv")
-	((${#OTHERS[@]} == 0)) || files+=("$WORK/others.tsv")
+	local files=() name
+	for name; do
+		files+=("$WORK/$name.tsv")
+	done
 	make_report selftest.py "$WORK/report.html" "${files[@]}"
 }
 
@@ -222,13 +318,17 @@ count_others() { # The kernel's own tests may fail, but then on both kernels
 }
 
 main() {
-	local side
+	local side name names=()
 	rm -f "$COUNT" "$WORK"/*/*.tap "$WORK/report.html"
 	"$LIB/deps.sh" selftest
 	prepare_guest
 	need_space "$BUILD" 5000 "two kernels and a disk"
 	mkdir -p "$LOGS" "$WORK"
-	trap 'rm -f "$WORK"/disk.img{,.swap}' EXIT
+	SOCKETS=$(mktemp -d)
+	trap 'rm -rf "$WORK"/disk.img{,.swap,.root} "$SOCKETS"' EXIT
+	for name in "${MACHINES[@]}"; do
+		[[ -z $(tests_on "$name") ]] || names+=("$name")
+	done
 	step "Making the trees (about 20 seconds)"
 	(
 		build_lock	# only while the trees are read
@@ -245,17 +345,23 @@ main() {
 		build_side "$side"
 	done
 	for side in $SIDES; do
-		((${#TESTS[@]} == 0)) || boot "$side" zsmalloc "${TESTS[@]}"
-		((${#OTHERS[@]} == 0)) || boot "$side" others "${OTHERS[@]}"
+		for name in "${names[@]}"; do
+			boot "$side" "$name"
+			[[ $side != ours || ! $name =~ ^(reporting|unplug)$ ]] ||
+				boot "$side" "$name" off
+		done
 	done
 
-	((${#TESTS[@]} == 0)) || both zsmalloc
-	((${#OTHERS[@]} == 0)) || both others
-	if [[ " $SIDES " == *' ours '* ]]; then
-		((${#TESTS[@]} == 0)) || count zsmalloc
-		((${#OTHERS[@]} == 0)) || count_others
-	fi
-	report
+	for name in "${names[@]}"; do
+		both "$name"
+		[[ " $SIDES " == *' ours '* ]] || continue
+		if [[ $name == others ]]; then
+			count_others
+		else
+			count "$name"
+		fi
+	done
+	report "${names[@]}"
 	echo "$passed $((failed + (${#problems[@]} && !failed)))" > "$COUNT"
 	finish selftest "$passed checks passed, none failed" \
 		"$passed checks passed, $failed failed, ${#problems[@]} problems"

@@ -58,12 +58,26 @@ event_hits() {
 		END { print n + 0 }' "$TRACING/$1/hist"
 }
 
-# The host's root, read-only, except some directories that have memory mounted on them
+# param NAME: its value on the kernel command line
+param() { sed -n "s/.*\bzs\.$1=\([^ ]*\).*/\1/p" /proc/cmdline; }
+
+# mount_9p TAG DIRECTORY
+mount_9p() {
+	mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=loose,ro "$1" "$2"
+}
+
+# The host's root, read-only, except some directories that have memory mounted on them;
+# or that of a disk, zs.root=
 host=/host
 host_root() {
+	local root
+	root=$(param root)
 	mkdir -p $host
-	mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=loose,ro \
-		host $host || fail "cannot mount the host's root"
+	if [ -n "$root" ]; then
+		mount -t ext4 -o ro "$root" $host || fail "cannot mount $root"
+	else
+		mount_9p host $host || fail "cannot mount the host's root"
+	fi
 	for dir in tmp run mnt; do
 		mount -t tmpfs -o size=64m $dir $host/$dir || fail "cannot mount on /$dir"
 	done

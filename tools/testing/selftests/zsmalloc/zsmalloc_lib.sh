@@ -435,6 +435,32 @@ node_of_block() { # node_of_block MEMORY-BLOCK-DIRECTORY
 # The number of a memory block is its first page frame divided by this.
 block_pages() { echo $((0x$(cat /sys/devices/system/memory/block_size_bytes) / PAGE_SIZE)); }
 
+# --- the host of a virtual machine ------------------------------------------
+
+# The program behind this virtio port answers requests, see give_back.sh.
+need_host() {
+	local name
+	HOST_PORT=
+	for name in /sys/class/virtio-ports/*/name; do
+		[[ -e $name && $(< "$name") == zsmalloc.host ]] || continue
+		HOST_PORT=/dev/$(basename "$(dirname "$name")")
+	done
+	[[ -n $HOST_PORT ]] ||
+		skip_test "no virtio port zsmalloc.host: needs a host that measures the guest's memory"
+}
+
+# host REQUEST...: sets ANSWER, an array; fails if the host has not done it
+host() {
+	local port words
+	exec {port}<> "$HOST_PORT" || return
+	echo "$*" >&"$port"
+	read -r -t 150 -a words <&"$port"
+	exec {port}>&-
+	[[ ${words[0]:-} == ok ]] ||
+		fail "the host's answer to '$*' is '${words[*]:-nothing}'" || return
+	ANSWER=("${words[@]:1}")
+}
+
 # --- CMA --------------------------------------------------------------------
 
 need_cma() { # sets AREA, PAGES, FIRST, LAST and NODE

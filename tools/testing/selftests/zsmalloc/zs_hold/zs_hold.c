@@ -14,6 +14,9 @@
  *		closes all open objects
  *   churn	if true, other objects are freed and allocated all the time
  *   check	a write checks every object
+ *   thin	a write of N frees all objects except one in N, chosen at random
+ *   compact	a write compacts the pool; a read returns the number of pages that
+ *		this has freed
  *   range	a write sets FIRST and LAST; a read returns the number of objects
  *		that lie in these page frames, at least in part
  *   frame	a write sets the number of an object; a read returns the page
@@ -21,9 +24,9 @@
  *   adopt	a write of a page frame number takes a reference to that page, as
  *		soft offlining does; the page must have failed, and been freed
  *		afterwards
- *   blocks	a write of ORDER and NUMBER allocates this number of blocks of
- *		kernel memory and frees them; a read returns how many of them
- *		were allocated
+ *   blocks	a write of ORDER, NUMBER and, if wanted, DMA or DMA32 allocates this
+ *		number of blocks of kernel memory, from that zone or a lower one, and
+ *		frees them; a read returns how many of them were allocated
  *   objects	number of objects
  *   opened	how often an object was opened
  *   checked	how often the contents of an object were checked
@@ -162,9 +165,18 @@ static unsigned int part(unsigned int n)
 static void open_object(struct holder *holder, struct held *held)
 {
 	struct object *object;
+	unsigned int nr = holder->end - holder->first;
+	unsigned int at = prandom_u32_state(&holder->rnd) % nr;
+	unsigned int i;
 
-	object = &objects[holder->first + prandom_u32_state(&holder->rnd) %
-			  (holder->end - holder->first)];
+	/* Most objects may have been freed by "thin". */
+	for (i = 0; i < nr; i++, at = (at + 1) % nr) {
+		object = &objects[holder->first + at];
+		if (object->handle)
+			break;
+	}
+	if (i == nr)
+		return;
 	zs_obj_read_sg_begin(pool, object->handle, held->sg, object->len);
 	held->object = object;
 	atomic_inc(&opened);
@@ -382,6 +394,53 @@ static const struct kernel_param_ops check_ops = {
 };
 module_param_cb(check, &check_ops, NULL, 0200);
 
+static int thin_set(const char *val, const struct kernel_param *kp)
+{
+	struct rnd_state rnd;
+	unsigned int i, n;
+	int err = kstrtouint(val, 0, &n);
+
+	if (err)
+		return err;
+	if (!n)
+		return -EINVAL;
+	if (!pool)
+		return -EBUSY;
+	guard(mutex)(&control);
+	if (churner || nr_open)
+		return -EBUSY;
+	prandom_seed_state(&rnd, 815);
+	for (i = 0; i < nr_objects; i++) {
+		if (prandom_u32_state(&rnd) % n && objects[i].handle) {
+			zs_free(pool, objects[i].handle);
+			objects[i].handle = 0;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+static const struct kernel_param_ops thin_ops = {
+	.set = thin_set,
+};
+module_param_cb(thin, &thin_ops, NULL, 0200);
+
+static unsigned int compacted;
+
+static int compact_set(const char *val, const struct kernel_param *kp)
+{
+	if (!pool)
+		return -EBUSY;
+	compacted = zs_compact(pool);
+	return 0;
+}
+
+static const struct kernel_param_ops compact_ops = {
+	.set = compact_set,
+	.get = param_get_uint,
+};
+module_param_cb(compact, &compact_ops, &compacted, 0600);
+
 static unsigned long range_first, range_last;
 
 static int range_set(const char *val, const struct kernel_param *kp)
@@ -497,14 +556,22 @@ static int blocks_set(const char *val, const struct kernel_param *kp)
 {
 	unsigned int order, nr, i;
 	struct page *page, *next;
+	char zone[8] = "";
 	LIST_HEAD(blocks);
+	gfp_t gfp = 0;
 
-	if (sscanf(val, "%u %u", &order, &nr) != 2 || order > MAX_PAGE_ORDER)
+	if (sscanf(val, "%u %u %7s", &order, &nr, zone) < 2 || order > MAX_PAGE_ORDER)
+		return -EINVAL;
+	if (!strcmp(zone, "DMA"))
+		gfp = __GFP_DMA;
+	else if (!strcmp(zone, "DMA32"))
+		gfp = __GFP_DMA32;
+	else if (*zone)
 		return -EINVAL;
 	for (i = 0; i < nr; i++) {
 		/* This reclaims and compacts, but does not invoke the OOM killer. */
 		page = alloc_pages(GFP_KERNEL | __GFP_RETRY_MAYFAIL |
-				   __GFP_NOWARN, order);
+				   __GFP_NOWARN | gfp, order);
 		if (!page)
 			break;
 		list_add(&page->lru, &blocks);
