@@ -26,9 +26,9 @@ LIMIT=2700		# seconds a guest may take
 WORK_SECONDS=6		# see zsmalloc_lib.sh
 # For a guest without the host's root
 ROOT_PROGRAMS=(awk basename bash cat chmod cut date dd df dirname dmesg env expr find getconf grep
-	head id insmod kill ln ls mkdir mkswap mktemp modprobe mount mv od paste perl printf pwd
-	readlink realpath rm rmdir rmmod sed seq sleep sort stat stdbuf swapoff swapon sync tail tee
-	test timeout touch tr truncate umount uname uniq wc)
+	head id insmod ln ls mkdir mkswap mktemp modprobe mount mv od paste
+	readlink realpath rm rmdir rmmod sed seq sleep sort stat swapoff swapon sync tail tee
+	timeout touch tr truncate umount uname uniq wc)
 # The machines, each with its own table, see machine()
 MACHINES=(zsmalloc reporting unplug low_zone small sleep others)
 declare -A ON_MACHINE=(		# and all others on "zsmalloc"
@@ -110,11 +110,11 @@ install_tests() { # with the caller's BUILD
 # root_image INSTALLED IMAGE: a root file system with the tests and what they call, for a
 # guest that does not have the host's by 9p
 root_image() {
-	local dir=$WORK/root program library
+	local dir=$WORK/root name program library
 	rm -rf "$dir" "$2"
 	mkdir -p "$dir"/{bin,lib,tmp,run,mnt/tests,proc,sys,dev,var/tmp}
-	for program in "${ROOT_PROGRAMS[@]}"; do
-		program=$(command -v "$program") || die "the command is missing"
+	for name in "${ROOT_PROGRAMS[@]}"; do
+		program=$(type -P "$name") || die "the command $name is missing"
 		cp -L "$program" "$dir/bin/"
 		while read -r library; do
 			mkdir -p "$dir${library%/*}"
@@ -125,7 +125,8 @@ root_image() {
 	mkdir -p "$dir/sbin" "$dir/usr"
 	ln -s ../bin "$dir/usr/bin"
 	cp -a "$1/." "$dir/mnt/tests/"
-	mkfs.ext4 -q -d "$dir" "$2" 256M || die "mkfs.ext4 failed"
+	truncate -s 256M "$2"
+	mkfs.ext4 -q -F -d "$dir" "$2" || die "mkfs.ext4 failed"
 	rm -rf "$dir"
 }
 
