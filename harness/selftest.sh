@@ -107,9 +107,9 @@ install_tests() { # with the caller's BUILD
 			INSTALL_MOD_PATH="$BUILD/install/modules" modules_install
 }
 
-# root_image INSTALLED IMAGE: a root file system with the tests and what they call, for a
-# guest that does not have the host's by 9p
-root_image() {
+# A root file system with the tests and what they call, for a guest that does not have the
+# host's by 9p
+root_image() { # root_image SIDE-DIRECTORY IMAGE
 	local dir=$WORK/root name program library
 	rm -rf "$dir" "$2"
 	mkdir -p "$dir"/{bin,lib,tmp,run,mnt/tests,proc,sys,dev,var/tmp}
@@ -124,7 +124,9 @@ root_image() {
 	ln -s bash "$dir/bin/sh"
 	mkdir -p "$dir/sbin" "$dir/usr"
 	ln -s ../bin "$dir/usr/bin"
-	cp -a "$1/." "$dir/mnt/tests/"
+	cp -a "$1/install/." "$dir/mnt/tests/"
+	mkdir "$dir/boot"
+	cp "$1/x86/arch/x86/boot/bzImage" "$BUILD/initramfs.gz" "$dir/boot/"
 	truncate -s 256M "$2"
 	mkfs.ext4 -q -F -d "$dir" "$2" || die "mkfs.ext4 failed"
 	rm -rf "$dir"
@@ -166,7 +168,7 @@ machine() {
 		# Nothing of 9p, which does not sleep.  The machine starts again to resume.
 		memory=384M cmdline="resume=/dev/vdb zs.root=/dev/vdc zs.sleep=reboot"
 		truncate -s "${DISK_MB}M" "$disk.swap"
-		root_image "$WORK/$2/install" "$disk.root"
+		root_image "$WORK/$2" "$disk.root"
 		devices+=(-drive "file=$disk.swap,if=virtio,format=raw")
 		devices+=(-drive "file=$disk.root,if=virtio,format=raw,readonly=on")
 		qemu=(-action reboot=reset)
@@ -219,8 +221,14 @@ boot() {
 	check_guest "$run on $side" "$status" "$console.checked" "$GUEST_END 0"
 	[[ $(guest_result "$results" kselftest-end none) != none ]] ||
 		problem "$run on $side did not finish, see ${results#"$TOP"/}"
+	[[ $name != sleep || $(boots "$console") -ge 4 ]] ||
+		problem "$run on $side: $(boots "$console") boots instead of 4: with two hibernations and kexec"
 	[[ $(guest_result "$results" left-over nothing) == nothing ]] ||
 		problem "$run on $side did not clean up: $(guest_result "$results" left-over)"
+}
+
+boots() { # boots CONSOLE: how often a kernel has started
+	grep -c 'Linux version' "$1" || true
 }
 
 # The console without the messages that a test provokes while it runs
