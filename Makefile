@@ -51,6 +51,7 @@ check:    ## checkpatch, sparse, clang's context analysis, shellcheck
 bench:    ## this kernel side by side with the base kernel
 ##           BENCH_PLATFORMS='x86 uml users users_2 profile arm64_16k'
 ##           BENCH_ONLY='speed,migrate' ROUNDS=3 BENCH_TREE=dir
+##           BENCH_VARIANT=pool-lock: one thing of the base brought back
 
 ##@ Get it
 apply:    ## apply the series to your own tree: make apply KSRC=dir
