@@ -6,10 +6,10 @@
  * size. A slot holds one object or is free. Slots are cut without regard to page
  * boundaries, so an object may lie in two pages. The *descriptor* of a zspage, struct
  * zspage, holds everything that is known about it. The pages hold the users' bytes and
- * nothing else. A *class* is zspages of one pool that have one slot size and belong to one
- * NUMA node: all of them, unless CPUs contend for the pool, see "Class sets". A *location*
- * is a descriptor and the number of a slot, encoded in one word. An object's *handle* is
- * the location where it was allocated.
+ * nothing else. A *class* is the zspages of one pool, slot size and NUMA node; a pool for
+ * which CPUs contend has several such classes, see "Class sets". A *location* is a
+ * descriptor and the number of a slot, encoded in one word. An object's *handle* is the
+ * location where it was allocated.
  *
  *	handle = (descriptor, slot)
  *	              |
@@ -145,7 +145,7 @@
  * all of B comes after all of A. "A <-> B": both sides store and then load, and at least
  * one of them sees the store of the other.
  *
- * The order does not matter for estimates, see ZS_ESTIMATE(); for pool->set_mask; for the
+ * The order does not matter for estimates, see ZS_ESTIMATE(); for pool->set_mask and pool->set_failed; for the
  * generation and the bit of a slot, which debug builds read, because neither changes while
  * the object exists; and for the counters of a pool, pool->reported, pool->shrinking and
  * zs_no_host.pins.
@@ -456,12 +456,13 @@ static unsigned int zs_geo_index(unsigned int size)
  * A *class set* is a class of each slot size, all of one node. A pool has one set for each
  * node that its objects are on. When the pool is large and CPUs wait for the locks of its
  * classes, it gets more sets, among which the CPUs are divided: CPUs with different sets
- * share no lock and no cache line when they allocate. An object is freed in the set where
- * it was allocated.
+ * take different locks, as long as their own sets have free slots. An object is freed in
+ * the set where it was allocated.
  *
  * A zspage stays in its class, so each set has zspages of its own that are not full. For
  * that reason only large pools have several sets, and a free slot of another set is used
- * before a new zspage is allocated, unless the lock of that class is taken.
+ * before a new zspage is allocated, unless the lock of that class is taken. Before memory
+ * is reclaimed, or taken from reserves, these locks are waited for, too.
  */
 
 #define ZS_MAX_SETS	32
@@ -528,7 +529,7 @@ static void pool_add_sets(struct zs_pool *pool)
 	unsigned long more = 2 * (mask + 1);
 
 	if (more <= BIT(zs_set_shift) &&
-	    atomic_long_read(&pool->pages) >= more * zs_set_pages)
+	    atomic_long_read(&pool->pages) >= more * zs_set_pages * num_node_state(N_MEMORY))
 		cmpxchg(&pool->set_mask, mask, more - 1);
 }
 
@@ -1688,7 +1689,8 @@ static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t
 
 	if (likely(class->nid == nid))
 		return class;
-	classes = zs_first_set(class->pool, nid) ?:
+	classes = zs_set(class->pool, zs_set_index(nid, pool_this_set(class->pool))) ?:
+		  zs_first_set(class->pool, nid) ?:
 		  zs_add_set(class->pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
 	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
 }
@@ -2201,7 +2203,7 @@ static noinline void class_lock_slow(struct size_class *class)
 {
 	zs_race("malloc_wait");
 	spin_lock(&class->lock);
-	if (time_after(jiffies, class->first_wait + HZ)) {
+	if (!time_in_range_open(jiffies, class->first_wait, class->first_wait + HZ)) {
 		class->first_wait = jiffies;
 		class->nr_waits = 0;
 	}
@@ -2211,11 +2213,13 @@ static noinline void class_lock_slow(struct size_class *class)
 	}
 }
 
-/* The same, taking the lock */
+/* class_take_slot(), which needs class->lock: wait for it if necessary */
 static __always_inline unsigned long class_malloc(struct size_class *class)
 {
 	unsigned long handle;
 
+	/* Lockdep learns little from spin_trylock(). */
+	might_lock(&class->lock);
 	if (unlikely(!spin_trylock(&class->lock)))
 		class_lock_slow(class);
 	handle = class_take_slot(class);
@@ -2225,23 +2229,39 @@ static __always_inline unsigned long class_malloc(struct size_class *class)
 }
 
 /*
- * @class has no free slot. Allocate an object in one of another set of its node, which
- * keeps the sets together from having more zspages that are not full than one set would
- * have. But do not wait for a lock: then it is better if @class gets a zspage, from which
- * the next objects are allocated, too. Returns 0 if no free slot is found.
+ * The class of the size of @class in set number @set of node @nid, if it is another one
+ * and may have a free slot, or NULL
+ */
+static struct size_class *class_with_room(struct size_class *class, int nid,
+					  unsigned int set)
+{
+	struct size_class *other = zs_class(class->pool, class->geo.size,
+					    zs_set_index(nid, set));
+
+	return other && other != class && ZS_ESTIMATE(other->groups) & ZS_HAVE_ROOM ?
+	       other : NULL;
+}
+
+/*
+ * @class has no free slot. Use one of another set of its node. Otherwise each set would
+ * have zspages that are not full. But do not wait for a lock: then it is better if @class
+ * gets a zspage, from which the next objects are allocated, too. Returns 0 if no free slot
+ * is found.
  */
 static unsigned long class_malloc_beside(struct size_class *class)
 {
-	unsigned int last = READ_ONCE(class->pool->set_mask);
+	unsigned int mask = READ_ONCE(class->pool->set_mask);
+	unsigned int first = raw_smp_processor_id();
 	unsigned long handle = 0;
 
-	for (unsigned int set = 0; !handle && set <= last; set++) {
-		struct size_class *other = zs_class(class->pool, class->geo.size,
-						    zs_set_index(class->nid, set));
+	/* A zspage with a single slot has no free one. */
+	if (class->geo.slots == 1)
+		return 0;
+	for (unsigned int i = 1; !handle && i <= mask; i++) {
+		struct size_class *other = class_with_room(class, class->nid,
+							   (first + i) & mask);
 
-		if (!other || other == class ||
-		    !(ZS_ESTIMATE(other->groups) & ZS_HAVE_ROOM) ||
-		    !spin_trylock(&other->lock))
+		if (!other || !spin_trylock(&other->lock))
 			continue;
 		handle = class_take_slot(other);
 		spin_unlock(&other->lock);
@@ -2297,16 +2317,26 @@ static bool zs_node_of(struct zoneref *z, int *nid)
  * Node @nid does not have the set that this CPU uses. Add it if the node has memory. If
  * the node has none, or if there is no memory for the set, use the first set of the
  * nearest node that has one, which may be @nid.
+ *
+ * A pool becomes large when memory becomes short. So if there is no memory for a set in
+ * addition to the first one, no task asks for that again for a second.
  */
 static noinline struct size_class *zs_set_slow(struct zs_pool *pool, int nid, gfp_t gfp)
 {
 	struct zoneref *z = zs_near_nodes(nid, GFP_KERNEL);
-	unsigned int set = zs_first_set(pool, nid) ? pool_this_set(pool) : 0;
-	struct size_class *classes = NULL;
+	struct size_class *classes = NULL, *first = zs_first_set(pool, nid);
+	unsigned long failed = READ_ONCE(pool->set_failed);
 
-	if (zs_node_has_memory(nid))
-		classes = zs_set(pool, zs_set_index(nid, set)) ?:
-			  zs_add_set(pool, zs_set_index(nid, set), gfp & ~__GFP_DIRECT_RECLAIM);
+	if (!first && zs_node_has_memory(nid))
+		classes = zs_add_set(pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
+	if (first && zs_node_has_memory(nid) &&
+	    !time_in_range_open(jiffies, failed, failed + HZ)) {
+		unsigned int index = zs_set_index(nid, pool_this_set(pool));
+
+		classes = zs_set(pool, index) ?: zs_add_set(pool, index, gfp & ~__GFP_RECLAIM);
+		if (!classes)
+			WRITE_ONCE(pool->set_failed, jiffies);
+	}
 	for (; !classes && zs_node_of(z, &nid); z++)
 		classes = zs_first_set(pool, nid);
 	/* All nodes that have sets have lost their memory. */
@@ -2316,21 +2346,20 @@ static noinline struct size_class *zs_set_slow(struct zs_pool *pool, int nid, gf
 }
 
 /*
- * Allocate an object of the size of @class in a free slot of another node, the nearest
- * to @nid first. Returns 0 if no free slot is found.
+ * Allocate an object of the size of @class in a free slot of another set or node, the
+ * nearest to @nid first. Returns 0 if no free slot is found.
  */
 static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp, int nid)
 {
 	unsigned int sets = READ_ONCE(class->pool->set_mask) + 1;
 	struct zoneref *z = zs_near_nodes(nid, gfp);
-	int last = class->nid;
+	int last = NUMA_NO_NODE;
 
 	for (; zs_node_of(z, &nid); z++) {
 		if (nid == last)
 			continue;
 		for (unsigned int set = 0; set < sets; set++) {
-			struct size_class *other = zs_class(class->pool, class->geo.size,
-							    zs_set_index(nid, set));
+			struct size_class *other = class_with_room(class, nid, set);
 			unsigned long handle = other ? class_malloc(other) : 0;
 
 			if (handle)
@@ -2342,8 +2371,8 @@ static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp,
 }
 
 /*
- * @class has no free slot. It is the class of node @nid, unless that node has no
- * classes. If the node has no free memory either, a slot of another node is better than
+ * @class has no free slot. It is a class of node @nid, unless that node has no class set.
+ * If the node has no free memory either, a slot of another set or node is better than
  * reclaim.
  */
 static noinline unsigned long class_malloc_slow(struct size_class *class,
@@ -2351,16 +2380,17 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 {
 	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
 			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
+	bool others = nr_node_ids > 1 || READ_ONCE(class->pool->set_mask);
+	int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
 	unsigned long handle = class_malloc_beside(class);
 	struct zspage *new = NULL;
 
 	if (handle)
 		return handle;
-	if (nr_node_ids > 1 && nid != NUMA_NO_NODE)
-		new = zspage_alloc(class, at_hand, nid);
-	if (nr_node_ids > 1 && !new) {
-		int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
-
+	/* Without @nid, a free slot of any node is preferred to new memory. */
+	if (others && (nid != NUMA_NO_NODE || nr_node_ids == 1))
+		new = zspage_alloc(class, at_hand, near);
+	if (others && !new) {
 		handle = class_malloc_elsewhere(class, gfp, near);
 		if (handle)
 			return handle;
@@ -2398,6 +2428,9 @@ static bool zs_hint_is_valid(int nid)
  * memory itself; kswapd may have been woken before. NUMA_NO_NODE means the node of the
  * CPU, except that any free slot is preferred to new memory. An offline @nid is taken for
  * NUMA_NO_NODE: a user may have read the number before the node was taken offline.
+ *
+ * If the pool has several class sets, a free slot of another set whose lock is taken is
+ * used only when there is no free memory on @nid.
  *
  * With __GFP_THISNODE in @gfp, slots of other nodes are not used, except if @nid is
  * offline, if it has no memory, or if it has no free memory for the pool's size classes
@@ -4407,7 +4440,7 @@ static int __init zs_init(void)
 {
 	int ret;
 
-	zs_set_shift = order_base_2(min(nr_cpu_ids, ZS_MAX_SETS));
+	zs_set_shift = ilog2(min(nr_cpu_ids, ZS_MAX_SETS));
 	ret = zs_init_geometries();
 	if (ret)
 		return ret;

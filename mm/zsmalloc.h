@@ -218,7 +218,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_stale: stale pages, the sum of zspage->nr_stale
  * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
- * @first_wait: when @nr_waits was last 0, in jiffies
+ * @first_wait: the beginning of the second in which @nr_waits counts, in jiffies
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -289,9 +289,10 @@ enum zs_mistake {
  * @shrinker: compacts the pool when memory is short; NULL if there was no memory for it
  * @shrinking: the nodes for which @shrinker is compacting the pool
  * @debugfs: its debugfs directory
- * @set_mask: the number of class sets that each node may have, a power of two, minus 1. A
- *	      CPU allocates from set (its own number & @set_mask). Only pool_add_sets()
- *	      changes it, to a larger number.
+ * @set_mask: the number of class sets that a node may have, minus 1; that number is a
+ *	      power of two. A CPU allocates from set (its own number & @set_mask). Only
+ *	      pool_add_sets() changes it, to a larger number.
+ * @set_failed: when there was no memory for a further set of a node, in jiffies
  * @sets: the class sets, by zs_set_index(), each with its classes in ascending order of
  *	  slot size. The first set of a node is NULL if no zspage was needed on that node
  *	  yet, or if there was no memory for the set. At least one node has a first set.
@@ -300,7 +301,7 @@ enum zs_mistake {
  *
  * No lock guards the pool: all counts are atomic; the bits of @reported and @shrinking are
  * set and cleared by atomic operations; @reports and @free_work need no lock of the caller.
- * The other fields, except @set_mask and @sets, do not change after zs_create_pool().
+ * The other fields, except @set_mask, @set_failed and @sets, do not change after zs_create_pool().
  */
 struct zs_pool {
 	const char		*name;
@@ -321,6 +322,7 @@ struct zs_pool {
 	nodemask_t		shrinking;
 	struct dentry		*debugfs;
 	unsigned int		set_mask;
+	unsigned long		set_failed;
 	struct size_class	*sets[];
 };
 
@@ -328,8 +330,8 @@ struct zs_pool {
 #define ZS_MANY_WAITS	16
 
 /*
- * A pool has at least this many pages for each set of a node. The zspages of one set that
- * are not full have some 150 free pages between them.
+ * A pool gets more sets only if it has this many pages for each of them then. The zspages
+ * of one set that are not full have some 150 free pages between them.
  */
 #define ZS_SET_PAGES	4096
 

@@ -67,6 +67,7 @@ struct zst {
 	void (*meanwhile)(struct zst *t);	/* once, during an allocation */
 	void *unreachable;		/* a descriptor that no handle can name */
 	unsigned int nr_unreachable;
+	unsigned int nr_set_tries;	/* to allocate a class set */
 	int empty_node;
 	gfp_t gfp_of_last_page;
 	gfp_t gfp_of_classes;

@@ -655,20 +655,34 @@ static void slots_of_other_sets_are_used_before_new_memory(struct kunit *test)
 	expect_model(t);
 }
 
+static struct size_class *count_and_fail(int nid, gfp_t gfp)
+{
+	struct zst *t = current_zst();
+
+	t->nr_set_tries++;
+	KUNIT_EXPECT_FALSE(t->test, gfp & __GFP_RECLAIM);
+	return NULL;
+}
+
+/* And tries again after a second, not for each object. */
 static void cpu_uses_the_first_set_without_memory_for_its_own(struct kunit *test)
 {
+	unsigned long start = jiffies;
 	struct zst *t = test->priv;
 	struct obj *o;
 
 	needs_two_sets(test);
 	use_cpu(test, 1);
-	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	kunit_activate_static_stub(test, zs_alloc_classes, count_and_fail);
 	o = fill_zspage(t, 100);
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, test_class(t, 100));
 	KUNIT_EXPECT_NULL(test, second_set(t, 100, TEST_NODE));
+	KUNIT_EXPECT_GE(test, t->nr_set_tries, 1);
+	KUNIT_EXPECT_LE(test, t->nr_set_tries, 1 + (jiffies - start) / HZ);
 	kunit_deactivate_static_stub(test, zs_alloc_classes);
 
 	/* The next object has the CPU's own set. */
+	t->pool->set_failed = jiffies - HZ;
 	o = obj_alloc(t, 100);
 	KUNIT_EXPECT_NOT_NULL(test, second_set(t, 100, TEST_NODE));
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, 100, TEST_NODE));

@@ -42,6 +42,7 @@
  *	new_zspage_is_private
  *	waits_for_a_lock_add_sets
  *	set_whose_lock_is_taken_is_passed_over
+ *	slots_of_locked_sets_are_used_before_reclaim
  * malloc - free: class->lock.  A dead zspage is on no list.
  *	dead_zspage_is_unreachable
  * malloc - read, write: They use different slots, and readers and writers read
@@ -1008,7 +1009,7 @@ static const struct lock_waits {
 	const char *name;
 	unsigned int before;	/* the wait */
 	unsigned long age;	/* of the first of them, in jiffies */
-	bool small;		/* one page too few for two sets */
+	bool small;		/* too small for two sets on each node */
 	bool all;		/* the pool has all sets already */
 	bool adds;
 } lock_waits[] = {
@@ -1035,8 +1036,9 @@ static void waits_for_a_lock_add_sets(struct kunit *test)
 	needs_room_at(t, "migrate_copy");
 	fill_zspage(t, size);
 	o = obj_alloc(t, size);
-	zs_set_pages = waits->all ? 0 :
-		       (pool_pages(t->pool) + waits->small) / 2 + waits->small;
+	zs_set_pages = pool_pages(t->pool) / (2 * num_node_state(N_MEMORY)) + waits->small;
+	if (waits->all)
+		zs_set_pages = 0;
 	mask = waits->all ? max : 0;
 	WRITE_ONCE(t->pool->set_mask, mask);
 	get_pages(obj_zspage(o), old);
@@ -1084,6 +1086,47 @@ static void set_whose_lock_is_taken_is_passed_over(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2 * pages);
 	finish(holder);
 	zs_free(t->pool, other->handle);
+	put_replaced_pages(t, old, 1);
+	for (unsigned int n = 1; n < pages; n++)
+		put_page(old[n]);
+	expect_end(t);
+}
+
+static struct zpdesc *no_single(gfp_t gfp, int nid)
+{
+	return NULL;
+}
+
+/* Nor are reserves used, or -ENOMEM returned, while another set has a free slot. */
+static void slots_of_locked_sets_are_used_before_reclaim(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned int pages = test_class(t, size)->geo.pages;
+	struct obj *o = obj_alloc(t, size);
+	struct page *old[ZS_MAX_PAGES];
+	struct actor *holder;
+	unsigned long handle;
+
+	needs_room_at(t, "migrate_copy");
+	if (!add_second_set(t->pool))
+		kunit_skip(test, "not two CPUs");
+	use_cpu(test, 1);
+	get_pages(obj_zspage(o), old);
+	holder = migrator_of(t, page_of(obj_zspage(o), 0));
+	holder->cpu = 0;
+	holder->until = jiffies + HZ;
+	run_to(holder, "migrate_copy");
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
+	kunit_activate_static_stub(test, zs_alloc_single, no_single);
+	handle = zs_malloc(t->pool, size, GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MOVABLE,
+			   TEST_NODE);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	finish(holder);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_EXPECT_EQ(test, test_class(t, size)->inuse, 2);
+	zs_free(t->pool, handle);
 	put_replaced_pages(t, old, 1);
 	for (unsigned int n = 1; n < pages; n++)
 		put_page(old[n]);
@@ -2753,6 +2796,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE_PARAM(readers_do_not_wait_for_migration, move_points_gen_params),
 	KUNIT_CASE_PARAM(waits_for_a_lock_add_sets, lock_waits_gen_params),
 	KUNIT_CASE(set_whose_lock_is_taken_is_passed_over),
+	KUNIT_CASE(slots_of_locked_sets_are_used_before_reclaim),
 	KUNIT_CASE_PARAM(two_pages_migrate_at_once, move_points_gen_params),
 	KUNIT_CASE_PARAM(later_readers_do_not_hold_replaced_pages, pinned_points_gen_params),
 	KUNIT_CASE_PARAM(round_begins_while_a_reader_unpins, round_begins_gen_params),

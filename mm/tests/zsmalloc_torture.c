@@ -1174,10 +1174,10 @@ static bool zt_setup(u32 seed_used)
 	zt_threads = kvcalloc(zt_nr_threads + 1, sizeof(*zt_threads),
 			      GFP_KERNEL);
 	zt_pool = zs_create_pool("torture");
-	/* CPUs that wait for each other get class sets, however small the pool is. */
-	zs_set_pages = 0;
 	if (!zt_inuse || !zt_slots || !zt_threads || !zt_pool)
 		return false;
+	/* All CPUs have class sets of their own, however small the pool is. */
+	WRITE_ONCE(zt_pool->set_mask, zs_set_index(1, 0) - 1);
 	for (unsigned int i = 0; i < objects; i++)
 		init_rwsem(&zt_slots[i].lock);
 	for (unsigned int k = 0; k < ARRAY_SIZE(zt_kinds); k++)
