@@ -1680,18 +1680,18 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
- * The class of the same size on node @nid: @class itself if it is on that node, or if the
- * node has no set, and no memory for one can be allocated
+ * The class of the same size on node @nid, in the set that this CPU uses there, or else in
+ * the first one; @class itself if the node has no set, and no memory for one can be
+ * allocated
  */
 static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t gfp)
 {
+	struct zs_pool *pool = class->pool;
 	struct size_class *classes;
 
-	if (likely(class->nid == nid))
-		return class;
-	classes = zs_set(class->pool, zs_set_index(nid, pool_this_set(class->pool))) ?:
-		  zs_first_set(class->pool, nid) ?:
-		  zs_add_set(class->pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
+	classes = zs_set(pool, zs_set_index(nid, pool_this_set(pool))) ?:
+		  zs_first_set(pool, nid) ?:
+		  zs_add_set(pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
 	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
 }
 
