@@ -58,7 +58,7 @@ compact() { # compact COMMAND...: the command compacts the pool
 
 fill_swap() {
 	zram_swap 4G lz4 || fail "no swap on zram" || return
-	LOAD_SECONDS=400 start_load swap -m "$DATA" -k "$KEEP" -i || return
+	LOAD_SECONDS=900 start_load swap -m "$DATA" -k "$KEEP" -i || return
 	measure "$STATE.freed"
 }
 

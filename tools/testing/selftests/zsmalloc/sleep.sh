@@ -28,6 +28,7 @@ DISK=${ZSMALLOC_TEST_SWAP:-}
 start_test 11
 [[ $HOW =~ ^(test|reboot)$ ]] || skip_test "the machine must be allowed to sleep: set ZSMALLOC_TEST_SLEEP"
 need_file $POWER/state CONFIG_SUSPEND
+need_file $ALARM "CONFIG_RTC_INTF_SYSFS and a clock that can wake the machine"
 need_file /sys/kernel/debug/zsmalloc CONFIG_ZSMALLOC_STAT
 need_zram
 need_hold
@@ -76,7 +77,7 @@ asleep() {
 	return "$status"
 }
 
-has_compacted() { (($(cat "$COMPACTED") > 0)); }
+has_compacted() { grep -q "[1-9]" "$COMPACTED"; }
 
 suspend_to() { # suspend_to STATE [MEM_SLEEP]
 	local before
