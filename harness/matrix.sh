@@ -175,7 +175,7 @@ boot_cell() {
 	local GUEST_CPUS=$cpus GUEST_MACHINE QEMU_CPU GUEST_CMDLINE
 	shift 3
 	log=$LOGS/matrix-$cell-$what.log
-	GUEST_CMDLINE="console=$console panic=-1 rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=30"
+	GUEST_CMDLINE="console=$console panic=-1 oops=panic rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=30"
 	read -ra GUEST_MACHINE <<< "${qemu%% -accel *}"
 	# The present directory is /mnt there, so the names of files are relative.
 	[[ -z $sid_qemu ]] || GUEST_MACHINE=("$LIB/sid.sh" "$sid_qemu" -- "${GUEST_MACHINE[@]}")
