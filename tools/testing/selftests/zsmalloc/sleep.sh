@@ -145,6 +145,8 @@ if [[ -b $DISK ]] && can $POWER/disk "$MODE"; then
 	SYSFS=()
 	check "${WITH_DISK[4]}" asleep hibernate
 	check "${WITH_DISK[5]}" still_intact
+	# Pages of other processes may be in zswap.
+	swapoff "$DISK"
 else
 	for statement in "${WITH_DISK[@]}"; do
 		skip "$statement" "needs CONFIG_HIBERNATION, and a disk in ZSMALLOC_TEST_SWAP"
