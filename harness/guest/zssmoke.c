@@ -298,6 +298,15 @@ static void press(void)
 		die("a process that takes all memory");
 }
 
+/* Kernels without CONFIG_COMPACTION do not have this file. */
+static void compact_memory(void)
+{
+	static const char file[] = "/proc/sys/vm/compact_memory";
+
+	if (!access(file, F_OK))
+		put(file, "1");
+}
+
 static void smoke(size_t megabytes, int pressure)
 {
 	size_t size = megabytes << 20, pages = size / page_size, left = 0, wrong;
@@ -327,7 +336,7 @@ static void smoke(size_t megabytes, int pressure)
 	if (!pid)
 		_exit(wrong_pages(mem, pages, 4) != 0);
 	for (int round = 0; round < 4; round++)
-		put("/proc/sys/vm/compact_memory", "1");
+		compact_memory();
 	if (waitpid(pid, &status, 0) != pid || status) {
 		errno = EIO;
 		die("wrong contents during compaction");
@@ -337,7 +346,7 @@ static void smoke(size_t megabytes, int pressure)
 		put("/sys/block/zram0/compact", "1");
 	}
 	for (int round = 0; round < 2; round++)
-		put("/proc/sys/vm/compact_memory", "1");
+		compact_memory();
 	check_allocinfo();
 	wrong = wrong_pages(mem, pages, 1);
 	printf("guest: swapped=%lu checked=%zu wrong=%zu migrated=%lu\n", swapped, left,
