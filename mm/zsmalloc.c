@@ -145,10 +145,10 @@
  * all of B comes after all of A. "A <-> B": both sides store and then load, and at least
  * one of them sees the store of the other.
  *
- * The order does not matter for estimates, see ZS_ESTIMATE(); for pool->set_mask and pool->set_failed; for the
- * generation and the bit of a slot, which debug builds read, because neither changes while
- * the object exists; and for the counters of a pool, pool->reported, pool->shrinking and
- * zs_no_host.pins.
+ * The order does not matter for estimates, see ZS_ESTIMATE(); for the generation and the
+ * bit of a slot, which debug builds read, because neither changes while the object exists;
+ * and for the counters of a pool, pool->reported, pool->shrinking, pool->set_mask,
+ * pool->set_failed and zs_no_host.pins.
  *
  * Pages that are replaced
  *
