@@ -4360,8 +4360,9 @@ static void __init zs_create_debugfs(void)
  *
  * If there is no memory for a shrinker, the pool has none.
  *
- * A pool needs memory for each node that its objects are to be on. It is allocated for
- * one node here, and for another node when zs_malloc() first needs it.
+ * A pool needs memory for each node that its objects are to be on, and for each class set.
+ * It is allocated for one node here, and for another node or set when zs_malloc() first
+ * needs it.
  *
  * Context: process context, may sleep.
  * Return: the pool, or NULL if there is no memory for it, if @name is NULL, or if zsmalloc
