@@ -29,7 +29,7 @@ ROOT_PROGRAMS=(awk basename bash cat chmod cut date dd df dirname dmesg env expr
 	head id insmod ln ls mkdir mkswap mktemp modprobe mount mv od paste
 	readlink realpath rm rmdir rmmod sed seq sleep sort stat swapoff swapon sync tail tee
 	timeout touch tr truncate umount uname uniq wc)
-# The machines, each with its own table, see machine()
+# The machines, each with its own table, see machine_of()
 MACHINES=(zsmalloc reporting unplug low_zone small sleep others)
 declare -A ON_MACHINE=(		# and all others on "zsmalloc"
 	[give_back.sh]='reporting unplug' [low_zone.sh]=low_zone [small_memory.sh]=small
@@ -132,9 +132,9 @@ root_image() { # root_image SIDE-DIRECTORY IMAGE
 	rm -rf "$dir"
 }
 
-# machine NAME SIDE: sets memory, cmdline, devices, qemu and ram, of the caller.  The first disk is
+# machine_of NAME SIDE: sets memory, cmdline, devices, qemu and ram, of the caller.  The first disk is
 # for files of the tests.
-machine() {
+machine_of() {
 	memory=1536M cmdline='' ram='' qemu=()
 	devices=(-drive "file=$disk,if=virtio,format=raw")
 	case $1 in
@@ -194,7 +194,7 @@ boot() {
 	rm -f "$disk"
 	truncate -s "${DISK_MB}M" "$disk"
 	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
-	machine "$name" "$side"
+	machine_of "$name" "$side"
 	[[ -z ${3:-} ]] || cmdline+=' zsmalloc.migration=0'
 	step "$name on $side${3:+, migration off}, in a guest with ${memory%%,*}, $GUEST_CPUS CPUs"
 	if [[ -n $ram ]]; then
