@@ -281,14 +281,16 @@ figures() { # "KEY VALUE" lines of the TAP report that is read
 
 # both NAME: the table of checks and figures on both kernels
 both() {
-	local side
+	local side file
 	printf '\n  %-88s %9s %9s\n' "$1" base ours
 	for side in base ours; do
 		[[ -s $WORK/$side/$1.tap ]] || continue
 		checks "$WORK/$side/$1.tap" | awk -v side="$side" -F'\t' -v OFS='\t' \
 			'{ print side, $1 " " $3, $2 }'
 		# With migration off, only figures are of interest.
-		cat "$WORK/$side/$1.tap" "$WORK/$side/$1-off.tap" 2> /dev/null | figures |
+		for file in "$WORK/$side/$1.tap" "$WORK/$side/$1-off.tap"; do
+			[[ ! -f $file ]] || cat "$file"
+		done | figures |
 			awk -v side="$side" -v OFS='\t' '{ print side, "  = " $1, $2 }'
 	done | tee "$WORK/$1.tsv" | awk -F'\t' '
 		!($2 in seen) { seen[$2] = 1; order[++n] = $2 }
