@@ -81,6 +81,20 @@ check_context() {
 	! grep -E '(warning|error):' "$log" || problem "clang's context analysis, see above"
 }
 
+# The variants of make bench follow the allocator.
+check_variants() {
+	local patch copy
+	copy=$(mktemp -d)
+	for patch in "$HARNESS"/bench/variants/*.patch; do
+		rm -rf "$copy/mm"
+		mkdir "$copy/mm"
+		cp mm/zsmalloc.[ch] "$copy/mm/"
+		LC_ALL=C patch -s -p1 -d "$copy" -i "$patch" ||
+			problem "${patch#"$TOP"/} does not fit mm/zsmalloc.[ch]"
+	done
+	rm -rf "$copy"
+}
+
 main() {
 	local files
 	"$LIB/deps.sh" tree build check
@@ -88,6 +102,7 @@ main() {
 	mapfile -t files < <(find mm include tools -type f -name '*.[ch]' | sort)
 	check_patch "${files[@]}"
 	check_scripts
+	check_variants
 	"$HARNESS/series.sh" check || problem 'series/ is not the project, see above'
 	check_objects
 	check_context

@@ -1115,10 +1115,11 @@ static void slots_of_locked_sets_are_used_before_reclaim(struct kunit *test)
 	get_pages(obj_zspage(o), old);
 	holder = migrator_of(t, page_of(obj_zspage(o), 0));
 	holder->cpu = 0;
-	holder->until = jiffies + HZ;
 	run_to(holder, "migrate_copy");
 	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk);
 	kunit_activate_static_stub(test, zs_alloc_single, no_single);
+	/* It leaves by itself, because this thread waits for its lock. */
+	WRITE_ONCE(holder->until, jiffies + HZ / 2);
 	handle = zs_malloc(t->pool, size, GFP_NOWAIT | __GFP_HIGHMEM | __GFP_MOVABLE,
 			   TEST_NODE);
 	kunit_deactivate_static_stub(test, zs_alloc_single);
