@@ -116,17 +116,19 @@ can() { grep -q -w -- "$2" "$1" 2> /dev/null; } # can FILE WORD
 
 check "a process has its memory in zram, and objects are open" setup_zram suspend
 SYSFS=("$SYS")
-if can $POWER/state freeze; then
+# A guest that reboots from hibernation need not have a clock that wakes it: QEMU's does not
+# end suspend to idle.
+if [[ $HOW == test ]] && can $POWER/state freeze; then
 	check "the machine suspends to idle while memory and zram are compacted" asleep suspend_to freeze
 else
-	skip "the machine suspends to idle while memory and zram are compacted" "it cannot"
+	skip "the machine suspends to idle while memory and zram are compacted" "it cannot, or ZSMALLOC_TEST_SLEEP is not test"
 fi
-if can $POWER/mem_sleep deep; then
+if [[ $HOW == test ]] && can $POWER/mem_sleep deep; then
 	check "the machine suspends to RAM while memory and zram are compacted" asleep suspend_to mem deep
 else
-	skip "the machine suspends to RAM while memory and zram are compacted" "it cannot"
+	skip "the machine suspends to RAM while memory and zram are compacted" "it cannot, or ZSMALLOC_TEST_SLEEP is not test"
 fi
-check "all bytes are intact after suspend, and counts agree" still_intact
+check "all bytes are intact then, and counts agree" still_intact
 
 WITH_DISK=(
 	"a process has its memory in zram, beside a disk for the image"
