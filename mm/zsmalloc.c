@@ -253,6 +253,7 @@
 #include <kunit/static_stub.h>
 #include <linux/debugfs.h>
 #include <linux/highmem.h>
+#include <linux/ktime.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -531,6 +532,14 @@ static void pool_add_sets(struct zs_pool *pool)
 	if (more <= BIT(zs_set_shift) &&
 	    atomic_long_read(&pool->pages) >= more * zs_set_pages * num_node_state(N_MEMORY))
 		cmpxchg(&pool->set_mask, mask, more - 1);
+}
+
+VISIBLE_IF_ZSMALLOC_TEST
+u64 zs_clock(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(zs_clock);
+
+	return ktime_get_ns();
 }
 
 VISIBLE_IF_ZSMALLOC_TEST
@@ -2201,14 +2210,17 @@ static __always_inline unsigned long class_take_slot(struct size_class *class)
 static noinline void class_lock_slow(struct size_class *class)
 	__acquires(&class->lock)
 {
+	u64 start = zs_clock();
+
 	zs_race("malloc_wait");
 	spin_lock(&class->lock);
 	if (!time_in_range_open(jiffies, class->first_wait, class->first_wait + HZ)) {
 		class->first_wait = jiffies;
-		class->nr_waits = 0;
+		class->waited = 0;
 	}
-	if (++class->nr_waits >= ZS_MANY_WAITS) {
-		class->nr_waits = 0;
+	class->waited += min_t(u64, zs_clock() - start, ZS_LONG_WAIT);
+	if (class->waited >= ZS_LONG_WAIT) {
+		class->waited = 0;
 		pool_add_sets(class->pool);
 	}
 }

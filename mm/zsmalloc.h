@@ -195,7 +195,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  entry for each task that is compacting the class. The shrinker does not take the
  *	  lock to count the pages that it can free: it reads @inuse, @groups, @nr,
  *	  @nr_live, @bad_inuse, @vain_room and @vain_until, which may be inconsistent.
- * @nr_waits: how often zs_malloc() has waited for @lock, from @first_wait on
+ * @waited: how long zs_malloc() has waited for @lock, from @first_wait on, in nanoseconds
  * @inuse: slots in use; the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
  * @nr_live: live zspages; the sum of @nr
@@ -218,7 +218,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_stale: stale pages, the sum of zspage->nr_stale
  * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
- * @first_wait: the beginning of the second in which @nr_waits counts, in jiffies
+ * @first_wait: the beginning of the second in which @waited counts, in jiffies
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -233,7 +233,7 @@ struct size_class {
 	 */
 	spinlock_t		lock ____cacheline_aligned_in_smp;
 
-	unsigned int		nr_waits __guarded_by(&lock);
+	unsigned int		waited __guarded_by(&lock);
 	unsigned long		inuse __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
 	unsigned long		nr_live __guarded_by(&lock);
@@ -326,8 +326,11 @@ struct zs_pool {
 	struct size_class	*sets[];
 };
 
-/* After this many waits for a class's lock within a second, the pool should have more sets. */
-#define ZS_MANY_WAITS	16
+/*
+ * When zs_malloc() has waited for a class's lock for so many nanoseconds of a second, on all
+ * CPUs together, the pool should have more sets.
+ */
+#define ZS_LONG_WAIT	(10 * NSEC_PER_MSEC)
 
 /*
  * A pool gets more sets only if it has this many pages for each of them then. The zspages
@@ -802,6 +805,7 @@ unsigned int zs_class_number(const struct size_class *class);
 struct size_class *zs_class(struct zs_pool *pool, unsigned int size, unsigned int index);
 unsigned int zs_set_index(int nid, unsigned int set);
 unsigned int zs_nr_sets(void);
+u64 zs_clock(void);
 bool zs_node_has_memory(int nid);
 bool zs_node_serves(int nid, int class_nid);
 const struct zs_geometry *zs_geometries(unsigned int *nr);

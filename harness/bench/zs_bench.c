@@ -56,6 +56,7 @@
 #define NR_WAKEUPS	20000U
 #define WAKEUP_NS	(50 * NSEC_PER_USEC)
 #define NR_LOCKS	128U		/* about as many as there are classes */
+#define MIXED_ROUNDS	10
 #define REPEAT		5		/* the best time counts: the host is busy, too */
 #define MAX_PFNS	65536U
 #define BATCH		32		/* pages per migrate_pages(), as compaction */
@@ -1131,10 +1132,19 @@ static void wakeups(void)
 	zs_destroy_pool(pool);
 }
 
-/* Each of @nr threads has its own part of the objects, in one pool or in its own. */
-static u64 mixed(unsigned int nr, bool own)
+/* Pages after a load, and after compaction, in hundredths of a percent of those before */
+struct growth {
+	u64 loaded, packed;
+};
+
+/*
+ * Each of @nr threads has its own part of the objects, in one pool or in its own.  The last
+ * of several rounds counts.  Rounds of more threads than CPUs take long; there is one.
+ */
+static u64 mixed(unsigned int nr, bool own, struct growth *growth)
 {
-	unsigned int k;
+	unsigned int k, rounds = nr > MAX_CPUS ? 1 : MIXED_ROUNDS;
+	unsigned long before;
 	u64 result;
 
 	for (k = 0; k < nr; k++) {
@@ -1143,7 +1153,14 @@ static u64 mixed(unsigned int nr, bool own)
 			panic("no pool");
 	}
 	run(nr, do_malloc_own);
-	result = run(nr, do_mixed);
+	before = zs_get_total_pages(pool);
+	for (k = 0; k < rounds; k++)
+		result = run(nr, do_mixed);
+	if (growth) {
+		growth->loaded = zs_get_total_pages(pool) * 10000 / before;
+		zs_compact(pool);
+		growth->packed = zs_get_total_pages(pool) * 10000 / before;
+	}
 	run(nr, do_free_own);
 	for (k = 0; k < nr; k++) {
 		if (own_pool[k] != pool)
@@ -1154,20 +1171,21 @@ static u64 mixed(unsigned int nr, bool own)
 }
 
 /* Two CPUs use one size, or each its own, which is nearly as large. */
-static u64 mixed_sizes(bool two)
+static u64 mixed_sizes(bool two, struct growth *growth)
 {
 	unsigned int i;
 
 	setup(SPEED_OBJECTS, 1024);
 	for (i = SPEED_OBJECTS / 2; two && i < SPEED_OBJECTS; i++)
 		sizes[i] = 960;
-	return mixed(2, false);
+	return mixed(2, false, growth);
 }
 
 /* The same load in one pool, and in a pool for each thread */
 static void pools(void)
 {
 	u64 best[6] = {}, best_lock[2] = {};
+	struct growth one, same;
 	unsigned int i;
 
 	if (num_online_cpus() < 2)
@@ -1179,17 +1197,20 @@ static void pools(void)
 		own_locks = i % 2;
 		setup(SPEED_OBJECTS, 0);
 		keep_best(&best_lock[i % 2], run(2, do_lock));
-		keep_best(&best[i % 2], mixed(2, i % 2));
+		keep_best(&best[i % 2], mixed(2, i % 2, i % 2 ? NULL : &one));
 		setup(SPEED_OBJECTS, 0);
-		keep_best(&best[2 + i % 2], mixed(MAX_THREADS, i % 2));
-		keep_best(&best[4 + i % 2], mixed_sizes(i % 2));
+		keep_best(&best[2 + i % 2], mixed(MAX_THREADS, i % 2, NULL));
+		keep_best(&best[4 + i % 2], mixed_sizes(i % 2, i % 2 ? NULL : &same));
 	}
 	report("one", best[0], 1000);
 	report("own", best[1], 1000);
+	report("one_pages", one.loaded, 100);
 	report("one_24", best[2], 1000);
 	report("own_24", best[3], 1000);
 	report("same_size", best[4], 1000);
 	report("own_size", best[5], 1000);
+	report("same_size_pages", same.loaded, 100);
+	report("same_size_packed", same.packed, 100);
 	report("lock_one", best_lock[0], 1000);
 	report("lock_own", best_lock[1], 1000);
 }

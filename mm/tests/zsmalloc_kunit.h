@@ -68,6 +68,7 @@ struct zst {
 	void *unreachable;		/* a descriptor that no handle can name */
 	unsigned int nr_unreachable;
 	unsigned int nr_set_tries;	/* to allocate a class set */
+	unsigned int nr_clock_reads;
 	int empty_node;
 	gfp_t gfp_of_last_page;
 	gfp_t gfp_of_classes;

@@ -1007,20 +1007,39 @@ static struct actor *lock_holder(struct zst *t, struct obj *o, int cpu)
 
 static const struct lock_waits {
 	const char *name;
-	unsigned int before;	/* the wait */
-	unsigned long age;	/* of the first of them, in jiffies */
+	unsigned int before;	/* the wait: the time waited, in nanoseconds */
+	u64 wait;		/* how long it takes, in nanoseconds */
+	unsigned long age;	/* of the first wait, in jiffies */
 	bool small;		/* too small for two sets on each node */
 	bool all;		/* the pool has all sets already */
 	bool adds;
 } lock_waits[] = {
-	{ "many", ZS_MANY_WAITS - 1, 0, false, false, true },
-	{ "few", ZS_MANY_WAITS - 2, 0, false, false, false },
-	{ "seldom", ZS_MANY_WAITS - 1, 2 * HZ, false, false, false },
-	{ "small_pool", ZS_MANY_WAITS - 1, 0, true, false, false },
-	{ "all_sets", ZS_MANY_WAITS - 1, 0, false, true, false },
+	{ "many_short", ZS_LONG_WAIT - 1, 1, 0, false, false, true },
+	{ "few_short", ZS_LONG_WAIT - 2, 1, 0, false, false, false },
+	{ "one_long", 0, ZS_LONG_WAIT, 0, false, false, true },
+	{ "one_very_long", 0, 1ULL << 32, 0, false, false, true },
+	{ "seldom", ZS_LONG_WAIT - 1, 1, 2 * HZ, false, false, false },
+	{ "small_pool", 0, ZS_LONG_WAIT, 0, true, false, false },
+	{ "all_sets", 0, ZS_LONG_WAIT, 0, false, true, false },
 };
 
 KUNIT_ARRAY_PARAM_DESC(lock_waits, lock_waits, name);
+
+/* Each time it is read, a wait has passed. */
+static u64 clock_of_waits(void)
+{
+	const struct lock_waits *waits = kunit_get_current_test()->param_value;
+
+	return ++current_zst()->nr_clock_reads * waits->wait;
+}
+
+static void allocates_by_that_clock(struct actor *a)
+{
+	/* KUnit's static stubs are those of this thread's test. */
+	current->kunit_test = a->t.test;
+	allocates(a);
+	current->kunit_test = NULL;
+}
 
 static void waits_for_a_lock_add_sets(struct kunit *test)
 {
@@ -1043,19 +1062,22 @@ static void waits_for_a_lock_add_sets(struct kunit *test)
 	WRITE_ONCE(t->pool->set_mask, mask);
 	get_pages(obj_zspage(o), old);
 	holder = lock_holder(t, o, 1);
-	waiter = actor(t, "waiter", allocates);
+	kunit_activate_static_stub(test, zs_clock, clock_of_waits);
+	waiter = actor(t, "waiter", allocates_by_that_clock);
 	waiter->result = size;
 	waiter->cpu = 0;
 	run_to(waiter, "malloc_wait");
 	/* The holder of the lock does not use these. */
-	class->nr_waits = waits->before;
+	class->waited = waits->before;
 	class->first_wait = jiffies - waits->age;
 	finish(holder);
 	finish(waiter);
+	kunit_deactivate_static_stub(test, zs_clock);
 	KUNIT_EXPECT_EQ(test, READ_ONCE(t->pool->set_mask), waits->adds ? 1 : mask);
-	KUNIT_EXPECT_EQ(test, class->nr_waits,
-			waits->age ? 1 : waits->before + 1 == ZS_MANY_WAITS ? 0 :
-			waits->before + 1);
+	KUNIT_EXPECT_EQ(test, class->waited,
+			waits->age ? waits->wait :
+			waits->before + waits->wait >= ZS_LONG_WAIT ? 0 :
+			waits->before + waits->wait);
 	zs_free(t->pool, waiter->handle);
 	put_replaced_pages(t, old, 1);
 	for (unsigned int n = 1; n < class->geo.pages; n++)
