@@ -218,14 +218,15 @@ smoke_initramfs() { # makes DIR/initramfs.gz
 }
 
 smoke_cell() {
-	local log status=0 loads=0 megabytes=$SMOKE_MB pressure=0
+	local log status=0 loads=0 megabytes=$SMOKE_MB pressure=0 node=0
 	if ! smoke_initramfs; then
 		set_result zram "not run: no C library for ${compiler}gcc"
 		return
 	fi
 	[[ $job != modules ]] || loads=$MODULE_LOADS megabytes=8
 	[[ $job != pressure ]] || pressure=1
-	boot_cell smoke "$GUEST_SECONDS" "kunit.enable=0 -- $megabytes $loads $pressure" \
+	[[ $job != node ]] || node=3
+	boot_cell smoke "$GUEST_SECONDS" "kunit.enable=0 -- $megabytes $loads $pressure $node" \
 		-initrd "${dir#"$TOP"/}/initramfs.gz" || status=$?
 	set_result zram "$(smoke_result "$log" "$status" "$loads" \
 		"$(grep -c '^CONFIG_MIGRATION=y' "$out/.config")")"

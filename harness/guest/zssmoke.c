@@ -3,21 +3,24 @@
  * The smoke test of make matrix, for architectures without a shell: the first and only
  * program of the guest.
  *
- *	/init MEGABYTES [LOADS [PRESSURE]]
+ *	/init MEGABYTES [LOADS [PRESSURE [NODE]]]
  *
  * Makes zram0 a swap device, pages out MEGABYTES of data, frees most of them, and lets
  * the kernel compact memory while another process reads what is left.  Then it compares
  * all of it.  With LOADS it does this so many times, and each time loads the modules in
  * /modules first and unloads them at the end.  "migrated" is what debugfs says of the
  * pool.  If PRESSURE is not 0, a process takes so much memory meanwhile that the kernel
- * swaps, and zram packs its objects.  Where there is /proc/allocinfo, it must agree with
- * what the allocator says of its own memory.  The arguments follow "--" on the kernel
- * command line.
+ * swaps, and zram packs its objects.  If NODE is not 0, that node, whose memory is offline
+ * at first, gets it when the pool has objects already, loses it while objects are there, and
+ * gets it again.  Where there is /proc/allocinfo, it must agree with what the allocator says
+ * of its own memory.  The arguments follow "--" on the kernel command line.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/mempolicy.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +38,7 @@
 #define DEVICE	"/dev/zram0"
 #define POOLS	"/sys/kernel/debug/zsmalloc"
 #define STATS	POOLS "/zram0/migration"
+#define NODES	"/sys/devices/system/node"
 
 /* In the order in which they are loaded */
 static const char * const modules[] = { "zsmalloc", "zram" };
@@ -119,7 +123,7 @@ static struct accounts allocinfo(FILE *in)
 	return sum;
 }
 
-static unsigned long long vmstat(const char *key)
+static unsigned long long vmstat(const char *file, const char *key)
 {
 	unsigned long long value;
 	char name[64];
@@ -127,9 +131,9 @@ static unsigned long long vmstat(const char *key)
 
 	/* Adds what each CPU has counted, to the sums */
 	put("/proc/sys/vm/stat_refresh", "1");
-	in = fopen("/proc/vmstat", "r");
+	in = fopen(file, "r");
 	if (!in)
-		die("/proc/vmstat");
+		die(file);
 	while (fscanf(in, "%63s %llu", name, &value) == 2) {
 		if (strcmp(name, key))
 			continue;
@@ -142,7 +146,7 @@ static unsigned long long vmstat(const char *key)
 
 static struct accounts own_accounts(void)
 {
-	struct accounts sum = { vmstat("nr_zspages") * page_size, 0 };
+	struct accounts sum = { vmstat("/proc/vmstat", "nr_zspages") * page_size, 0 };
 	DIR *pools = opendir(POOLS);
 	struct dirent *pool;
 
@@ -298,6 +302,57 @@ static void press(void)
 		die("a process that takes all memory");
 }
 
+/* Sets the state of all memory of @node; fails if a block of it stays busy. */
+static void node_memory(int node, const char *state)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	int blocks = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), NODES "/node%d", node);
+	dir = opendir(path);
+	if (!dir)
+		die(path);
+	while ((entry = readdir(dir))) {
+		int fd, tries = 0;
+
+		if (strncmp(entry->d_name, "memory", 6) || !strchr("0123456789", entry->d_name[6]))
+			continue;
+		snprintf(path, sizeof(path), NODES "/node%d/%s/state", node, entry->d_name);
+		fd = open(path, O_WRONLY);
+		if (fd < 0)
+			die(path);
+		while (write(fd, state, strlen(state)) < 0)
+			if (errno != EBUSY || ++tries == 20)
+				die(path);
+		close(fd);
+		blocks++;
+	}
+	closedir(dir);
+	errno = ENOENT;
+	if (!blocks)
+		die("a node without memory blocks");
+}
+
+static unsigned long long zspages_on(int node)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), NODES "/node%d/vmstat", node);
+	return vmstat(path, "nr_zspages");
+}
+
+/* From now on this process takes memory from @node only; from any node if it is 0. */
+static void use_node(int node)
+{
+	unsigned long mask = node ? 1UL << node : 0;
+
+	if (syscall(SYS_set_mempolicy, node ? MPOL_BIND : MPOL_DEFAULT, node ? &mask : NULL,
+		    node ? 8 * sizeof(mask) : 0))
+		die("set_mempolicy");
+}
+
 /* Kernels without CONFIG_COMPACTION do not have this file. */
 static void compact_memory(void)
 {
@@ -307,7 +362,7 @@ static void compact_memory(void)
 		put(file, "1");
 }
 
-static void smoke(size_t megabytes, int pressure)
+static void smoke(size_t megabytes, int pressure, int node)
 {
 	size_t size = megabytes << 20, pages = size / page_size, left = 0, wrong;
 	unsigned long swapped;
@@ -319,9 +374,17 @@ static void smoke(size_t megabytes, int pressure)
 	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (mem == MAP_FAILED)
 		die("mmap");
-	for (size_t page = 0; page < pages; page++)
+	for (size_t page = 0; page < pages; page++) {
+		if (node && page == pages / 2) {
+			page_out(mem, size / 2);
+			node_memory(node, "online_movable");
+			use_node(node);
+		}
 		fill_page(mem + page * page_size, page);
+	}
 	page_out(mem, size);
+	if (node)
+		use_node(0);
 	swapped = swapped_kb();
 	for (size_t page = 0; page < pages; page++) {
 		if (kept(page))
@@ -344,6 +407,17 @@ static void smoke(size_t megabytes, int pressure)
 	if (pressure) {
 		press();
 		put("/sys/block/zram0/compact", "1");
+	}
+	if (node) {
+		unsigned long long zspages = zspages_on(node);
+
+		node_memory(node, "offline");
+		printf("guest: node %d: zspages=%llu, %llu without its memory\n", node, zspages,
+		       zspages_on(node));
+		errno = EPROTO;
+		if (!zspages || zspages_on(node))
+			die("zspages of the node");
+		node_memory(node, "online_movable");
 	}
 	for (int round = 0; round < 2; round++)
 		compact_memory();
@@ -383,7 +457,7 @@ static void unload(const char *name)
 int main(int argc, char **argv)
 {
 	int megabytes = argc > 1 ? atoi(argv[1]) : 0, loads = argc > 2 ? atoi(argv[2]) : 0;
-	int pressure = argc > 3 ? atoi(argv[3]) : 0;
+	int pressure = argc > 3 ? atoi(argv[3]) : 0, node = argc > 4 ? atoi(argv[4]) : 0;
 
 	page_size = sysconf(_SC_PAGESIZE);
 	mkdir("/proc", 0755);
@@ -400,11 +474,11 @@ int main(int argc, char **argv)
 	for (int i = 0; i < loads; i++) {
 		load(modules[0]);
 		load(modules[1]);
-		smoke(megabytes, pressure);
+		smoke(megabytes, pressure, node);
 		unload(modules[1]);
 		unload(modules[0]);
 	}
 	if (!loads)
-		smoke(megabytes, pressure);
+		smoke(megabytes, pressure, node);
 	end(0);
 }
