@@ -966,6 +966,49 @@ static void speed_with(unsigned int nr, const char * const names[6])
 	zs_destroy_pool(pool);
 }
 
+/* One object in eight stays, most of them in another place.  They become the first ones. */
+static void thin_out_and_pack(void)
+{
+	unsigned int i, k = 0, left = 0;
+
+	for (i = 0; i < nr_objects; i++) {
+		if (i % 8) {
+			zs_free(pool, handles[i]);
+			continue;
+		}
+		handles[left] = handles[i];
+		sizes[left++] = sizes[i];
+	}
+	for (i = 0; i < nr_objects; i++) {
+		if (order[i] < left)
+			order[k++] = order[i];
+		if (i >= left)
+			handles[i] = 0;
+	}
+	nr_objects = left;
+	zs_compact(pool);
+}
+
+/* Objects that compaction has moved */
+static void speed_packed(void)
+{
+	u64 best[2] = {};
+	unsigned int i;
+
+	for (i = 0; i < REPEAT; i++) {
+		setup(SPEED_OBJECTS, 0);
+		run(1, do_malloc);
+		thin_out_and_pack();
+		write_all();
+		keep_best(&best[0], run(1, do_read_random));
+		verify_all();
+		keep_best(&best[1], run(1, do_free));
+		zs_destroy_pool(pool);
+	}
+	report("read_packed_1", best[0], 1000);
+	report("free_packed_1", best[1], 1000);
+}
+
 static void speed(void)
 {
 	static const char * const one[6] = {
@@ -982,6 +1025,7 @@ static void speed(void)
 	speed_with(1, one);
 	if (num_online_cpus() > 1)
 		speed_with(2, two);
+	speed_packed();
 
 	/* Of sizes that are all equally frequent */
 	setup(SPEED_OBJECTS, 0);
