@@ -66,7 +66,7 @@ cover() { # cover VERSION NUMBER
 	echo "From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001"
 	echo "From: $author"
 	echo "Date: $(date -R)"
-	sed "1s/^Subject: /Subject: [PATCH 00\/$1] /" "$SERIES/0000-cover-letter"
+	sed "1s/^Subject: /Subject: [RFC PATCH 00\/$1] /" "$SERIES/0000-cover-letter"
 	echo
 	scratch_git "$REPO" shortlog -w75,2,4 base..series < /dev/null
 	scratch_git "$REPO" diff --no-renames --shortstat base series
@@ -77,7 +77,7 @@ export_patches() {
 	local n
 	rm -rf "$OUT"
 	mkdir -p "$OUT"
-	scratch_git "$REPO" format-patch -q -n --zero-commit --no-signature --no-renames -B \
+	scratch_git "$REPO" format-patch -q -n --rfc --zero-commit --no-signature --no-renames -B \
 		--stat=76 -o "$OUT" base..series
 	n=$(series_names | wc -l)
 	cat "$OUT"/*.patch > "$OUT/mbox"
