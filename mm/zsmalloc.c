@@ -789,7 +789,10 @@ static void zspage_next_round(struct zspage *zspage, struct zs_drained *drained)
 	zspage->nr_draining = newer;
 	while (newer--)
 		link = &(*link)->next;
-	/* The notes of the round stay with the oldest page, see zspage_late(). */
+	/*
+	 * The notes of the round that ends stay with its oldest page, see zspage_late(). The
+	 * page that is the oldest one from now on has none yet: that is the same field.
+	 */
 	drained->pages = *link;
 	*link = NULL;
 }
@@ -1689,6 +1692,25 @@ static bool zspage_is_reachable(struct zspage *zspage)
 }
 
 /*
+ * Add the set with this index. Returns NULL if there is no memory for it at hand.
+ *
+ * A pool becomes large when memory becomes short, so this may fail for long. Therefore it
+ * does not wake kswapd, and does not try again for a second.
+ */
+static struct size_class *zs_try_set(struct zs_pool *pool, unsigned int index, gfp_t gfp)
+{
+	unsigned long failed = READ_ONCE(pool->set_failed);
+	struct size_class *classes;
+
+	if (time_in_range_open(jiffies, failed, failed + HZ))
+		return NULL;
+	classes = zs_add_set(pool, index, gfp & ~__GFP_RECLAIM);
+	if (!classes)
+		WRITE_ONCE(pool->set_failed, jiffies);
+	return classes;
+}
+
+/*
  * The class of the same size on node @nid, in the set that this CPU uses there, or else in
  * the first one; @class itself if the node has no set, and no memory for one can be
  * allocated
@@ -1699,8 +1721,7 @@ static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t
 	struct size_class *classes;
 
 	classes = zs_set(pool, zs_set_index(nid, pool_this_set(pool))) ?:
-		  zs_first_set(pool, nid) ?:
-		  zs_add_set(pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
+		  zs_first_set(pool, nid) ?: zs_try_set(pool, zs_set_index(nid, 0), gfp);
 	return classes ? &classes[zs_geo_index(class->geo.size)] : class;
 }
 
@@ -2206,10 +2227,15 @@ static __always_inline unsigned long class_take_slot(struct size_class *class)
 	return handle;
 }
 
-/* Take the lock of @class, which another CPU has. */
+/*
+ * Take the lock of @class, which another CPU has, and count the time. When zs_malloc() has
+ * waited for long, the pool gets more sets. A wait that began before it got others does not
+ * count: it does not tell whether these are enough.
+ */
 static noinline void class_lock_slow(struct size_class *class)
 	__acquires(&class->lock)
 {
+	unsigned int mask = READ_ONCE(class->pool->set_mask);
 	u64 start = zs_clock();
 
 	zs_race("malloc_wait");
@@ -2218,7 +2244,8 @@ static noinline void class_lock_slow(struct size_class *class)
 		class->first_wait = jiffies;
 		class->waited = 0;
 	}
-	class->waited += min_t(u64, zs_clock() - start, ZS_LONG_WAIT);
+	if (mask == READ_ONCE(class->pool->set_mask))
+		class->waited += min_t(u64, zs_clock() - start, ZS_WAIT_MAX);
 	if (class->waited >= ZS_LONG_WAIT) {
 		class->waited = 0;
 		pool_add_sets(class->pool);
@@ -2263,15 +2290,16 @@ static struct size_class *class_with_room(struct size_class *class, int nid,
 static unsigned long class_malloc_beside(struct size_class *class)
 {
 	unsigned int mask = READ_ONCE(class->pool->set_mask);
-	unsigned int first = raw_smp_processor_id();
+	unsigned int cpu = raw_smp_processor_id();
 	unsigned long handle = 0;
 
-	/* A zspage with a single slot has no free one. */
+	/* A zspage with a single slot has a free one only while its page is isolated. */
 	if (class->geo.slots == 1)
 		return 0;
-	for (unsigned int i = 1; !handle && i <= mask; i++) {
+	/* @class may be in any set: the task may have changed the CPU. */
+	for (unsigned int i = 0; !handle && i <= mask; i++) {
 		struct size_class *other = class_with_room(class, class->nid,
-							   (first + i) & mask);
+							   (cpu + i) & mask);
 
 		if (!other || !spin_trylock(&other->lock))
 			continue;
@@ -2326,34 +2354,25 @@ static bool zs_node_of(struct zoneref *z, int *nid)
 }
 
 /*
- * Node @nid does not have the set that this CPU uses. Add it if the node has memory. If
- * the node has none, or if there is no memory for the set, use the first set of the
- * nearest node that has one, which may be @nid.
- *
- * A pool becomes large when memory becomes short. So if there is no memory for a set in
- * addition to the first one, no task asks for that again for a second.
+ * Node @nid does not have the set that this CPU uses. Add it, or the first set of the node,
+ * if the node has memory. If the node has none, or if there is no memory for the set, use
+ * the first set of the nearest node that has one, which may be @nid.
  */
 static noinline struct size_class *zs_set_slow(struct zs_pool *pool, int nid, gfp_t gfp)
 {
+	unsigned int set = zs_first_set(pool, nid) ? pool_this_set(pool) : 0;
 	struct zoneref *z = zs_near_nodes(nid, GFP_KERNEL);
-	struct size_class *classes = NULL, *first = zs_first_set(pool, nid);
-	unsigned long failed = READ_ONCE(pool->set_failed);
+	unsigned int index = zs_set_index(nid, set);
+	struct size_class *classes = NULL;
+	int near;
 
-	if (!first && zs_node_has_memory(nid))
-		classes = zs_add_set(pool, zs_set_index(nid, 0), gfp & ~__GFP_DIRECT_RECLAIM);
-	if (first && zs_node_has_memory(nid) &&
-	    !time_in_range_open(jiffies, failed, failed + HZ)) {
-		unsigned int index = zs_set_index(nid, pool_this_set(pool));
-
-		classes = zs_set(pool, index) ?: zs_add_set(pool, index, gfp & ~__GFP_RECLAIM);
-		if (!classes)
-			WRITE_ONCE(pool->set_failed, jiffies);
-	}
-	for (; !classes && zs_node_of(z, &nid); z++)
-		classes = zs_first_set(pool, nid);
+	if (zs_node_has_memory(nid))
+		classes = zs_set(pool, index) ?: zs_try_set(pool, index, gfp);
+	for (; !classes && zs_node_of(z, &near); z++)
+		classes = zs_first_set(pool, near);
 	/* All nodes that have sets have lost their memory. */
-	for (nid = 0; !classes; nid++)
-		classes = zs_first_set(pool, nid);
+	for (near = 0; !classes; near++)
+		classes = zs_first_set(pool, near);
 	return classes;
 }
 
@@ -2383,14 +2402,14 @@ static unsigned long class_malloc_elsewhere(struct size_class *class, gfp_t gfp,
 }
 
 /*
- * @class has no free slot. It is a class of node @nid, unless that node has no class set.
- * If the node has no free memory either, a slot of another set or node is better than
- * reclaim.
+ * @class has no free slot. If node @nid, or that of the CPU, has no free memory either, a
+ * slot of another set or node is better than reclaim. For that, memory at hand is what can
+ * be had without reclaim and without reserves.
  */
 static noinline unsigned long class_malloc_slow(struct size_class *class,
 						gfp_t gfp, int nid)
 {
-	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
+	gfp_t at_hand = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL | __GFP_HIGH)) |
 			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
 	bool others = nr_node_ids > 1 || READ_ONCE(class->pool->set_mask);
 	int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
@@ -2409,8 +2428,11 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 	}
 	if (!new)
 		new = zspage_alloc(class, gfp, nid);
-	if (!new)
-		return (unsigned long)-ENOMEM;
+	if (!new) {
+		/* Objects may have been freed meanwhile. */
+		handle = class_malloc(class);
+		return handle ?: (unsigned long)-ENOMEM;
+	}
 	zs_race("malloc_new");
 	return zspage_malloc_first(new);
 }
@@ -2441,8 +2463,8 @@ static bool zs_hint_is_valid(int nid)
  * CPU, except that any free slot is preferred to new memory. An offline @nid is taken for
  * NUMA_NO_NODE: a user may have read the number before the node was taken offline.
  *
- * If the pool has several class sets, a free slot of another set whose lock is taken is
- * used only when there is no free memory on @nid.
+ * If the pool has several class sets, a free slot of another set is used before new memory,
+ * but if the lock of its class is taken, only when there is no free memory on @nid.
  *
  * With __GFP_THISNODE in @gfp, slots of other nodes are not used, except if @nid is
  * offline, if it has no memory, or if it has no free memory for the pool's size classes
@@ -3903,6 +3925,7 @@ static void class_trim_forwarders(struct size_class *class,
 static void class_compact(struct size_class *class, struct zs_compaction *compaction)
 {
 	struct zs_supply *supply = &compaction->supply;
+	/* At the end of the list of ZS_EMPTY, so the search begins with the next one. */
 	struct zs_search search = {
 		.next = &class->zspages[ZS_EMPTY],
 		.fullness = ZS_EMPTY,

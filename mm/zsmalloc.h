@@ -152,7 +152,8 @@ static inline bool zs_straddles(unsigned int offset, size_t len)
 /*
  * Fullness groups. Each live zspage is on the list of its group. The groups are named
  * like the columns of debugfs: in a zspage of ZS_10 at least one slot is in use, but
- * fewer than 10 % of them are.
+ * fewer than 10 % of them are. A live zspage is in ZS_EMPTY only if its last object was
+ * freed, or moved, while pages of it are isolated.
  *
  * A page is *bad* if the kernel knows that its memory is faulty. A zspage that was found
  * to have a bad page is in the group ZS_BAD, whatever its fullness, until it is freed. No
@@ -328,9 +329,11 @@ struct zs_pool {
 
 /*
  * When zs_malloc() has waited for a class's lock for so many nanoseconds of a second, on all
- * CPUs together, the pool should have more sets.
+ * CPUs together, the pool should have more sets. A single wait counts as ZS_WAIT_MAX at most:
+ * it may be that of a task that was preempted.
  */
 #define ZS_LONG_WAIT	(10 * NSEC_PER_MSEC)
+#define ZS_WAIT_MAX	(ZS_LONG_WAIT / 4)
 
 /*
  * A pool gets more sets only if it has this many pages for each of them then. The zspages

@@ -897,6 +897,7 @@ static struct zs_pool *no_pool(size_t size)
 
 static struct zspage *no_descriptor(struct size_class *class, gfp_t gfp, int nid)
 {
+	act_meanwhile(current_zst());
 	return NULL;
 }
 
@@ -979,6 +980,28 @@ static void all_memory_of_a_pool_is_freed(struct kunit *test)
 	zst_flush_deferred(test);
 	expect_all_freed_to(test, t->cache);
 	expect_all_freed_to(test, t->class_cache);
+}
+
+static void free_first_object(struct zst *t)
+{
+	obj_free(t, t->objs);
+}
+
+static void slot_that_is_freed_during_allocation_is_used(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned long handle;
+
+	fill_zspage(t, size);
+	kunit_activate_static_stub(test, zs_alloc_descriptor, no_descriptor);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, size, GFP_TEST, TEST_NODE),
+			(unsigned long)-ENOMEM);
+	t->meanwhile = free_first_object;
+	handle = zs_malloc(t->pool, size, GFP_TEST, TEST_NODE);
+	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
+	KUNIT_EXPECT_FALSE(test, IS_ERR_VALUE(handle));
+	zs_free(t->pool, handle);
 }
 
 static struct shrinker *no_shrinker(struct zs_pool *pool)
@@ -1357,6 +1380,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(random_operations_agree_with_a_model),
 	KUNIT_CASE(pool_creation_fails_without_memory),
 	KUNIT_CASE(all_memory_of_a_pool_is_freed),
+	KUNIT_CASE(slot_that_is_freed_during_allocation_is_used),
 	KUNIT_CASE(pool_works_without_a_shrinker),
 	KUNIT_CASE(failed_allocation_leaks_nothing),
 	KUNIT_CASE(unreachable_descriptors_are_refused),

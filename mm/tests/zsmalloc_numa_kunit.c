@@ -226,6 +226,22 @@ static void first_object_of_a_node_in_atomic_context(struct kunit *test)
 	zs_free(t->pool, handle);
 }
 
+static struct size_class *count_and_fail(int nid, gfp_t gfp)
+{
+	struct zst *t = current_zst();
+
+	t->nr_set_tries++;
+	KUNIT_EXPECT_FALSE(t->test, gfp & __GFP_RECLAIM);
+	return NULL;
+}
+
+/* At most one, and another one in each second */
+static void expect_few_tries_since(struct zst *t, unsigned long start)
+{
+	KUNIT_EXPECT_GE(t->test, t->nr_set_tries, 1);
+	KUNIT_EXPECT_LE(t->test, t->nr_set_tries, 1 + (jiffies - start) / HZ);
+}
+
 /* Objects get memory of their node, but share the lists of another node. */
 static void node_works_without_classes(struct kunit *test)
 {
@@ -233,16 +249,18 @@ static void node_works_without_classes(struct kunit *test)
 	struct zst *t = test->priv;
 	unsigned int slots = test_class(t, size)->geo.slots;
 	unsigned int pages = test_class(t, size)->geo.pages;
+	unsigned long start = jiffies;
 	int nid[2];
 
 	needs_two_nodes(test, nid);
-	kunit_activate_static_stub(test, zs_alloc_classes, no_classes);
+	kunit_activate_static_stub(test, zs_alloc_classes, count_and_fail);
 	for (unsigned int i = 0; i < 2 * slots; i++) {
 		KUNIT_EXPECT_EQ(test, nid[1],
 				obj_node(obj_alloc_node(t, size, nid[1])));
 		KUNIT_EXPECT_EQ(test, pool_pages(t->pool),
 				(i / slots + 1) * pages);
 	}
+	expect_few_tries_since(t, start);
 	KUNIT_EXPECT_NULL(test, node_class(t->pool, size, nid[1]));
 	KUNIT_EXPECT_EQ(test, node_class(t->pool, size, nid[0])->inuse, 2 * slots);
 	thin_out(t, 0, 2);
@@ -251,6 +269,7 @@ static void node_works_without_classes(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_classes);
 
 	/* The next one has classes, whatever the others have. */
+	t->pool->set_failed = jiffies - HZ;
 	obj_alloc_node(t, size, nid[1]);
 	KUNIT_ASSERT_NOT_NULL(test, node_class(t->pool, size, nid[1]));
 	KUNIT_EXPECT_EQ(test, node_class(t->pool, size, nid[1])->inuse, 1);
@@ -340,6 +359,28 @@ static void slots_of_other_nodes_are_used_before_reclaim(struct kunit *test)
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	kunit_deactivate_static_stub(test, zs_alloc_bulk);
 	expect_all_intact(t);
+}
+
+static void slots_of_other_nodes_are_used_before_reserves(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned long handle, pages;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	obj_alloc_node(t, size, nid[1]);
+	pages = pool_pages(t->pool);
+	t->empty_node = nid[0];
+	t->gfp_of_last_page = __GFP_HIGH;
+	kunit_activate_static_stub(test, zs_alloc_bulk, no_bulk_on_empty_node);
+	kunit_activate_static_stub(test, zs_alloc_single, none_on_empty_node);
+	handle = zs_malloc(t->pool, size, GFP_ATOMIC | __GFP_HIGHMEM | __GFP_MOVABLE, nid[0]);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_bulk);
+	KUNIT_EXPECT_FALSE(test, t->gfp_of_last_page & __GFP_HIGH);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
+	zs_free(t->pool, handle);
 }
 
 /* Of all nodes with a free slot the nearest is taken, not the one with the lowest number. */
@@ -655,15 +696,6 @@ static void slots_of_other_sets_are_used_before_new_memory(struct kunit *test)
 	expect_model(t);
 }
 
-static struct size_class *count_and_fail(int nid, gfp_t gfp)
-{
-	struct zst *t = current_zst();
-
-	t->nr_set_tries++;
-	KUNIT_EXPECT_FALSE(t->test, gfp & __GFP_RECLAIM);
-	return NULL;
-}
-
 /* And tries again after a second, not for each object. */
 static void cpu_uses_the_first_set_without_memory_for_its_own(struct kunit *test)
 {
@@ -677,8 +709,7 @@ static void cpu_uses_the_first_set_without_memory_for_its_own(struct kunit *test
 	o = fill_zspage(t, 100);
 	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, test_class(t, 100));
 	KUNIT_EXPECT_NULL(test, second_set(t, 100, TEST_NODE));
-	KUNIT_EXPECT_GE(test, t->nr_set_tries, 1);
-	KUNIT_EXPECT_LE(test, t->nr_set_tries, 1 + (jiffies - start) / HZ);
+	expect_few_tries_since(t, start);
 	kunit_deactivate_static_stub(test, zs_alloc_classes);
 
 	/* The next object has the CPU's own set. */
@@ -710,6 +741,32 @@ static void each_set_is_packed(struct kunit *test)
 	KUNIT_EXPECT_LE(test, test_class(t, size)->nr_live, 2);
 	KUNIT_EXPECT_LE(test, second_set(t, size, TEST_NODE)->nr_live, 2);
 	KUNIT_EXPECT_GT(test, second_set(t, size, TEST_NODE)->nr_forwarders, 0);
+	expect_all_intact(t);
+}
+
+/* The class is that of the first set of another node, whatever the CPU. */
+static void node_without_memory_uses_all_sets_of_another(struct kunit *test)
+{
+	size_t size = long_size(test);
+	struct zst *t = test->priv;
+	unsigned long pages;
+	struct obj *o;
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	needs_two_sets(test);
+	use_cpu(test, 0);
+	fill_zspage(t, size);
+	use_cpu(test, 1);
+	o = obj_alloc(t, size);
+	KUNIT_ASSERT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, size, TEST_NODE));
+	pages = pool_pages(t->pool);
+	t->empty_node = nid[1];
+	kunit_activate_static_stub(test, zs_node_has_memory, not_on_empty_node);
+	o = obj_alloc_node(t, size, nid[1]);
+	kunit_deactivate_static_stub(test, zs_node_has_memory);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(o)->class, second_set(t, size, TEST_NODE));
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
 	expect_all_intact(t);
 }
 
@@ -751,6 +808,7 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE_PARAM(allocation_for_an_offline_node_succeeds, small_long_and_page_gen_params),
 	KUNIT_CASE(free_slots_of_the_requested_node_are_used_first),
 	KUNIT_CASE(slots_of_other_nodes_are_used_before_reclaim),
+	KUNIT_CASE(slots_of_other_nodes_are_used_before_reserves),
 	KUNIT_CASE(slots_of_the_nearest_node_are_used),
 	KUNIT_CASE(thisnode_allocation_uses_no_other_node),
 	KUNIT_CASE(node_without_memory_is_packed_by_another),
@@ -762,6 +820,7 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(slots_of_other_sets_are_used_before_new_memory),
 	KUNIT_CASE(cpu_uses_the_first_set_without_memory_for_its_own),
 	KUNIT_CASE(each_set_is_packed),
+	KUNIT_CASE(node_without_memory_uses_all_sets_of_another),
 	KUNIT_CASE(slots_of_all_sets_of_a_node_are_used_before_reclaim),
 	{ }
 };

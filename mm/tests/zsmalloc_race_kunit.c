@@ -1012,15 +1012,18 @@ static const struct lock_waits {
 	unsigned long age;	/* of the first wait, in jiffies */
 	bool small;		/* too small for two sets on each node */
 	bool all;		/* the pool has all sets already */
+	bool added;		/* the pool gets sets during the wait */
 	bool adds;
 } lock_waits[] = {
-	{ "many_short", ZS_LONG_WAIT - 1, 1, 0, false, false, true },
-	{ "few_short", ZS_LONG_WAIT - 2, 1, 0, false, false, false },
-	{ "one_long", 0, ZS_LONG_WAIT, 0, false, false, true },
-	{ "one_very_long", 0, 1ULL << 32, 0, false, false, true },
-	{ "seldom", ZS_LONG_WAIT - 1, 1, 2 * HZ, false, false, false },
-	{ "small_pool", 0, ZS_LONG_WAIT, 0, true, false, false },
-	{ "all_sets", 0, ZS_LONG_WAIT, 0, false, true, false },
+	{ "many_short", ZS_LONG_WAIT - 1, 1, .adds = true },
+	{ "few_short", ZS_LONG_WAIT - 2, 1 },
+	{ "one_long", 0, ZS_LONG_WAIT },
+	{ "several_long", ZS_LONG_WAIT - ZS_WAIT_MAX, ZS_LONG_WAIT, .adds = true },
+	{ "very_long", ZS_LONG_WAIT - ZS_WAIT_MAX, 1ULL << 32, .adds = true },
+	{ "seldom", ZS_LONG_WAIT - 1, 1, .age = 2 * HZ },
+	{ "small_pool", ZS_LONG_WAIT - 1, 1, .small = true },
+	{ "all_sets", ZS_LONG_WAIT - 1, 1, .all = true },
+	{ "sets_added_meanwhile", ZS_LONG_WAIT - 1, 1, .added = true },
 };
 
 KUNIT_ARRAY_PARAM_DESC(lock_waits, lock_waits, name);
@@ -1044,7 +1047,7 @@ static void allocates_by_that_clock(struct actor *a)
 static void waits_for_a_lock_add_sets(struct kunit *test)
 {
 	const struct lock_waits *waits = test->param_value;
-	unsigned int mask, max = zs_set_index(1, 0) - 1;
+	unsigned int mask, counted = min_t(u64, waits->wait, ZS_WAIT_MAX);
 	struct actor *holder, *waiter;
 	struct zst *t = test->priv;
 	size_t size = long_size(test);
@@ -1058,7 +1061,7 @@ static void waits_for_a_lock_add_sets(struct kunit *test)
 	zs_set_pages = pool_pages(t->pool) / (2 * num_node_state(N_MEMORY)) + waits->small;
 	if (waits->all)
 		zs_set_pages = 0;
-	mask = waits->all ? max : 0;
+	mask = waits->all ? zs_set_index(1, 0) - 1 : 0;
 	WRITE_ONCE(t->pool->set_mask, mask);
 	get_pages(obj_zspage(o), old);
 	holder = lock_holder(t, o, 1);
@@ -1070,14 +1073,19 @@ static void waits_for_a_lock_add_sets(struct kunit *test)
 	/* The holder of the lock does not use these. */
 	class->waited = waits->before;
 	class->first_wait = jiffies - waits->age;
+	if (waits->added) {
+		mask = 1;
+		WRITE_ONCE(t->pool->set_mask, mask);
+	}
 	finish(holder);
 	finish(waiter);
 	kunit_deactivate_static_stub(test, zs_clock);
 	KUNIT_EXPECT_EQ(test, READ_ONCE(t->pool->set_mask), waits->adds ? 1 : mask);
 	KUNIT_EXPECT_EQ(test, class->waited,
-			waits->age ? waits->wait :
-			waits->before + waits->wait >= ZS_LONG_WAIT ? 0 :
-			waits->before + waits->wait);
+			waits->age ? counted :
+			waits->added ? waits->before :
+			waits->before + counted >= ZS_LONG_WAIT ? 0 :
+			waits->before + counted);
 	zs_free(t->pool, waiter->handle);
 	put_replaced_pages(t, old, 1);
 	for (unsigned int n = 1; n < class->geo.pages; n++)
