@@ -1202,7 +1202,7 @@ static void total_pages_include_slabs_that_stay(struct kunit *test)
 	most = pool_added(t->pool);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
 			pool_pages(t->pool) + most * 4 / 3 / PAGE_SIZE);
-	thin_out(t, 0, 8);
+	thin_out(t, 0, t->nr);
 	zst_compact(t);
 	KUNIT_EXPECT_LT(test, pool_added(t->pool) * 4 / 3, most);
 	KUNIT_EXPECT_EQ(test, zs_get_total_pages(t->pool),
@@ -1237,7 +1237,7 @@ static void forwarders_that_lose_objects_are_trimmed(struct kunit *test)
 	static const unsigned int nths[] = { 2, 3, 5 };
 	struct zst *t = test->priv;
 	struct size_class *class;
-	size_t size = PAGE_SIZE / 64;
+	size_t size = size_for_trimming();
 	unsigned long links, forwarded, far_before;
 	struct obj freed;
 
@@ -1260,7 +1260,9 @@ static void forwarders_that_lose_objects_are_trimmed(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, class->link_bytes, far_before);
 		forwarded = class->forwarded;
 		zst_compact(t);
-		KUNIT_EXPECT_LT(test, class->link_bytes, far_before);
+		/* The last links may take the least that kmalloc() gives. */
+		if (least_far_bytes(class, &links) < far_before)
+			KUNIT_EXPECT_LT(test, class->link_bytes, far_before);
 		KUNIT_EXPECT_GE(test, class->forwarded, forwarded);
 		list_for_each_entry(forwarder, &class->forwarders, list)
 			KUNIT_EXPECT_LE(test, ksize(forwarder->far_links),
@@ -1285,7 +1287,7 @@ static void forwarders_that_lose_objects_are_trimmed(struct kunit *test)
 static void forwarder_is_trimmed_when_half_is_free(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	const size_t size = PAGE_SIZE / 64;
+	const size_t size = size_for_trimming();
 	struct zs_far_links *far_before;
 	struct zspage *home;
 	unsigned int links;
@@ -1323,7 +1325,7 @@ static void *supply_without_reserves(size_t size, gfp_t gfp)
 static void trimming_without_memory_does_no_harm(struct kunit *test)
 {
 	struct zst *t = test->priv;
-	const size_t size = PAGE_SIZE / 64;
+	const size_t size = size_for_trimming();
 	struct size_class *class = test_class(t, size);
 	unsigned long far_before;
 

@@ -300,6 +300,15 @@ static inline bool fails_now(struct zst *t)
 	return t->nr_until_failure && !--t->nr_until_failure;
 }
 
+/*
+ * Of objects whose forwarders can be trimmed: half of their links take less memory, also if
+ * kmalloc() gives 64 bytes at least
+ */
+static inline size_t size_for_trimming(void)
+{
+	return PAGE_SIZE / (kmalloc_size_roundup(1) < 64 ? 64 : 128);
+}
+
 /* What another task does during the first allocation by a static stub */
 static inline void act_meanwhile(struct zst *t)
 {

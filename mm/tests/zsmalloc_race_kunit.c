@@ -2178,13 +2178,14 @@ static void trim(struct zst *t, struct zspage *home)
 
 /*
  * A forwarder that can be trimmed, with so many objects left that some of its links stay
- * in far_links. There is room in other zspages.
+ * in far_links. They take 64 bytes at most then, and more before, so that the trim pays
+ * whatever the smallest size of kmalloc() is. There is room in other zspages.
  */
 static struct zspage *sparse_forwarder(struct zst *t)
 {
 	const size_t size = PAGE_SIZE / 64;
 	struct size_class *class = test_class(t, size);
-	unsigned int slots = class->geo.slots, kept = 2 * (class->geo.pages + 2);
+	unsigned int slots = class->geo.slots, kept = class->geo.pages + 8;
 	struct zspage *home;
 
 	KUNIT_ASSERT_EQ(t->test, t->nr, 0);
