@@ -1858,7 +1858,7 @@ static void zspage_free_descriptor(struct zspage *zspage)
  * may have both: a reader with an old link may pin it in vain, and a round may wait for
  * that pin, see zs_pin_forwarded(). Otherwise no task changes either of them.
  */
-static bool zspage_is_idle(struct zspage *zspage)
+static bool __maybe_unused zspage_is_idle(struct zspage *zspage)
 	__context_unsafe(/* dead */)
 {
 	return !atomic_read(&zspage->pins) && !zspage->nr_stale;
