@@ -234,8 +234,12 @@ build_x86() { # build_x86 WORK
 }
 
 build_first_x86() { # build_first_x86 WORK
-	local BUILD=$1 LOGS=$1/logs
+	local BUILD=$1 LOGS=$1/logs object
 	configure_x86_debug "$BUILD/x86-debug"
+	# make would take those of the last mutant for up to date.
+	for object in "${OBJECTS[@]}"; do
+		rm -f "$BUILD/x86-debug/$object"
+	done
 	build "$BUILD/x86-debug" x86_64 vmlinux 'debug guest kernel' 1000
 }
 
