@@ -593,7 +593,7 @@ test_series() {
 	make_standin_series
 	yes 'series: the patches make the project' in_copy series check
 	yes 'series: build/series has them, numbered' in_copy series
-	yes 'series: each has its number' grep -q '^Subject: \[PATCH 2/3\] two: a line' "$p"/build/series/0002-*.patch
+	yes 'series: each has its number' grep -q '^Subject: \[RFC PATCH 2/3\] two: a line' "$p"/build/series/0002-*.patch
 	yes 'series: the mbox has all of them' test "$(grep -c '^Subject: ' "$p/build/series/mbox")" == 3
 
 	sed -i 's/first 2/FIRST 2/; s/first 9/FIRST 9/' "$p/mm/n.c"
