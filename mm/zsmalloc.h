@@ -293,7 +293,7 @@ enum zs_mistake {
  * @set_mask: the number of class sets that a node may have, minus 1; that number is a
  *	      power of two. A CPU allocates from set (its own number & @set_mask). Only
  *	      pool_add_sets() changes it, to a larger number.
- * @set_failed: when there was no memory for a further set of a node, in jiffies
+ * @set_failed: when there was last no memory for a class set, in jiffies
  * @sets: the class sets, by zs_set_index(), each with its classes in ascending order of
  *	  slot size. The first set of a node is NULL if no zspage was needed on that node
  *	  yet, or if there was no memory for the set. At least one node has a first set.
@@ -302,7 +302,8 @@ enum zs_mistake {
  *
  * No lock guards the pool: all counts are atomic; the bits of @reported and @shrinking are
  * set and cleared by atomic operations; @reports and @free_work need no lock of the caller.
- * The other fields, except @set_mask, @set_failed and @sets, do not change after zs_create_pool().
+ * The other fields, except @set_mask, @set_failed and @sets, do not change after
+ * zs_create_pool().
  */
 struct zs_pool {
 	const char		*name;
