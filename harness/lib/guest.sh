@@ -236,12 +236,16 @@ uml() {
 
 # check_guest NAME STATUS CONSOLE END-MARK: finds problems after guest() or uml()
 check_guest() {
+	local said
 	case $2 in
 	0)   ;;
 	124) problem "$1 took too long" ;;
 	*)   problem "$1 ended with status $2" ;;
 	esac
-	splat_check "$3" "$4" || problem "$1: see the console, ${3#"$TOP"/}"
+	if ! said=$(splat_check "$3" "$4" 2>&1); then
+		echo "$said" >&2
+		problem "$1: ${said%%$'\n'*}"
+	fi
 }
 
 # prepare_guest KERNEL...: everything that guest() and uml() need for these kernels

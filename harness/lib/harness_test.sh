@@ -192,9 +192,10 @@ with_standin_linux() { # with_standin_linux COMMAND: boots a kernel that runs CO
 	GUEST_CPUS=3 uml "$tmp/linux" 1G 1 "$tmp/console" panic=-1
 }
 
-guest_problems() { # guest_problems STATUS: those of a guest with a healthy console
+# guest_problems STATUS [LINE]: those of a guest with a healthy console, and this line
+guest_problems() {
 	problems=()
-	echo "$healthy" > "$tmp/log"
+	printf '%s\n' "${2:-}" "$healthy" > "$tmp/log"
 	check_guest 'a guest' "$1" "$tmp/log" 'ZS-GUEST-END 0'
 	echo "${problems[*]}"
 }
@@ -231,6 +232,8 @@ test_common() {
 	yes 'check_guest: a healthy guest has no problem' ended 0 '' guest_problems 0
 	yes 'check_guest: a guest that was stopped has one' ended 0 'a guest took too long' guest_problems 124
 	yes 'check_guest: a guest that failed has one' ended 0 'a guest ended with status 3' guest_problems 3
+	yes 'check_guest: a problem quotes the warning' ended 0 \
+		"a guest: kernel splat in $tmp/log, 1 lines: 1:WARNING: at mm" guest_problems 0 $'WARNING: at mm\r'
 }
 
 test_bench() {

@@ -3,7 +3,8 @@
 # Searches the console log of a guest for warnings and errors of the kernel, and for the
 # mark that the guest prints at its end.
 #   splat.sh LOG [END-MARK]
-# On any finding the status is not 0, and the lines are printed with their context.
+# On any finding the status is not 0, the first line printed says what was found, and the
+# others are its context.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 SPLAT_RE='BUG:|BUG at |WARNING:|WARNING at |KASAN|KCSAN:|UBSAN|Oops'
@@ -28,10 +29,11 @@ splat_check() {
 		echo "no console output in $log: the guest did not start" >&2
 		return 1
 	fi
-	hits=$(grep -a -n -E "$SPLAT_RE" "$log" | grep -a -v -E "$HARMLESS_RE" || true)
+	hits=$(grep -a -n -E "$SPLAT_RE" "$log" | grep -a -v -E "$HARMLESS_RE" |
+		tr -d '\r' || true)
 	if [[ -n $hits ]]; then
-		echo "kernel splat in $log, $(wc -l <<< "$hits") lines, first ones:" >&2
-		head -n 5 <<< "$hits" >&2
+		echo "kernel splat in $log, $(wc -l <<< "$hits") lines: ${hits%%$'\n'*}" >&2
+		sed -n 2,5p <<< "$hits" >&2
 		echo '--- context of the first' >&2
 		sed -n "$(splat_range "${hits%%:*}")p" "$log" >&2
 		echo '---' >&2
