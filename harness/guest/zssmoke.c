@@ -33,6 +33,7 @@
 #include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define DEVICE	"/dev/zram0"
@@ -49,7 +50,7 @@ static void __attribute__((noreturn)) end(int status)
 {
 	printf("ZS-GUEST-END %d\n", status);
 	fflush(stdout);
-	sync();
+	tcdrain(STDOUT_FILENO);
 	reboot(RB_AUTOBOOT);
 	for (;;)
 		pause();
