@@ -1140,14 +1140,15 @@ static size_t class_added(const struct size_class *class)
 }
 
 /*
- * class_added() of a class has changed by @bytes. most_added may miss what two tasks add at
- * the same time. It is an estimate, too, see ZS_SLAB_SLACK.
+ * class_added() of a class has changed by @bytes. The first ones after added was 0 replace
+ * most_added. It may miss what two tasks add at the same time, but it is an estimate, too,
+ * see ZS_SLAB_SLACK.
  */
 static void pool_add_bytes(struct zs_pool *pool, long bytes)
 {
 	long added = atomic_long_add_return(bytes, &pool->added);
 
-	if (!added || added > atomic_long_read(&pool->most_added))
+	if (added == bytes || added > atomic_long_read(&pool->most_added))
 		atomic_long_set(&pool->most_added, added);
 }
 
@@ -1608,8 +1609,9 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
 
 /*
  * Memory for evacuating one zspage, or for trimming a forwarder. An evacuation frees at
- * least ZS_PAYBACK times as much. Therefore its memory may come from the reserves if the
- * task reclaims memory, and has PF_MEMALLOC.
+ * least ZS_PAYBACK times as many bytes, and a slab that is allocated for it is used by the
+ * next ones, too. Therefore its memory may come from the reserves if the task reclaims
+ * memory, and has PF_MEMALLOC.
  */
 VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_supply(size_t size, gfp_t gfp)
@@ -1807,8 +1809,7 @@ static void zspage_adopt(struct zspage *zspage, struct zpdesc *zpdesc)
  * Free pages that are locked. A task that waits for one of these locks, or has a
  * reference to one of the pages, finds page->zspage cleared when it has the lock.
  */
-static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
-			     unsigned int nr)
+static void zs_release_pages(struct zpdesc **pages, unsigned int nr)
 {
 	zs_pages_removed(pages, nr);
 	for (unsigned int i = 0; i < nr; i++) {
@@ -1816,7 +1817,6 @@ static void zs_release_pages(struct zs_pool *pool, struct zpdesc **pages,
 		zpdesc_unlock(pages[i]);
 		__free_page(zpdesc_page(pages[i]));
 	}
-	atomic_long_sub(nr, &pool->pages);
 }
 
 /* Free a descriptor. Its class and pool must not be used: they may have been freed. */
@@ -1873,7 +1873,8 @@ static void zspage_free(struct zspage *zspage)
 	VM_WARN_ON_ONCE(zspage->nr_guests);
 	VM_WARN_ON_ONCE(!zspage->was_host && !zspage_is_idle(zspage));
 
-	zs_release_pages(class->pool, zspage->pages, class->geo.pages);
+	zs_release_pages(zspage->pages, class->geo.pages);
+	atomic_long_sub(class->geo.pages, &class->pool->pages);
 	zspage_free_descriptor(zspage);
 }
 
@@ -3412,13 +3413,21 @@ static bool zs_get_far_links(struct zs_supply *supply, gfp_t gfp)
 	return supply->far_links;
 }
 
-/* Allocate what the next evacuation may need; fails if there is no memory. */
+/*
+ * Allocate what the next evacuation may need; fails if there is no memory.
+ *
+ * Compaction does not reclaim memory. If it is called by reclaim, no allocation does, and
+ * __GFP_DIRECT_RECLAIM has another effect: slabs of more pages than necessary do not come
+ * from the reserves.
+ */
 static bool zs_get_supply(struct zs_supply *supply)
 {
-	if (!zs_get_far_links(supply, GFP_NOWAIT))
+	gfp_t gfp = current->flags & PF_MEMALLOC ? GFP_NOIO | __GFP_NOWARN : GFP_NOWAIT;
+
+	if (!zs_get_far_links(supply, gfp))
 		return false;
 	while (!zs_has_blocks(supply->blocks, supply->need_blocks)) {
-		struct zs_guest_block *block = zs_alloc_supply(sizeof(*block), GFP_NOWAIT);
+		struct zs_guest_block *block = zs_alloc_supply(sizeof(*block), gfp);
 
 		if (!block)
 			return false;
@@ -3844,6 +3853,11 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 			WRITE_ONCE(source->state, ZSPAGE_DEAD);
 			ev->dead = source;
 		}
+		/*
+		 * Before the bytes are added: the pool, which may be at its limit, must not
+		 * seem to grow until the pages are free.
+		 */
+		atomic_long_sub(class->geo.pages, &class->pool->pages);
 	}
 	pool_add_bytes(class->pool, class_added(class) - added);
 	trace_zs_evacuate(class->pool->name, class->geo.size, natives, guests,
@@ -3946,8 +3960,7 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 		spin_unlock(&class->lock);
 		if (evacuated) {
 			zs_race("evacuated");
-			zs_release_pages(class->pool, ev.pages,
-					 class->geo.pages);
+			zs_release_pages(ev.pages, class->geo.pages);
 			if (ev.dead)
 				zspage_free_descriptor(ev.dead);
 			zs_trim_supply(supply);
@@ -3965,7 +3978,9 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 	}
 	hlist_del(&search.node);
 	if (compaction->freed < compaction->wanted) {
-		class_note_vain_room(class);
+		/* Reclaim may have the memory that zs_compact() did not get. */
+		if (!compaction->starved || current->flags & PF_MEMALLOC)
+			class_note_vain_room(class);
 		class_trim_forwarders(class, compaction);
 	}
 	spin_unlock(&class->lock);
@@ -4103,7 +4118,7 @@ static void zs_pool_add_shrinker(struct zs_pool *pool)
 unsigned long zs_get_total_pages(struct zs_pool *pool)
 {
 	unsigned long added = atomic_long_read(&pool->added);
-	unsigned long most = atomic_long_read(&pool->most_added);
+	unsigned long most = added ? atomic_long_read(&pool->most_added) : 0;
 
 	return atomic_long_read(&pool->pages) +
 	       max(added + added / ZS_SLAB_SLACK, most) / PAGE_SIZE;

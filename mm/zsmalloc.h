@@ -273,9 +273,10 @@ enum zs_mistake {
  * @refs: references: one of the user, until zs_destroy_pool(), and one of each zspage,
  *	  forwarders included. A long, because a machine may have more pages than an int
  *	  can count, and each of them may be a zspage.
- * @pages: pages of all zspages, until they are freed. Stale pages are not counted.
+ * @pages: pages of all zspages. Neither stale pages nor those of an evacuated zspage are
+ *	   counted.
  * @added: bytes that zs_compact() has added; the sum of class_added() of all classes
- * @most_added: the most that @added has been since it was 0
+ * @most_added: the most that @added has been since it was 0; not valid while it is 0
  * @stats: see struct zs_pool_stats
  * @migrated_free: page migrations after which the replaced page was free
  * @migrated_held: page migrations after which readers still held the replaced page
@@ -514,8 +515,8 @@ enum zspage_state {
  * not in a round: all three are 0, and pins is negative only if it is frozen
  * live handles that name it == inuse - nr_guests; in a forwarder, nr_links
  * class->inuse == sum of inuse
- * pool->pages == sum of geo.pages of all zspages except forwarders; more while pages of an
- *		  evacuated zspage are not freed yet
+ * pool->pages == sum of geo.pages of all zspages that have pages; forwarders and evacuated
+ *		  ones have none
  *
  * In debug builds, zspage_check() checks a zspage each time that its slots have changed.
  * Tests call zs_check_pool(), in mm/tests/zsmalloc_check.c, which checks all zspages of a

@@ -153,7 +153,6 @@ const char *zs_check_pool(struct zs_pool *pool)
 	}
 	return ZS_WRONG(pages == atomic_long_read(&pool->pages)) ?:
 	       ZS_WRONG(added == atomic_long_read(&pool->added)) ?:
-	       ZS_WRONG(added || !atomic_long_read(&pool->most_added)) ?:
 	       ZS_WRONG(zspages + forwarders + 1 == atomic_long_read(&pool->refs));
 }
 

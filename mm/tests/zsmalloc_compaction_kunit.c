@@ -4,6 +4,7 @@
  */
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/tracepoint.h>
 #include <trace/events/kmem.h>
@@ -1509,6 +1510,58 @@ static void compaction_survives_allocation_failure(struct kunit *test)
 	}
 }
 
+/* zs_compact() gets no memory, which says nothing of reclaim with its reserves. */
+static void room_is_in_vain_if_reclaim_lacks_memory(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned long promised;
+	unsigned int noreclaim;
+
+	sparse_zspages(t, SCALED(512), 4, 2);
+	promised = zs_freeable_pages(t->pool, TEST_NODE);
+	KUNIT_ASSERT_GT(test, promised, 0);
+	kunit_activate_static_stub(test, zs_alloc_supply, no_supply);
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), promised);
+	noreclaim = memalloc_noreclaim_save();
+	KUNIT_EXPECT_EQ(test, zs_compact(t->pool), 0);
+	memalloc_noreclaim_restore(noreclaim);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+}
+
+static void *supply_by_flags(size_t size, gfp_t gfp)
+{
+	/* Trimming does not use the reserves. */
+	if (!(gfp & __GFP_NOMEMALLOC)) {
+		current_zst()->nr_supplies++;
+		KUNIT_EXPECT_EQ(kunit_get_current_test(), !!(gfp & __GFP_DIRECT_RECLAIM),
+				!!(current->flags & PF_MEMALLOC));
+	}
+	return kmalloc(size, gfp);
+}
+
+/* With __GFP_DIRECT_RECLAIM no slab of several pages comes from the reserves. */
+static void only_reclaim_may_take_reserves(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int noreclaim;
+
+	kunit_activate_static_stub(test, zs_alloc_supply, supply_by_flags);
+	sparse_zspages(t, SCALED(512), 4, 2);
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	KUNIT_EXPECT_GT(test, t->nr_supplies, 0);
+	t->nr_supplies = 0;
+	sparse_zspages(t, SCALED(1536), 4, 2);
+	noreclaim = memalloc_noreclaim_save();
+	KUNIT_EXPECT_GT(test, zs_compact(t->pool), 0);
+	memalloc_noreclaim_restore(noreclaim);
+	KUNIT_EXPECT_GT(test, t->nr_supplies, 0);
+	kunit_deactivate_static_stub(test, zs_alloc_supply);
+	expect_all_intact(t);
+	expect_quiet(t);
+}
+
 static void *nth_supply_of_cache_fails(size_t size, gfp_t gfp)
 {
 	struct zst *t = current_zst();
@@ -1961,6 +2014,8 @@ static struct kunit_case compaction_cases[] = {
 			 busy_hosts_gen_params),
 	KUNIT_CASE(pages_of_hosts_can_be_migrated),
 	KUNIT_CASE(compaction_survives_allocation_failure),
+	KUNIT_CASE(room_is_in_vain_if_reclaim_lacks_memory),
+	KUNIT_CASE(only_reclaim_may_take_reserves),
 	KUNIT_CASE_PARAM(all_metadata_is_freed, metadata_sizes_gen_params),
 	KUNIT_CASE(blocks_left_by_an_evacuation_are_used_or_freed),
 	KUNIT_CASE(links_of_the_wrong_size_are_freed),

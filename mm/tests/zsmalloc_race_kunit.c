@@ -154,6 +154,7 @@
  *	isolated_zspage_is_not_evacuated
  *	evacuated_zspage_is_not_isolated
  *	evacuated_host_without_natives_is_dead
+ *	evacuated_pages_are_not_counted
  * isolate - worker: The worker holds the page locks of a zspage that it frees.
  *	worker_locks_pages_during_isolation
  *	dead_zspage_is_not_isolated
@@ -2450,6 +2451,23 @@ static void evacuated_host_without_natives_is_dead(struct kunit *test)
 	expect_end(t);
 }
 
+/*
+ * What an evacuation adds is counted from here on, so a pool at its limit would be above
+ * it if its former pages still counted until they are free.
+ */
+static void evacuated_pages_are_not_counted(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	unsigned int pages = obj_zspage(lonely(t))->class->geo.pages;
+	struct actor *compactor = actor(t, "compactor", compacts);
+	unsigned long before = pool_pages(t->pool);
+
+	run_to(compactor, "evacuated");
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), before - pages);
+	finish(compactor);
+	expect_end(t);
+}
+
 static void compaction_skips_zspages_whose_pages_migrate(struct kunit *test)
 {
 	struct zst *t = test->priv;
@@ -2870,6 +2888,7 @@ static struct kunit_case race_cases[] = {
 	KUNIT_CASE(isolated_zspage_is_not_evacuated),
 	KUNIT_CASE(evacuated_zspage_is_not_isolated),
 	KUNIT_CASE(evacuated_host_without_natives_is_dead),
+	KUNIT_CASE(evacuated_pages_are_not_counted),
 	KUNIT_CASE_PARAM(compaction_skips_zspages_whose_pages_migrate, move_points_gen_params),
 	KUNIT_CASE_PARAM(two_compactions_at_once, evacuation_points_gen_params),
 	KUNIT_CASE(classes_are_compacted_in_parallel),
