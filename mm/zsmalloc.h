@@ -193,9 +193,12 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  must not sleep, walk a list of unbounded length or free pages. Two walks have no
  *	  fixed bound: zspage_count_need() passes over any number of bad zspages, but sets
  *	  each of them aside, so that it is met once in its life; and @searches has an
- *	  entry for each task that is compacting the class. The shrinker does not take the
- *	  lock to count the pages that it can free: it reads @inuse, @groups, @nr,
- *	  @nr_live, @bad_inuse, @vain_room and @vain_until, which may be inconsistent.
+ *	  entry for each task that is compacting the class. The longest holds with a bound
+ *	  are an evacuation, which copies all objects of a zspage, and
+ *	  zspage_remove_guest(), which walks the guest blocks of one, at most a third as
+ *	  many as it has slots. The shrinker does not take the lock to count the pages that
+ *	  it can free: it reads @inuse, @groups, @nr, @nr_live, @bad_inuse, @vain_room and
+ *	  @vain_until, which may be inconsistent.
  * @waited: how long zs_malloc() has waited for @lock, from @first_wait on, in nanoseconds
  * @inuse: slots in use; the sum of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
