@@ -3,15 +3,18 @@
 #
 # zswap with a swap file: while memory is compacted, data is stored and loaded. It is
 # written back when a limit is reached and when the cgroup is reclaimed, and it must not be
-# written back if that is forbidden. Then the compressor is changed while zswap is in use.
+# written back if that is forbidden. Then zswap reaches the limit of all its memory, and the
+# compressor is changed while zswap is in use.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
 MB=64		# the working set
 LIMIT=56	# MB of memory for the working set, in zswap and outside
 COMPRESSORS=(zstd lz4 lzo)
+PERCENT=30	# of all memory may be in zswap
+LIMIT_HITS=/sys/kernel/debug/zswap/pool_limit_hit
 
-start_test 7
+start_test 8
 need_file $ZSWAP/enabled CONFIG_ZSWAP
 need_command mkswap swapon fallocate
 need_controller memory
@@ -24,7 +27,7 @@ at_exit swapoff "$SWAP"
 	skip_test "the file system of $DISK_DIR does not support swap files, see ZSMALLOC_TEST_DIR"
 set_for_test $ZSWAP/compressor lzo || skip_test "zswap does not have the compressor lzo"
 set_for_test $ZSWAP/shrinker_enabled N
-set_for_test $ZSWAP/max_pool_percent 30
+set_for_test $ZSWAP/max_pool_percent $PERCENT
 set_for_test $ZSWAP/enabled Y || skip_test "zswap cannot be enabled"
 count_migrations
 begin_checks
@@ -99,6 +102,23 @@ writeback_forbidden() {
 	((WRITTEN == 0)) || fail "$WRITTEN pages were written back"
 }
 
+# zswap stores nothing from its limit on until it is below accept_threshold_percent of that.
+pool_limit_reached() { # pool_limit_reached MB
+	local hits stored status=0
+	hits=$(cat $LIMIT_HITS) || return
+	begin pool || return
+	write $ZSWAP/max_pool_percent 1
+	start_load pool -m "$1" -n 6 || status=1
+	(($(cat $LIMIT_HITS) > hits)) || fail "the limit was not reached" || status=1
+	stored=$(stat_of zswpout)
+	disturb "$SECONDS_OF_WORK" || status=1
+	(($(stat_of zswpout) > stored)) || fail "nothing more was stored" || status=1
+	write $ZSWAP/max_pool_percent $PERCENT
+	finish pool || status=1
+	((WRITTEN > 0)) || fail "nothing was written back" || status=1
+	return "$status"
+}
+
 # Pages that were stored stay in the pool of the compressor that was set at that time.
 compressor_changes() {
 	local compressor changed=0 status=0
@@ -122,6 +142,16 @@ check "data that zswap stores and loads is intact" store_load
 check "zswap writes data back at memory.zswap.max" limit_reached
 check "memory.reclaim makes zswap write data back" reclaimed
 check "zswap writes no data back if memory.zswap.writeback is 0" writeback_forbidden
+# A load of 4 % of the memory takes more than 1 % when it is compressed.
+percent_4=$(($(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo) / 1024 / 25))
+if [[ ! -e $LIMIT_HITS ]]; then
+	ktap_test_skip "zswap stores data again after its pool was full: needs CONFIG_DEBUG_FS"
+elif ((percent_4 > 256)); then
+	ktap_test_skip "zswap stores data again after its pool was full: too much memory to fill 1 % of it"
+else
+	check "zswap stores data again after its pool was full" \
+		pool_limit_reached $((percent_4 > MB ? percent_4 : MB))
+fi
 check "data is intact after the compressor of zswap was changed" compressor_changes
 check "swapoff loads all data and frees all zsmalloc pages" swapoff_loads_all
 check "zswap is empty after swapoff" test "$(cat /sys/kernel/debug/zswap/stored_pages 2> /dev/null || echo 0)" = 0
