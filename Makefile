@@ -55,6 +55,8 @@ bench:    ## this kernel side by side with the base kernel
 
 ##@ Get it
 apply:    ## apply the series to your own tree: make apply KSRC=dir
+deb:      ## build/deb: a kernel to install, as Debian packages, and a guest that runs it
+##           DEB_CONFIG=/boot/config-... MINUTES=4
 series:   ## build/series: the project as patches for git am
 series-refresh: ## fold changes of files into the patches of series/
 ##           PATCH=NNNN

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Installs missing tools:  deps.sh GROUP...
-# The groups are tree, build, guest, selftest, check, model, profile, sid, and those of
+# The groups are tree, build, guest, selftest, check, model, profile, sid, deb, and those of
 # other architectures: arm64, i386, arm, riscv64, s390x, ppc64le, ppc44x and mips64el.
 # apt installs the tools if that is possible without a password; otherwise the command
 # to run is printed.
@@ -118,6 +118,15 @@ want_group() { # want_group GROUP
 		want debootstrap have_debootstrap
 		want debian-archive-keyring \
 			test -f /usr/share/keyrings/debian-archive-keyring.gpg
+		;;
+	deb)
+		want dpkg-dev have_cmd dpkg-buildpackage
+		want debhelper have_cmd dh_listpackages
+		want libdw-dev have_header dwarf.h
+		want rsync have_cmd rsync
+		want kmod have_cmd depmod
+		want e2fsprogs test -x /sbin/mke2fs
+		want_group sid
 		;;
 	check)
 		want sparse have_cmd sparse

@@ -7,14 +7,13 @@
 #   kernel.org   the newest X.Y.z tarball
 # Trees that were fetched are kept in the cache.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$LIB/debian.sh"
 
 [[ $BASE =~ ^[1-9][0-9]*\.(0|[1-9][0-9]*)$ ]] ||
 	die "BASE=$BASE is not a release of Linux, such as 7.3"
 SERIES=$BASE
 PACKAGE=linux-source-$SERIES
-SUITES=(trixie-backports forky sid trixie bookworm-backports)
 FETCHED=$CACHE/linux-$SERIES
-tried=()
 
 # makefile_value FILE NAME
 makefile_value() { sed -n "s/^$2 *= *//p" "$1" | head -n 1; }
@@ -55,81 +54,24 @@ from_ksrc() {
 	use_tree "$dir" "ksrc $dir $version"
 }
 
-# start_work DIR...: sets work, of the caller, to a new directory in the cache that has
-# these directories and is removed at exit
-start_work() {
-	need_space "$CACHE" 3500 "the kernel source"
-	work=$CACHE/fetch.$$
-	rm -rf "$CACHE"/fetch.*
-	mkdir -p "${@/#/$work/}"
-	# shellcheck disable=SC2064 # expanded now
-	trap "rm -rf '$work'" EXIT
-}
-
 from_apt() {
-	local site suite work deb version unpacked apt=() error sites
-	if ! command -v apt-get > /dev/null || ! command -v dpkg-deb > /dev/null; then
-		tried+=("apt: this machine has no apt-get and dpkg-deb")
-		return 1
-	fi
-	sites=$(debian_sites) || sites=
-	if [[ -z $sites ]]; then
-		tried+=("apt: no Debian mirror in this machine's apt sources")
-		return 1
-	fi
-	start_work state/lists/partial cache/archives/partial etc
-	# apt's own user for downloads may have no access to the cache.
-	apt=(-o "Dir::State=$work/state" -o "Dir::State::lists=$work/state/lists"
-	     -o Dir::State::status=/dev/null -o "Dir::Cache=$work/cache"
-	     -o "Dir::Etc::sourcelist=$work/etc/sources.list"
-	     -o Dir::Etc::sourceparts=/dev/null -o APT::Sandbox::User=root
-	     -o Acquire::Languages=none -o Acquire::Retries=2
-	     -o APT::Update::Error-Mode=any -o Debug::NoLocking=1)
-
-	for site in $sites; do
-		for suite in "${SUITES[@]}"; do
-			error=
-			apt_source_line "$site" "$suite" > "$work/etc/sources.list"
-			if ! error=$(apt-get "${apt[@]}" update 2>&1); then
-				tried+=("apt, suite $suite: $(grep -m1 '^E:' <<< "$error" || tail -n1 <<< "$error")")
-				continue
-			fi
-			if ! apt-cache "${apt[@]}" show "$PACKAGE" > /dev/null 2>&1; then
-				tried+=("apt, suite $suite: has no package $PACKAGE")
-				continue
-			fi
-			step "Fetching $PACKAGE from Debian's $suite (about 170 MB)"
-			if ! (cd "$work" && with_progress 'download' 0 "$LOGS/fetch.log" \
-				apt-get "${apt[@]}" download "$PACKAGE"); then
-				tried+=("apt, suite $suite: $(grep -m1 '^E:' "$LOGS/fetch.log" || echo 'download failed')")
-				continue
-			fi
-			deb=$(echo "$work"/*.deb)
-			step "Unpacking it (about 30 seconds, 1.8 GB)"
-			mkdir -p "$work/deb" "$work/tree"
-			unpack_deb() {
-				dpkg-deb --fsys-tarfile "$deb" |
-					tar -x -C "$work/deb" --no-same-owner &&
-				tar -x -C "$work/tree" --no-same-owner \
-					-f "$work/deb/usr/src/$PACKAGE.tar.xz"
-			}
-			with_progress 'unpack' 0 "$LOGS/fetch.log" unpack_deb ||
-				die "unpacking $PACKAGE failed; nothing was left behind, fix the cause and run again"
-			unpacked=$(echo "$work"/tree/*)
-			is_kernel_tree "$unpacked" ||
-				die "$PACKAGE does not have a kernel tree at the expected place"
-			version=$(dpkg-deb --field "$deb" Version)
-			finish_fetch "$unpacked" "$PACKAGE $version ($suite)"
-			return 0
-		done
-	done
-	return 1
-}
-
-apt_source_line() { # apt_source_line SITE SUITE
-	local key=/usr/share/keyrings/debian-archive-keyring.gpg options=
-	[[ ! -f $key ]] || options="[signed-by=$key] "
-	echo "deb $options$1 $2 main"
+	local work deb suite version unpacked
+	start_work deb tree
+	download_deb "$PACKAGE" "about 170 MB" || return
+	step "Unpacking it (about 30 seconds, 1.8 GB)"
+	unpack_deb() {
+		dpkg-deb --fsys-tarfile "$deb" |
+			tar -x -C "$work/deb" --no-same-owner &&
+		tar -x -C "$work/tree" --no-same-owner \
+			-f "$work/deb/usr/src/$PACKAGE.tar.xz"
+	}
+	with_progress 'unpack' 0 "$LOGS/fetch.log" unpack_deb ||
+		die "unpacking $PACKAGE failed; nothing was left behind, fix the cause and run again"
+	unpacked=$(echo "$work"/tree/*)
+	is_kernel_tree "$unpacked" ||
+		die "$PACKAGE does not have a kernel tree at the expected place"
+	version=$(dpkg-deb --field "$deb" Version)
+	finish_fetch "$unpacked" "$PACKAGE $version ($suite)"
 }
 
 from_kernel_org() {
