@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # make bisect: each patch of series/ in turn is checked (checkpatch --strict, kernel-doc),
 # compiled (W=1, and sparse if it is installed; zsmalloc also without page migration, SMP
-# and debug options), and built into a kernel for user-mode Linux with KASAN and lockdep,
-# which boots and runs KUnit: the suite in harness/bisect/, which every zsmalloc passes,
-# and those of the series as soon as there are any.
+# and debug options), and built into two kernels, one for user-mode Linux with KASAN and
+# lockdep, one for x86-64 with lockdep and three NUMA nodes.  Both boot and run KUnit: the
+# suite in harness/bisect/, which every zsmalloc passes, and those of the series as soon as
+# there are any.  With the first and with the last of them, mm/ is also compiled for arm64
+# with pages of 64 KB and for i386, where `make matrix` boots the last one.
 #   PATCHES='glob ...'   only these, by the names in series/
 #   FRESH=1              forget all results
 #   BISECT_TIMEOUT       seconds that KUnit may take with one patch (default 1800)
 # A result is kept as long as the patches up to this one, the base, the configuration and
 # the compiler stay the same, so that a run can be stopped and continued.  The first run
-# builds a kernel, about 10 minutes; then each patch takes 2 to 6 minutes.
+# builds two kernels, about 20 minutes; then each patch takes 2 to 9 minutes.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$LIB/kbuild.sh"
 . "$LIB/guest.sh"
@@ -24,7 +26,10 @@ WORK=$BUILD/bisect
 REPO=$WORK/repo
 RESULTS=$WORK/results
 SMOKE=zsmalloc_smoke_kunit.c
-PARTS=(checkpatch kernel-doc W=1 sparse kernel kunit)
+PARTS=(checkpatch kernel-doc W=1 sparse kernel kunit x86 others)
+# Where the ends of the series are compiled, too: the ARCH, and how names of tools begin
+declare -A OTHERS=([arm64]=aarch64-linux-gnu- [i386]=i686-linux-gnu-)
+ENDS=
 
 # The patches asked for, in the order of the series
 chosen() {
@@ -50,13 +55,21 @@ chosen() {
 	done <<< "$names"
 }
 
+# The first and the last patch with objects of the kernel
+ends() {
+	series_names | while IFS= read -r name; do
+		! patch_paths "$SERIES/$name" | grep -q '^mm/.*\.c$' || echo "$name"
+	done | sed -n '1p; $p' | paste -s -d ' '
+}
+
 # Everything that decides the result of a patch
 result_id() { # result_id NAME
 	{
 		series_names | sed "/^$1\$/q" | while IFS= read -r name; do
 			cat "$SERIES/$name"
 		done
-		cat "$BUILD/base.id" "$CONFIGS/uml-debug.config" "$HARNESS/bisect/$SMOKE"
+		cat "$BUILD/base.id" "$CONFIGS"/{uml-debug,x86,x86-debug}.config \
+			"$HARNESS/bisect/$SMOKE"
 		"${KCC##* }" --version
 	} | sha256sum | cut -c 1-16
 }
@@ -75,7 +88,7 @@ place() { # place COMMIT
 		else
 			rm -f "$WORK/tree/$path"
 			# make would take an object without its source for up to date.
-			rm -f "$WORK"/{uml,bare}/"${path%.c}.o"
+			rm -f "$WORK"/{uml,x86,bare}/"${path%.c}.o"
 		fi
 	done < "$WORK/paths"
 	cp "$HARNESS/bisect/$SMOKE" "$new"
@@ -94,23 +107,30 @@ put() { # put FILE PATH
 }
 
 # The functions of kbuild.sh, with build/bisect for build
-uml_configure() {
-	local BUILD=$WORK LOGS=$WORK/logs SUITE_CONFIG=$WORK/suite.config
+configure_both() {
+	local BUILD=$WORK LOGS=$WORK/logs SUITE_CONFIG=$WORK/suites
 	local suites=$WORK/tree/mm/tests/zsmalloc.kunitconfig stamp
 	if [[ -f $suites ]]; then
 		cp "$suites" "$SUITE_CONFIG"
 	else
 		grep -v KUNIT_TEST "$TOP/mm/tests/zsmalloc.kunitconfig" > "$SUITE_CONFIG"
 	fi
-	stamp=$(cat "$SUITE_CONFIG" "$WORK/tree/mm/Kconfig" | sha256sum)
-	[[ $stamp != "$(cat "$WORK/uml/zs.stamp" 2> /dev/null)" ]] || return 0
+	stamp=$(cat "$SUITE_CONFIG" "$WORK/tree/mm/Kconfig" \
+		"$CONFIGS"/{uml-debug,x86,x86-debug}.config | sha256sum)
+	[[ $stamp != "$(cat "$WORK/x86/zs.stamp" 2> /dev/null)" ]] || return 0
 	configure_uml "$WORK/uml"
-	echo "$stamp" > "$WORK/uml/zs.stamp"
+	configure_x86_debug "$WORK/x86"
+	echo "$stamp" > "$WORK/x86/zs.stamp"
 }
 
 uml_make() { # uml_make DIR LOG ARGS...
 	local BUILD=$WORK
 	kmake "$WORK/$1" um -j"$JOBS" "${@:3}" >> "$2" 2>&1 < /dev/null
+}
+
+x86_make() { # x86_make LOG ARGS...
+	local BUILD=$WORK
+	kmake "$WORK/x86" x86_64 -j"$JOBS" "${@:2}" >> "$1" 2>&1 < /dev/null
 }
 
 # Other objects, with the options of bisect/bare.config
@@ -240,9 +260,9 @@ compile() { # compile LOG PATH...
 	fi
 }
 
-build_kernel() { # build_kernel LOG
+build_kernels() { # build_kernels LOG
 	: > "$1"
-	if uml_make uml "$1" linux; then
+	if uml_make uml "$1" linux && x86_make "$1" vmlinux; then
 		echo kernel=ok >> "$out"
 		return
 	fi
@@ -251,11 +271,19 @@ build_kernel() { # build_kernel LOG
 	return 1
 }
 
-# Boots the kernel and runs all suites that it has.
-run_kunit() { # run_kunit LOG
-	local log=$1 status=0 report=$1.report passed failed skipped numbers
-	uml "$WORK/uml/linux" 1G "$BISECT_TIMEOUT" "$log" console=tty kunit_shutdown=halt \
-		kunit.enable=1 'kunit.filter_glob=zsmalloc*' || status=$?
+# Boots a kernel and runs all suites that it has.
+run_kunit() { # run_kunit kunit|x86 LOG
+	local part=$1 log=$2 status=0 report=$2.report passed failed skipped numbers
+	if [[ $part == kunit ]]; then
+		uml "$WORK/uml/linux" 1G "$BISECT_TIMEOUT" "$log" console=tty kunit_shutdown=halt \
+			kunit.enable=1 'kunit.filter_glob=zsmalloc*' || status=$?
+	else
+		# What KVM can run does not differ from patch to patch.
+		[[ -v QEMU_CPU ]] || choose_cpu "$WORK/x86/vmlinux"
+		guest "$WORK/x86/vmlinux" 1024M "$BISECT_TIMEOUT" "$log" '' \
+			"numa=fake=3 kunit.enable=1 kunit.autorun=1 kunit.filter_glob=zsmalloc* kunit_shutdown=reboot" ||
+			status=$?
+	fi
 	python3 -B "$WORK/tree/tools/testing/kunit/kunit.py" parse "$log" > "$report" 2>&1 || true
 	passed=$(count_of "$report" passed)
 	skipped=$(count_of "$report" skipped)
@@ -267,15 +295,34 @@ run_kunit() { # run_kunit LOG
 		s/.*smoke: compaction freed ([0-9]+) of.*/, \1 freed/p' "$log" | tr -d '\n')
 	if ! splat_check "$log" > "$log.splat" 2>&1; then
 		sed -n '1,12s/^/        /p' "$log.splat"
-		echo "kunit=FAILED: the kernel complains; $numbers" >> "$out"
+		echo "$part=FAILED: the kernel complains; $numbers" >> "$out"
 	elif ((failed || !passed)); then
 		grep -E 'FAILED|CRASHED|EXPECT|ASSERT' "$report" | head -n 10 | sed 's/^/        /'
-		echo "kunit=FAILED: $failed tests of $((passed + failed))" >> "$out"
+		echo "$part=FAILED: $failed tests of $((passed + failed))" >> "$out"
 	elif ((status == 124)); then
-		echo "kunit=FAILED: not done after $BISECT_TIMEOUT seconds" >> "$out"
+		echo "$part=FAILED: not done after $BISECT_TIMEOUT seconds" >> "$out"
 	else
-		echo "kunit=$numbers" >> "$out"
+		echo "$part=$numbers" >> "$out"
 	fi
+}
+
+compile_others() { # compile_others LOG PATH...
+	local log=$1 arch path BUILD=$WORK LOGS=$WORK/logs CROSS
+	shift
+	: > "$log"
+	for arch in "${!OTHERS[@]}"; do
+		CROSS=${OTHERS[$arch]}
+		configure "$WORK/$arch" "$arch" "$HARNESS/bisect"/{others,"$arch"}.config
+		if ! kmake "$WORK/$arch" "$arch" -j"$JOBS" W=1 mm/ >> "$log" 2>&1 < /dev/null; then
+			grep -E '(error|warning):|\*\*\*' "$log" | head -n 10 | sed 's/^/        /'
+			echo "others=FAILED: mm/ does not compile for $arch" >> "$out"
+			return
+		fi
+	done
+	for path; do
+		grep -E "/${path//./\\.}:.*warning:.*\[-W" "$log" || true
+	done > "$log.gcc"
+	result others "$(wc -l < "$log.gcc")" "$log.gcc"
 }
 
 one() { # one NAME
@@ -296,9 +343,14 @@ one() { # one NAME
 	if ! printf '%s\n' "${paths[@]}" | grep -q -E '^(mm|include|lib|drivers)/'; then
 		echo 'kernel=- (no file of the kernel)' >> "$out"
 	else
-		uml_configure
+		configure_both
 		compile "$WORK/logs/$number.compile" "${paths[@]}"
-		! build_kernel "$WORK/logs/$number.build" || run_kunit "$WORK/logs/$number.console"
+		if build_kernels "$WORK/logs/$number.build"; then
+			run_kunit kunit "$WORK/logs/$number.console"
+			run_kunit x86 "$WORK/logs/$number.x86"
+		fi
+		[[ " $ENDS " != *" $name "* ]] ||
+			compile_others "$WORK/logs/$number.others" "${paths[@]}"
 	fi
 	echo "time=$(elapsed $((SECONDS - start)))" >> "$out"
 	echo "id=$id" >> "$out"
@@ -309,7 +361,7 @@ one() { # one NAME
 # A line for each patch; a problem for each part that failed
 table() {
 	local name number part value
-	printf '\n%-5s %-11s %-11s %-6s %-7s %-8s %s\n' patch "${PARTS[@]}"
+	printf '\n%-5s %-11s %-11s %-6s %-7s %-8s %-52s %-52s %s\n' patch "${PARTS[@]}"
 	while IFS= read -r name; do
 		number=${name%%-*}
 		if [[ ! -f $RESULTS/$number ]]; then
@@ -325,7 +377,8 @@ table() {
 			W=1) printf ' %-6s' "$(cut -d ' ' -f 1 <<< "${value%%:*}")" ;;
 			sparse) printf ' %-7s' "${value%%:*}" ;;
 			kernel) printf ' %-8s' "$(cut -d ' ' -f 1 <<< "${value%%:*}")" ;;
-			kunit) printf ' %s' "${value%%:*}" ;;
+			kunit | x86) printf ' %-52s' "${value%%:*}" ;;
+			others) printf ' %s' "${value%%:*}" ;;
 			esac
 		done
 		printf '\n'
@@ -334,9 +387,11 @@ table() {
 
 main() {
 	local names name
-	"$LIB/deps.sh" tree build
+	"$LIB/deps.sh" tree build guest arm64 i386
 	names=$(chosen)
+	ENDS=$(ends)
 	"$LIB/fetch.sh"
+	"$LIB/initramfs.sh"	# for a trial boot with KVM
 	kernel_env
 	mkdir -p "$WORK/logs" "$RESULTS" "$LOGS"
 	# It takes long, and other commands need none of its files.
@@ -347,18 +402,20 @@ main() {
 	series_repo "$REPO" "$BUILD/base" || die "the series does not apply to the base"
 	scratch_git "$REPO" diff --name-only --no-renames base series > "$WORK/paths"
 	if [[ $(cat "$WORK/tree.id" 2> /dev/null) != "$(cat "$BUILD/base.id")" ]]; then
-		need_space "$BUILD" 3500 "a kernel tree and a kernel"
-		rm -rf "$WORK/uml" "$WORK/tree.id"
+		need_space "$BUILD" 5000 "a kernel tree and two kernels"
+		rm -rf "$WORK"/{uml,x86} "$WORK/tree.id"
 		link_tree "$BUILD/base" "$WORK/tree"
 		cp "$BUILD/base.id" "$WORK/tree.id"
 	fi
-	if [[ ! -f $WORK/uml/linux ]]; then
+	if [[ ! -f $WORK/uml/linux || ! -f $WORK/x86/vmlinux ]]; then
 		# The objects that all patches share come from the cache of make test.
-		step "Building user-mode Linux with all patches (first time about 10 minutes)"
+		step "Building both kernels with all patches (first time about 20 minutes)"
 		place series
-		uml_configure
-		uml_make uml "$WORK/logs/all.build" linux ||
-			die "the kernel with all patches does not build, see build/bisect/logs/all.build"
+		configure_both
+		if ! uml_make uml "$WORK/logs/all.build" linux ||
+			! x86_make "$WORK/logs/all.build" vmlinux; then
+			die "the kernels with all patches do not build, see build/bisect/logs/all.build"
+		fi
 		(cd "$WORK/uml" && find mm -name '*.o') > "$WORK/objects"
 	fi
 	while IFS= read -r name; do
