@@ -239,7 +239,7 @@ torture_cell() {
 		return
 	fi
 	# There is no root, and the kernel would panic instead of waiting for one.
-	boot_cell torture $((MINUTES * 60 + 900)) "root=/dev/none rootwait kunit.enable=0 zsmalloc_torture.seconds=$((MINUTES * 60)) zsmalloc_torture.restart=1" ||
+	boot_cell torture $((MINUTES * 60 + 900)) "root=/dev/none rootwait kunit.enable=0 zsmalloc_torture.seconds=$((MINUTES * 60)) zsmalloc_torture.shutdown=1" ||
 		status=$?
 	set_result torture "$(torture_result "$log" "$status" "$MINUTES")"
 }

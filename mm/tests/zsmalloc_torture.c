@@ -65,7 +65,7 @@ torture_param(uint, faults, 0, "Fail an allocation in one of so many operations,
 torture_param(uint, fifo, 1, "Make every second user and reader a real-time thread");
 torture_param(uint, stall, 60, "Seconds without progress after which a thread is reported");
 torture_param(uint, interval, 10, "Seconds between two progress reports");
-torture_param(uint, restart, 0, "Restart the machine at the end, which ends QEMU -no-reboot");
+torture_param(uint, shutdown, 0, "Power off at the end, or restart if that is impossible");
 
 #define ZT_MAX_SIZES	64U
 #define ZT_MAX_OPEN	4U	/* objects that a thread holds open at a time */
@@ -1315,8 +1315,12 @@ static int zt_control(void *unused)
 	else
 		zt_torture(seed_used);
 	WRITE_ONCE(zt_result, atomic_read(&zt_errors) ? "FAILURE" : "SUCCESS");
-	if (restart)
-		kernel_restart(NULL);
+	if (shutdown) {
+		if (kernel_can_power_off())
+			kernel_power_off();
+		else
+			kernel_restart(NULL);
+	}
 	return 0;
 }
 
