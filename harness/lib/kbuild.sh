@@ -23,7 +23,7 @@ kernel_env() {
 	export CCACHE_DEPEND=1 CCACHE_SLOPPINESS=time_macros
 	unset ARCH CROSS_COMPILE KCONFIG_CONFIG KBUILD_OUTPUT MAKEFLAGS MFLAGS
 	if command -v ccache > /dev/null; then
-		KCC='ccache gcc'
+		KCC="$LIB/cc.sh gcc"
 	else
 		KCC=gcc
 	fi
