@@ -229,6 +229,12 @@ test_common() {
 	yes 'uml: the kernel gets its arguments' grep -q -x 'mem=1G seccomp=on ncpus=3 panic=-1' "$tmp/console"
 	yes 'uml: the status is that of the kernel' ended 9 '' with_standin_linux 'exit 9'
 	yes 'uml: a kernel that hangs is stopped' ended 124 '' with_standin_linux 'exec sleep 9'
+	printf '#!/bin/sh\necho cached "$@"\n' > "$tmp/ccache"
+	chmod +x "$tmp/ccache"
+	yes 'cc: a C file is compiled through ccache' \
+		ended 0 'cached echo -c a.c' env PATH="$tmp:$PATH" "$LIB/cc.sh" echo -c a.c
+	yes 'cc: an assembler file is not' \
+		ended 0 '-c a.S' env PATH="$tmp:$PATH" "$LIB/cc.sh" echo -c a.S
 	yes 'check_guest: a healthy guest has no problem' ended 0 '' guest_problems 0
 	yes 'check_guest: a guest that was stopped has one' ended 0 'a guest took too long' guest_problems 124
 	yes 'check_guest: a guest that failed has one' ended 0 'a guest ended with status 3' guest_problems 3
