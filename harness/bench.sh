@@ -35,7 +35,7 @@ knob ROUNDS 3
 BENCH=$BUILD/bench
 VARIANTS=$HARNESS/bench/variants
 OURS=$(realpath -m "${BENCH_TREE:-$BUILD/tree}")
-LIMIT=900		# seconds a boot may take
+LIMIT=1200		# seconds a boot may take
 PARTS='density survivor ageing shrinker speed pools curve migrate latency wakeup pressure'
 declare -A NAMES=(
 	[x86]='x86-64, 1 CPU: instructions unless noted'
@@ -105,8 +105,8 @@ build_side() { # build_side SIDE PLATFORM
 
 users() { # users SIDE COUNTED CONSOLE CMDLINE [QEMU-ARGS...]
 	local swap=$BENCH/swap.img status=0
-	truncate -s 1G "$swap"
-	guest "$BENCH/$1/x86/vmlinux" 1536M "$LIMIT" "$3" "$3.results" \
+	truncate -s 2G "$swap"
+	guest "$BENCH/$1/x86/vmlinux" 2G "$LIMIT" "$3" "$3.results" \
 		"zs.job=users zs.args=$2 $4" -initrd "$BUILD/initramfs.gz" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
 		-drive "file=$BUILD/data.img,if=virtio,format=raw,readonly=on" \
