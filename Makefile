@@ -26,7 +26,7 @@ test:     ## all quick tests: the harness's own, KUnit on user-mode Linux
 ##           and on x86-64, a short make run and a short make selftest
 ##           KUNIT_TIMEOUT=600
 selftest: ## kselftests with zram and zswap, on this and the base kernel
-##           QUICK=1 SELFTESTS='cma.sh cgroup:test_zswap' SIDES='ours base'
+##           QUICK=1 SELFTESTS='cma.sh cgroup:test_zswap' SIDES='ours base' LOCKDEP=1 MINUTES=10
 torture:  ## all operations at once, at random, on four debug kernels
 ##           MINUTES=5 TORTURE_CONFIGS='uml debug rt kcsan' TORTURE_SEED=0
 ##           TORTURE_PARAMS='more parameters of the test'

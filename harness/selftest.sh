@@ -7,6 +7,8 @@
 #   QUICK=1     a short version, on this project's kernel only
 #   SELFTESTS   only these, "cma.sh zswap.sh cgroup:test_zswap"
 #   SIDES       "ours base" (default), or one of them
+#   LOCKDEP=1   on kernels with lockdep and the like, whose figures are of no use
+#   MINUTES     minutes of each load under compaction, instead of six seconds
 # Fails if a check fails on ours, if a test that the base kernel passes does not pass
 # on ours, or if the kernel printed a warning.  Writes "passed failed" to
 # build/kselftest.count.
@@ -20,10 +22,13 @@ SUITE=tools/testing/selftests
 knob QUICK
 knob SELFTESTS
 knob SIDES 'ours base'
+knob LOCKDEP
+knob MINUTES
 DISK_MB=1024
 
 LIMIT=2700		# seconds a guest may take
 WORK_SECONDS=6		# see zsmalloc_lib.sh
+X86=x86${LOCKDEP:+-debug} INSTALL=install${LOCKDEP:+-debug}	# in the directory of a side
 # For a guest without the host's root
 ROOT_PROGRAMS=(awk basename bash cat chmod cut date dd df dirname dmesg env expr find getconf grep
 	head id insmod ln ls mkdir mkswap mktemp modprobe mount mv od paste
@@ -43,6 +48,12 @@ OTHERS+=(mm:ksft_{compaction,migration,memory_failure,thp}.sh)
 if [[ -n $QUICK ]]; then
 	SIDES=ours WORK_SECONDS=2 OTHERS=()
 	TESTS=({zram_swap,memory_failure}.sh)
+fi
+if [[ -n $MINUTES ]]; then
+	[[ $MINUTES =~ ^[1-9][0-9]*$ ]] ||
+		die "MINUTES must be a positive number, not '$MINUTES'"
+	WORK_SECONDS=$((MINUTES * 60))
+	LIMIT=$((LIMIT + MINUTES * 60 * 30))	# all loads
 fi
 if [[ -n $SELFTESTS ]]; then
 	OTHERS=()
@@ -83,14 +94,14 @@ build_side() { # build_side SIDE
 	local BUILD=$WORK/$1 LOGS=$WORK/$1/logs
 	mkdir -p "$LOGS"
 	kernel_env
-	configure "$BUILD/x86" x86_64 "$CONFIGS/x86.config" \
+	configure "$BUILD/$X86" x86_64 "$CONFIGS/x86.config" ${LOCKDEP:+"$CONFIGS/x86-debug.config"} \
 		"$CONFIGS"/{host-root,x86-selftest}.config "$TOP/$SUITE/zsmalloc/config"
-	build "$BUILD/x86" x86_64 bzImage "$1, kernel" 1350
-	build "$BUILD/x86" x86_64 modules "$1, symbols for modules" 0
-	build "$BUILD/x86" x86_64 headers "$1, headers" 0
+	build "$BUILD/$X86" x86_64 bzImage "$1, kernel" 1350
+	build "$BUILD/$X86" x86_64 modules "$1, symbols for modules" 0
+	build "$BUILD/$X86" x86_64 headers "$1, headers" 0
 	with_progress "$1, selftests" 0 "$LOGS/selftests.log" install_tests ||
 		die "building the selftests failed"
-	[[ -f $BUILD/install/zsmalloc/zs_hold/zs_hold.ko ]] ||
+	[[ -f $BUILD/$INSTALL/zsmalloc/zs_hold/zs_hold.ko ]] ||
 		die "the selftests of zsmalloc were not built, see ${LOGS#"$TOP"/}/selftests.log"
 }
 
@@ -100,11 +111,11 @@ install_tests() { # with the caller's BUILD
 		target=${target%%:*}
 		[[ " $targets " == *" $target "* ]] || targets+=" $target"
 	done
-	rm -rf "$BUILD/install"
-	make -C "$BUILD/tree/$SUITE" O="$BUILD/x86" ARCH=x86_64 CC="$KCC" \
-		TARGETS="$targets" KSFT_INSTALL_PATH="$BUILD/install" install &&
-		make -C "$BUILD/tree" O="$BUILD/x86" ARCH=x86_64 CC="$KCC" \
-			INSTALL_MOD_PATH="$BUILD/install/modules" modules_install
+	rm -rf "${BUILD:?}/$INSTALL"
+	make -C "$BUILD/tree/$SUITE" O="$BUILD/$X86" ARCH=x86_64 CC="$KCC" \
+		TARGETS="$targets" KSFT_INSTALL_PATH="$BUILD/$INSTALL" install &&
+		make -C "$BUILD/tree" O="$BUILD/$X86" ARCH=x86_64 CC="$KCC" \
+			INSTALL_MOD_PATH="$BUILD/$INSTALL/modules" modules_install
 }
 
 # A root file system with the tests and what they call, for a guest that does not have the
@@ -124,9 +135,9 @@ root_image() { # root_image SIDE-DIRECTORY IMAGE
 	ln -s bash "$dir/bin/sh"
 	mkdir -p "$dir/sbin" "$dir/usr"
 	ln -s ../bin "$dir/usr/bin"
-	cp -a "$1/install/." "$dir/mnt/tests/"
+	cp -a "$1/$INSTALL/." "$dir/mnt/tests/"
 	mkdir "$dir/boot"
-	cp "$1/x86/arch/x86/boot/bzImage" "$BUILD/initramfs.gz" "$dir/boot/"
+	cp "$1/$X86/arch/x86/boot/bzImage" "$BUILD/initramfs.gz" "$dir/boot/"
 	truncate -s 256M "$2"
 	mkfs.ext4 -q -F -d "$dir" "$2" || die "mkfs.ext4 failed"
 	rm -rf "$dir"
@@ -196,6 +207,7 @@ boot() {
 	mkfs.ext4 -q -F "$disk" || die "mkfs.ext4 failed"
 	machine_of "$name" "$side"
 	[[ -z ${3:-} ]] || cmdline+=' zsmalloc.migration=0'
+	[[ -z $MINUTES ]] || cmdline+=" zs.timeout=$LIMIT"
 	step "$name on $side${3:+, migration off}, in a guest with ${memory%%,*}, $GUEST_CPUS CPUs"
 	if [[ -n $ram ]]; then
 		rm -f "$SOCKETS"/*
@@ -204,10 +216,10 @@ boot() {
 	fi
 	[[ $name == sleep ]] ||
 		devices+=(-virtfs "local,path=/,mount_tag=host,$share"
-			-virtfs "local,path=$dir/install,mount_tag=tests,$share")
+			-virtfs "local,path=$dir/$INSTALL,mount_tag=tests,$share")
 	# The top level of the TAP report
 	follow "$results" 's/\r//; s/^((not )?ok [0-9]+ selftests: )/    \1/p' \
-		guest "$dir/x86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
+		guest "$dir/$X86/vmlinux" "$memory" "$LIMIT" "$console" "$results" \
 		"$cmdline zs.job=selftest zs.seconds=$WORK_SECONDS zs.args=$tests" \
 		-initrd "$BUILD/initramfs.gz" "${devices[@]}" "${qemu[@]}" || status=$?
 	if [[ -n $host ]]; then

@@ -17,9 +17,8 @@ start_test 6
 PROACTIVE=/proc/sys/vm/compaction_proactiveness
 need_file $PROACTIVE CONFIG_COMPACTION
 need_zram
-need_command mkswap swapon pgrep getconf
-THREADS=$(pgrep -d ' ' '^kcompactd[0-9]+$') || skip_test "kcompactd does not run"
-TICK_MS=$((1000 / $(getconf CLK_TCK)))
+need_command mkswap swapon
+need_kcompactd
 need_hold
 set_for_test $PROACTIVE 0
 # Free blocks must be made by migrating pages, not by swapping them out.
@@ -27,16 +26,6 @@ set_for_test /proc/sys/vm/swappiness 0
 zswap_off
 count_migrations
 begin_checks
-
-# CPU time of all kcompactd threads since boot, in ms
-cpu_ms() {
-	local thread ticks=0
-	for thread in $THREADS; do
-		ticks=$((ticks + $(sed 's/.*) //' "/proc/$thread/stat" |
-			awk '{ print $12 + $13 }')))
-	done
-	echo $((ticks * TICK_MS))
-}
 
 free_huge() { # free memory in blocks of at least 2 MB, in units of 2 MB
 	awk '{ size = 1; for (i = 14; i <= NF; i++) { n += $i * size; size *= 2 } }
@@ -60,12 +49,12 @@ fragment() {
 # run_kcompactd NAME SECONDS: measures proactive compaction during SECONDS
 run_kcompactd() {
 	local name=$1 seconds=$2 cpu moved scanned huge
-	cpu=$(cpu_ms) moved=$(migrated) huge=$(free_huge)
+	cpu=$(kcompactd_ms) moved=$(migrated) huge=$(free_huge)
 	scanned=$(vm compact_daemon_migrate_scanned)
 	write $PROACTIVE 100
 	sleep "$seconds"
 	write $PROACTIVE 0
-	cpu=$(($(cpu_ms) - cpu)) moved=$(($(migrated) - moved))
+	cpu=$(($(kcompactd_ms) - cpu)) moved=$(($(migrated) - moved))
 	scanned=$(($(vm compact_daemon_migrate_scanned) - scanned))
 	say "kcompactd, $name: $cpu ms of CPU time in $seconds seconds, $scanned pages scanned, $moved migrated, $huge free blocks of 2 MB before, $(free_huge) after"
 	figure "kcompactd.$name.cpu_ms" "$cpu"

@@ -9,6 +9,9 @@
  *	until told to stop: verify, rewrite and page out random pages
  *	verify all pages, report the results
  *
+ * With -t, the work is to read one random page at a time, which is timed if it is a fault
+ * that reads the page from swap.
+ *
  * Exits with status 1 if a byte is wrong, or if a page is lost and -l is not given.
  */
 
@@ -21,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,6 +40,7 @@
 #define RUN	16	/* pages that are freed at a time */
 #define CHUNK	64	/* pages that are paged out at a time */
 #define TEXT	0x40000
+#define MOST_FAULTS	(1UL << 20)	/* of which the times are kept */
 
 static size_t nr_pages;
 static __u8 *area;
@@ -46,10 +51,12 @@ static unsigned int seed = 1;
 static unsigned int random_percent = 10;
 static unsigned int work_seconds;
 static unsigned int keep_one_in;
-static bool idle, losses_allowed, no_page_out;
+static bool idle, losses_allowed, no_page_out, time_faults;
 static FILE *report;
 
 static size_t checked, wrong, lost, rewritten;
+static __u32 *fault_ns;		/* the times of faults that read from swap */
+static size_t nr_faults;
 static sigjmp_buf read_failed;
 static char text[TEXT + 128];
 
@@ -224,6 +231,59 @@ static void thin_out(void)
 	}
 }
 
+static __u64 now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+static void time_fault(size_t page)
+{
+	struct rusage before, after;
+	__u64 start, end;
+
+	getrusage(RUSAGE_SELF, &before);
+	start = now_ns();
+	(void)*(volatile __u8 *)(area + page * PAGE);
+	end = now_ns();
+	getrusage(RUSAGE_SELF, &after);
+	if (after.ru_majflt > before.ru_majflt && nr_faults < MOST_FAULTS)
+		fault_ns[nr_faults++] = end - start;
+}
+
+static void work_on_faults(void)
+{
+	size_t page = next_random() % nr_pages;
+
+	if (version[page] != FREED)
+		time_fault(page);
+	check_page(page, next_random() % 4 == 0);
+	page_out(page, 1);
+}
+
+static int compare_ns(const void *a, const void *b)
+{
+	__u32 x = *(const __u32 *)a, y = *(const __u32 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The time that this share of the faults did not exceed */
+static __u32 percentile(double share)
+{
+	return nr_faults ? fault_ns[(size_t)(share * (nr_faults - 1))] : 0;
+}
+
+static void report_faults(double seconds)
+{
+	qsort(fault_ns, nr_faults, sizeof(*fault_ns), compare_ns);
+	say("faults %zu\nfaults_per_s %.0f\n", nr_faults, nr_faults / seconds);
+	say("p50_us %u\np99_us %u\np999_us %u\nmax_us %u\n", percentile(0.5) / 1000,
+	    percentile(0.99) / 1000, percentile(0.999) / 1000, percentile(1) / 1000);
+}
+
 static void work(void)
 {
 	size_t page = next_random() % nr_pages, nr = 1 + next_random() % 32;
@@ -244,6 +304,7 @@ static void help(void)
 		"  -r PERCENT  percentage of pages that do not compress (10)\n"
 		"  -k N        free all except one in N pages after the fill\n"
 		"  -l          lost pages are not an error\n"
+		"  -t          time faults\n"
 		"  -n SEED     seed of the contents (1)\n"
 		"  -o FILE     file for the results (standard output)\n");
 	exit(2);
@@ -255,7 +316,7 @@ static void options(int argc, char **argv)
 	int c;
 
 	report = stdout;
-	while ((c = getopt(argc, argv, "m:s:ipr:k:ln:o:")) != -1) {
+	while ((c = getopt(argc, argv, "m:s:ipr:k:ltn:o:")) != -1) {
 		switch (c) {
 		case 'm':
 			mbytes = strtoul(optarg, NULL, 0);
@@ -277,6 +338,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'l':
 			losses_allowed = true;
+			break;
+		case 't':
+			time_faults = true;
 			break;
 		case 'n':
 			seed = strtoul(optarg, NULL, 0);
@@ -300,6 +364,7 @@ int main(int argc, char **argv)
 	struct sigaction bus = { .sa_handler = on_bus_error };
 	sigset_t ends;
 	time_t end;
+	__u64 start;
 
 	options(argc, argv);
 	if (sysconf(_SC_PAGESIZE) != PAGE)
@@ -313,12 +378,15 @@ int main(int argc, char **argv)
 	area = mmap(NULL, nr_pages * PAGE, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	version = calloc(nr_pages, 1);
-	if (area == MAP_FAILED || !version)
+	fault_ns = calloc(time_faults ? MOST_FAULTS : 1, sizeof(*fault_ns));
+	if (area == MAP_FAILED || !version || !fault_ns)
 		ksft_exit_fail_msg("allocating memory failed: %s\n", strerror(errno));
 	/* Only single pages are swapped in this test. */
 	madvise(area, nr_pages * PAGE, MADV_NOHUGEPAGE);
 	/* The versions must not be swapped out: they are needed to find lost pages. */
 	mlock(version, nr_pages);
+	if (time_faults)
+		mlock(fault_ns, MOST_FAULTS * sizeof(*fault_ns));
 	random_state = seed;
 	make_text();
 
@@ -328,13 +396,18 @@ int main(int argc, char **argv)
 		thin_out();
 	say("ready 1\n");
 
+	start = now_ns();
 	end = time(NULL) + work_seconds;
 	while (!told_to_stop() && (!work_seconds || time(NULL) < end)) {
 		if (idle)
 			usleep(50000);
+		else if (time_faults)
+			work_on_faults();
 		else
 			work();
 	}
+	if (time_faults)
+		report_faults((now_ns() - start) / 1e9);
 	for (size_t page = 0; page < nr_pages; page++)
 		check_page(page, false);
 	say("pages %zu\nchecked %zu\nrewritten %zu\nlost %zu\nwrong %zu\n",

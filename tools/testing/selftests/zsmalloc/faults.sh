@@ -1,0 +1,109 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Measures page faults that read from zram and from zswap, with and without compaction of
+# memory. A process reads random pages of memory that is swapped out. Memory is compacted
+# without pause, by a task and by kcompactd, and THP is on.
+
+. "$(dirname "$0")/zsmalloc_lib.sh"
+
+MB=256		# the memory that is swapped out
+TIME=$((SECONDS_OF_WORK * 5))	# seconds of each measurement
+LEAST=$((TIME * 100))	# so many faults must be measured
+LIMIT_MS=200	# the 99th percentile must not exceed this
+PROACTIVE=/proc/sys/vm/compaction_proactiveness
+THP=/sys/kernel/mm/transparent_hugepage/enabled
+
+start_test 8
+need_file $PROACTIVE CONFIG_COMPACTION
+need_file $THP CONFIG_TRANSPARENT_HUGEPAGE
+need_zram
+need_command mkswap swapon fallocate
+need_kcompactd
+set_for_test $PROACTIVE 0
+set_for_test /proc/sys/vm/page-cluster 0	# A fault reads one page.
+was=$(sed 's/.*\[\(.*\)\].*/\1/' $THP)
+at_exit write $THP "$was"
+write $THP always
+zswap_off
+count_migrations
+begin_checks
+
+start_flat_out() {
+	write $PROACTIVE 100
+	rm -f "$TMP/enough"
+	while [[ ! -e $TMP/enough ]]; do
+		echo 1 > /proc/sys/vm/compact_memory
+	done &
+	COMPACTOR=$!
+}
+
+end_flat_out() {
+	: > "$TMP/enough"
+	wait "$COMPACTOR"
+	write $PROACTIVE 0
+}
+
+# faults NAME: times the faults of a load, NAME.compacting: while memory is compacted
+faults() {
+	local name=$1 key status=0
+	LOAD_SECONDS=120 start_load "$name" -m $MB -t -s "$TIME" || return
+	[[ $name != *.compacting ]] || start_flat_out
+	sleep "$TIME"
+	end_load "$name" || status=1
+	[[ $name != *.compacting ]] || end_flat_out
+	for key in faults faults_per_s p50_us p99_us p999_us max_us; do
+		figure "faults.$name.$key" "$(load_result "$name" $key)"
+	done
+	(($(load_result "$name" faults) >= LEAST)) ||
+		fail "only $(load_result "$name" faults) faults read from swap" || return
+	(($(load_result "$name" p99_us) <= LIMIT_MS * 1000)) && ((status == 0))
+}
+
+# compacting NAME: faults NAME.compacting, with what was migrated meanwhile
+compacting() {
+	local moved cpu
+	moved=$(migrated) cpu=$(kcompactd_ms)
+	faults "$1.compacting" || return
+	moved=$(($(migrated) - moved)) cpu=$(($(kcompactd_ms) - cpu))
+	figure "faults.$1.compacting.moved" "$moved"
+	figure "faults.$1.compacting.kcompactd_ms" "$cpu"
+	((moved > 0)) || fail "no page was migrated"
+}
+
+zswap_on() {
+	SWAP=$DISK_DIR/zsmalloc-swap-$$
+	at_exit rm -f "$SWAP"
+	{ fallocate -l $((MB * 2))M "$SWAP" && chmod 600 "$SWAP"; } || return
+	at_exit swapoff "$SWAP"
+	{ limited mkswap "$SWAP" && swapon -p 32767 "$SWAP"; } > /dev/null 2>&1 || return
+	set_for_test $ZSWAP/compressor lz4 && set_for_test $ZSWAP/max_pool_percent 50 &&
+		set_for_test $ZSWAP/shrinker_enabled N && write $ZSWAP/enabled Y
+}
+
+no_writeback() { # Faults must have read from zswap and not from the disk.
+	local pages
+	pages=$(vm zswpwb)
+	((pages == WRITTEN_BACK)) || fail "zswap wrote $((pages - WRITTEN_BACK)) pages back"
+}
+
+check "zram is in use as swap" zram_swap 1G lz4
+check "faults that read from zram are timed" faults zram
+check "faults that read from zram are timed while memory is compacted" compacting zram
+zram_end_all
+if [[ -e $ZSWAP/enabled ]]; then
+	WRITTEN_BACK=$(vm zswpwb)
+	check "zswap is in use" zswap_on
+	check "faults that read from zswap are timed" faults zswap
+	check "faults that read from zswap are timed while memory is compacted" compacting zswap
+	check "zswap has written nothing back" no_writeback
+else
+	for statement in "zswap is in use" "faults that read from zswap are timed" \
+		"faults that read from zswap are timed while memory is compacted" \
+		"zswap has written nothing back"; do
+		skip "$statement" "needs CONFIG_ZSWAP"
+	done
+fi
+[[ -z ${SWAP:-} ]] || swapoff "$SWAP"
+check "all zsmalloc pages of the test are freed" nothing_leaked
+ktap_finished
