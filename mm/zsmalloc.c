@@ -7,7 +7,8 @@
  * boundaries, so an object may lie in two pages. The *descriptor* of a zspage, struct
  * zspage, holds everything that is known about it. The pages hold the users' bytes and
  * nothing else. A *class* is the zspages of one pool, slot size and NUMA node; a pool for
- * which CPUs contend has several such classes, see "Class sets". A *location* is a
+ * which CPUs contend has several such classes, see "Class sets". In a small class, a
+ * zspage gets its pages one by one, see "Growing zspages". A *location* is a
  * descriptor and the number of a slot, encoded in one word. An object's *handle* is the
  * location where it was allocated.
  *
@@ -204,6 +205,9 @@
  *  link+host		zspage_move_guests(): link with release -> the first look at it
  *			in zs_pin_forwarded(), then the host by address dependency. The
  *			host's descriptor is initialised.
+ *  grow+link		class_grow(): pages[], then, in a later hold of class->lock, the
+ *			link with release -> the second look at it with acquire, then
+ *			pages[]. The reader finds the page by which the host has grown.
  *  link+read		zspage_move_guests(): copy, then link with release -> the second
  *			look at it with acquire, then the bytes. The reader finds the
  *			object's bytes.
@@ -1728,19 +1732,35 @@ static struct size_class *class_on_node(struct size_class *class, int nid, gfp_t
 }
 
 /*
+ * A count that is read without class->lock. Any value that it has during the call will
+ * do, and it need not be consistent with other counts.
+ */
+#define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
+
+VISIBLE_IF_ZSMALLOC_TEST unsigned int zs_small_class __read_mostly = ZS_SMALL_CLASS;
+
+/* Whether zspages of @class begin with a single page */
+static bool class_is_small(struct size_class *class)
+{
+	return ZS_ESTIMATE(class->nr_live) < zs_small_class;
+}
+
+/*
  * Allocate a zspage of the size of @class. It is new: no list and no page names it. It
  * belongs to the class of the node on which its first page was allocated, see
- * class_on_node().
+ * class_on_node(). If @first is that page, it belongs to @class, and has no other page if
+ * @class is small. @first is freed if this fails.
  */
-static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
+static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid,
+				   struct zpdesc *first)
 {
+	unsigned int nr = 0, want = class->geo.pages;
 	struct zs_pool *pool = class->pool;
 	struct zspage *zspage;
-	unsigned int nr;
 
 	zspage = zs_alloc_descriptor(class, gfp, nid);
 	if (!zspage)
-		return NULL;
+		goto free_first;
 	/*
 	 * Remove KASAN's tag. Handles cannot have it, and pointers that are decoded
 	 * from handles are compared with pointers from lists.
@@ -1750,37 +1770,46 @@ static struct zspage *zspage_alloc(struct size_class *class, gfp_t gfp, int nid)
 		if (!test_and_set_bit(ZS_UNREACHABLE, &pool->reported))
 			pr_err("zsmalloc: pool %s: a descriptor is not in the linear map, so it can have no handles; is skip_kfence of its slab cache 0?\n",
 			       pool->name);
-		zs_discard_descriptor(class, zspage);
-		return NULL;
+		goto discard;
 	}
 
-	if (!zs_migration)
-		gfp &= ~__GFP_MOVABLE;
-	nr = class->geo.pages == 1 ? 0 :
-	     zs_alloc_bulk(gfp, nid, class->geo.pages, zspage->pages);
+	if (first) {
+		zspage->pages[nr++] = first;
+		if (class_is_small(class))
+			want = 1;
+	}
+	if (want > nr + 1)
+		nr += zs_alloc_bulk(gfp, nid, want - nr, zspage->pages + nr);
 	/* The bulk allocator may return fewer pages although there is memory. */
-	for (; nr < class->geo.pages; nr++) {
+	for (; nr < want; nr++) {
 		zspage->pages[nr] = zs_alloc_single(gfp, nid);
 		if (!zspage->pages[nr])
-			goto fail;
+			goto free_pages;
 	}
 
-	class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])),
-			      gfp);
+	if (!first)
+		class = class_on_node(class, page_to_nid(zpdesc_page(zspage->pages[0])),
+				      gfp);
 	seqcount_spinlock_init(&zspage->moves, &class->lock);
 	zspage->class = class;
 	zspage_init_generations(zspage);
 	zspage->state = ZSPAGE_NEW;
+	zspage->nr_pages = nr;
 	zspage_set_magic(zspage, ZSPAGE_MAGIC);
 	zs_pages_added(zspage->pages, nr);
 	atomic_long_add(nr, &pool->pages);
 	atomic_long_inc(&pool->refs);
 	return zspage;
 
-fail:
+free_pages:
+	first = NULL;
 	while (nr--)
 		zpdesc_put(zspage->pages[nr]);
+discard:
 	zs_discard_descriptor(class, zspage);
+free_first:
+	if (first)
+		zpdesc_put(first);
 	return NULL;
 }
 
@@ -1836,6 +1865,12 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 	zspage_free_memory(container_of(rcu, struct zspage, rcu));
 }
 
+/* Other bits of the byte may change, under class->lock: see zspage_is_idle(). */
+static bool zspage_was_host(const struct zspage *zspage)
+{
+	return data_race(!!zspage->was_host);
+}
+
 /*
  * A reader may have read the link of a guest before the guest was moved out of @zspage,
  * and may be about to pin @zspage. The guest does not keep the descriptor any more;
@@ -1846,7 +1881,7 @@ static void zspage_free_descriptor(struct zspage *zspage)
 {
 	struct zs_pool *pool = zspage->class->pool;
 
-	if (zspage->was_host)
+	if (zspage_was_host(zspage))
 		call_rcu(&zspage->rcu, zspage_free_rcu);
 	else
 		zspage_free_memory(zspage);
@@ -1871,10 +1906,10 @@ static void zspage_free(struct zspage *zspage)
 
 	VM_WARN_ON_ONCE(zspage->state != ZSPAGE_DEAD);
 	VM_WARN_ON_ONCE(zspage->nr_guests);
-	VM_WARN_ON_ONCE(!zspage->was_host && !zspage_is_idle(zspage));
+	VM_WARN_ON_ONCE(!zspage_was_host(zspage) && !zspage_is_idle(zspage));
 
-	zs_release_pages(zspage->pages, class->geo.pages);
-	atomic_long_sub(class->geo.pages, &class->pool->pages);
+	zs_release_pages(zspage->pages, zspage->nr_pages);
+	atomic_long_sub(zspage->nr_pages, &class->pool->pages);
 	zspage_free_descriptor(zspage);
 }
 
@@ -1886,7 +1921,7 @@ static void zspage_unlock_pages(struct zspage *zspage, unsigned int nr)
 
 static bool zspage_trylock_pages(struct zspage *zspage)
 {
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+	for (unsigned int i = 0; i < zspage->nr_pages; i++)
 		if (!zpdesc_trylock(zspage->pages[i])) {
 			zspage_unlock_pages(zspage, i);
 			return false;
@@ -1998,24 +2033,37 @@ static bool zspage_check_round(struct zspage *zspage)
 	       zspage->nr_draining <= zspage->nr_stale;
 }
 
+/* The group of a live zspage that is not bad */
+static enum zs_fullness zspage_group(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	const struct zs_geometry *geo = &zspage->class->geo;
+
+	if (zspage->nr_pages < geo->pages)
+		return ZS_GROWING;
+	return zs_fullness(zspage->inuse, geo->slots);
+}
+
 static bool zspage_check(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
 	struct size_class *class = zspage->class;
 	unsigned int slots = class->geo.slots;
-	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), slots);
+	unsigned int inuse = bitmap_weight(zspage_bitmap(zspage), zspage_slots(zspage));
 
 	zspage_check_magic(zspage);
 	return !WARN_ONCE(zspage->inuse != inuse || zspage->nr_guests > inuse ||
+			  inuse != bitmap_weight(zspage_bitmap(zspage), slots) ||
+			  !zspage->nr_pages || zspage->nr_pages > class->geo.pages ||
 			  zspage->state != ZSPAGE_LIVE ||
 			  !zspage_check_round(zspage) ||
-			  zspage->isolated > class->geo.pages ||
+			  zspage->isolated > zspage->nr_pages ||
 			  (zspage->fullness != ZS_BAD &&
-			   zspage->fullness != zs_fullness(inuse, slots)) ||
+			   zspage->fullness != zspage_group(zspage)) ||
 			  find_first_zero_bit(zspage_bitmap(zspage), slots) <
 				zspage->hint,
-			  "zsmalloc: zspage of %u x %u: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u, pins %#x, stale %u, draining %u, early %u\n",
-			  slots, class->geo.size, inuse, zspage->inuse,
+			  "zsmalloc: zspage of %u x %u in %u pages: %u bits set, inuse %u, guests %u, hint %u, isolated %u, fullness %u, pins %#x, stale %u, draining %u, early %u\n",
+			  slots, class->geo.size, zspage->nr_pages, inuse, zspage->inuse,
 			  zspage->nr_guests, zspage->hint, zspage->isolated,
 			  zspage->fullness, atomic_read(&zspage->pins),
 			  zspage->nr_stale, zspage->nr_draining, zspage->early);
@@ -2056,16 +2104,20 @@ static void zspage_skip(struct zspage *zspage)
 			search->next = zspage->list.next;
 }
 
-/* The next zspage that is neither empty, full nor bad; NULL if there is none left */
+/*
+ * The next zspage that is neither empty, full nor bad, and at last the growing one; NULL if
+ * there is none left
+ */
 static struct zspage *class_search(struct size_class *class, struct zs_search *search)
 	__must_hold(&class->lock)
 {
 	struct zspage *zspage;
 
 	while (search->next == &class->zspages[search->fullness]) {
-		if (search->fullness == ZS_99)
+		if (search->fullness == ZS_GROWING)
 			return NULL;
-		search->next = class->zspages[++search->fullness].next;
+		search->fullness = search->fullness == ZS_99 ? ZS_GROWING : search->fullness + 1;
+		search->next = class->zspages[search->fullness].next;
 	}
 	zspage = list_entry(search->next, struct zspage, list);
 	search->next = zspage->list.next;
@@ -2100,8 +2152,12 @@ static void zspage_list_del(struct zspage *zspage)
 static void zspage_enlist(struct zspage *zspage)
 	__must_hold(&zspage->class->lock)
 {
-	zspage_list_add(zspage, zs_fullness(zspage->inuse, zspage->class->geo.slots));
-	zspage->class->nr_live++;
+	struct size_class *class = zspage->class;
+
+	zspage_list_add(zspage, zspage_group(zspage));
+	class->nr_live++;
+	class->nr_pages += zspage->nr_pages;
+	class->slots += zspage_slots(zspage);
 	WRITE_ONCE(zspage->state, ZSPAGE_LIVE);
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
 		zspage_check(zspage);
@@ -2111,8 +2167,14 @@ static void zspage_enlist(struct zspage *zspage)
 static void zspage_unlist(struct zspage *zspage, enum zspage_state state)
 	__must_hold(&zspage->class->lock)
 {
+	struct size_class *class = zspage->class;
+
 	zspage_list_del(zspage);
-	zspage->class->nr_live--;
+	class->nr_live--;
+	class->nr_pages -= zspage->nr_pages;
+	/* A bad zspage has no objects any more, so none of its slots is counted. */
+	if (zspage->fullness != ZS_BAD)
+		class->slots -= zspage_slots(zspage);
 	WRITE_ONCE(zspage->state, state);
 }
 
@@ -2131,7 +2193,7 @@ static void zspage_update_fullness(struct zspage *zspage)
 {
 	unsigned int slots = zspage->class->geo.slots;
 
-	if (likely(zspage->fullness != ZS_BAD))
+	if (likely(zspage->fullness < ZS_BAD))
 		zspage_set_fullness(zspage, zs_fullness(zspage->inuse, slots));
 	if (IS_ENABLED(CONFIG_DEBUG_VM))
 		zspage_check(zspage);
@@ -2149,40 +2211,58 @@ static bool zspage_set_aside_if_bad(struct zspage *zspage)
 {
 	struct size_class *class = zspage->class;
 
-	for (unsigned int i = 0; i < class->geo.pages; i++)
+	for (unsigned int i = 0; i < zspage->nr_pages; i++)
 		if (unlikely(zs_page_is_bad(zpdesc_page(zspage->pages[i])))) {
-			class->bad_inuse += zspage->inuse;
+			class->slots -= zspage_slots(zspage) - zspage->inuse;
 			zspage_set_fullness(zspage, ZS_BAD);
 			return true;
 		}
 	return false;
 }
 
-/*
- * A count that is read without class->lock. Any value that it has during the call will
- * do, and it need not be consistent with other counts.
- */
-#define ZS_ESTIMATE(count)	data_race(READ_ONCE(count))
-
-/* The groups whose zspages have free slots that may be used */
-#define ZS_HAVE_ROOM	(~(BIT(ZS_FULL) | BIT(ZS_BAD)))
+/* The growing zspage of @class, or NULL */
+static struct zspage *class_growing(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	return list_first_entry_or_null(&class->zspages[ZS_GROWING], struct zspage, list);
+}
 
 /*
- * A zspage with a free slot: of the fullest group, the one that was added last. NULL if
- * there is none, or if the search meets too many bad ones. It sets these aside, so the
- * next search gets further.
+ * The growing zspage if it has a free slot; or else an empty one, which will be freed if its
+ * slots are not used; or NULL. Not inline, because most classes have other free slots.
  */
-static struct zspage *class_find_zspage(struct size_class *class)
+static noinline struct zspage *class_find_rest(struct size_class *class)
+	__must_hold(&class->lock)
+{
+	struct zspage *zspage = class_growing(class);
+
+	if (zspage) {
+		zspage_assert_locked(zspage);
+		if (zspage->inuse < zspage_slots(zspage))
+			return zspage;
+	}
+	return list_first_entry_or_null(&class->zspages[ZS_EMPTY], struct zspage, list);
+}
+
+/*
+ * A zspage with a free slot: of the fullest group, the one that was added last; if all are
+ * full, see class_find_rest(). NULL if there is none, or if the search meets too many bad
+ * ones. It sets these aside, so the next search gets further.
+ */
+static __always_inline struct zspage *class_find_zspage(struct size_class *class)
 	__must_hold(&class->lock)
 {
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
-		unsigned long groups = class->groups & ZS_HAVE_ROOM;
+		unsigned long groups = class->groups & ZS_PARTLY_USED;
 		struct zspage *zspage;
 
-		if (!groups)
+		if (likely(groups))
+			zspage = list_first_entry(&class->zspages[__fls(groups)],
+						  struct zspage, list);
+		else
+			zspage = class_find_rest(class);
+		if (!zspage)
 			break;
-		zspage = list_first_entry(&class->zspages[__fls(groups)],
-					  struct zspage, list);
 		zspage_assert_locked(zspage);
 		if (likely(!zspage_set_aside_if_bad(zspage)))
 			return zspage;
@@ -2213,19 +2293,26 @@ static unsigned int zspage_take_slot(struct zspage *zspage)
 	return slot;
 }
 
+/* Allocate an object in @zspage, which has a free slot. */
+static __always_inline unsigned long zspage_malloc(struct zspage *zspage)
+	__must_hold(&zspage->class->lock)
+{
+	unsigned long handle = zspage_handle(zspage, zspage_take_slot(zspage));
+
+	zspage_update_fullness(zspage);
+	return handle;
+}
+
 /* Allocate an object in a free slot of @class. Returns 0 if no free slot is found. */
 static __always_inline unsigned long class_take_slot(struct size_class *class)
 	__must_hold(&class->lock)
 {
 	struct zspage *zspage = class_find_zspage(class);
-	unsigned long handle;
 
 	if (!zspage)
 		return 0;
 	zspage_assert_locked(zspage);
-	handle = zspage_handle(zspage, zspage_take_slot(zspage));
-	zspage_update_fullness(zspage);
-	return handle;
+	return zspage_malloc(zspage);
 }
 
 /*
@@ -2278,8 +2365,8 @@ static struct size_class *class_with_room(struct size_class *class, int nid,
 	struct size_class *other = zs_class(class->pool, class->geo.size,
 					    zs_set_index(nid, set));
 
-	return other && other != class && ZS_ESTIMATE(other->groups) & ZS_HAVE_ROOM ?
-	       other : NULL;
+	return other && other != class &&
+	       ZS_ESTIMATE(other->slots) != ZS_ESTIMATE(other->inuse) ? other : NULL;
 }
 
 /*
@@ -2295,7 +2382,7 @@ static unsigned long class_malloc_beside(struct size_class *class)
 	unsigned long handle = 0;
 
 	/* A zspage with a single slot has a free one only while its page is isolated. */
-	if (class->geo.slots == 1)
+	if (!mask || class->geo.slots == 1)
 		return 0;
 	/* @class may be in any set: the task may have changed the CPU. */
 	for (unsigned int i = 0; !handle && i <= mask; i++) {
@@ -2310,25 +2397,137 @@ static unsigned long class_malloc_beside(struct size_class *class)
 	return handle;
 }
 
-/* Allocate the first object in @zspage, which is new. */
-static unsigned long zspage_malloc_first(struct zspage *zspage)
+/*
+ * Growing zspages
+ *
+ * Most classes have a zspage that is not full. In a small pool, the free slots of these
+ * zspages would take more memory than the objects. Therefore a zspage of a small class
+ * begins with a single page, and is given another page each time that the class has no
+ * free slot. Until it has all pages of its geometry it is *growing*; after that it never
+ * loses a page.
+ *
+ * A class has at most one growing zspage. Its free slots are used when no other zspage of
+ * the class has any, for new objects and for objects that are moved. A zspage of a large
+ * class gets all of its pages at once: taking the lock for each page would make zs_malloc()
+ * slower, and would save little memory compared with that of the class.
+ */
+
+/* Add a page to the growing zspage of @class, and return it; NULL if there is none. */
+static struct zspage *class_grow(struct size_class *class, struct zpdesc *zpdesc)
+	__must_hold(&class->lock)
 {
-	struct size_class *class = zspage->class;
-	unsigned long handle;
+	struct zspage *zspage = class_growing(class);
+
+	if (!zspage)
+		return NULL;
+	zspage_assert_locked(zspage);
+	if (zspage_set_aside_if_bad(zspage))
+		return NULL;
+	class->slots -= zspage_slots(zspage);
+	zspage->pages[zspage->nr_pages++] = zpdesc;
+	zspage_adopt(zspage, zpdesc);
+	class->nr_pages++;
+	class->slots += zspage_slots(zspage);
+	zspage_set_fullness(zspage, zspage_group(zspage));
+	return zspage;
+}
+
+/*
+ * Allocate an object in the growing zspage of @class, to which the page is added. Returns 0
+ * if there is no growing zspage.
+ */
+static unsigned long class_malloc_page(struct size_class *class, struct zpdesc *zpdesc)
+{
+	unsigned long handle = 0;
+	struct zspage *zspage;
 
 	spin_lock(&class->lock);
-	/*
-	 * From here on the core may isolate the pages. An isolation that ends while the
-	 * zspage has no object frees it. So the first object is allocated in the same
-	 * hold of the lock, which isolating a page takes.
-	 */
-	for (unsigned int i = 0; i < class->geo.pages; i++)
-		zspage_adopt(zspage, zspage->pages[i]);
-	handle = zspage_handle(zspage, zspage_take_slot(zspage));
-	zspage_enlist(zspage);
+	zspage = class_grow(class, zpdesc);
+	if (zspage) {
+		zspage_assert_locked(zspage);
+		handle = zspage_malloc(zspage);
+		/* The object keeps the zspage, and class->lock keeps the page. */
+		zs_pages_added(&zpdesc, 1);
+		atomic_long_inc(&class->pool->pages);
+	}
 	spin_unlock(&class->lock);
 
 	return handle;
+}
+
+/* Free the descriptor of a new zspage whose page was given to another one. */
+static void zspage_discard(struct zspage *zspage)
+{
+	struct size_class *class = zspage->class;
+
+	zspage_set_magic(zspage, 0);
+	zs_discard_descriptor(class, zspage);
+	zs_pool_put(class->pool);
+}
+
+/*
+ * Allocate the first object in @new, which is a new zspage. If it is to grow, and another
+ * CPU was faster, so that the class has a growing zspage already, that one gets its page.
+ */
+static unsigned long zspage_malloc_first(struct zspage *new)
+{
+	struct size_class *class = new->class;
+	struct zspage *growing = NULL;
+	unsigned long handle;
+
+	spin_lock(&class->lock);
+	if (new->nr_pages < class->geo.pages)
+		growing = class_grow(class, new->pages[0]);
+	if (growing) {
+		zspage_assert_locked(growing);
+		handle = zspage_malloc(growing);
+	} else {
+		/*
+		 * From here on the core may isolate the pages. An isolation that ends while
+		 * the zspage has no object frees it. So the first object is allocated in the
+		 * same hold of the lock, which isolating a page takes.
+		 */
+		for (unsigned int i = 0; i < new->nr_pages; i++)
+			zspage_adopt(new, new->pages[i]);
+		handle = zspage_handle(new, zspage_take_slot(new));
+		zspage_enlist(new);
+	}
+	spin_unlock(&class->lock);
+	if (growing)
+		zspage_discard(new);
+
+	return handle;
+}
+
+/*
+ * Allocate an object of the size of @class in new memory: in a page that a growing zspage
+ * gets, or in a new zspage. Returns 0 if there is no memory.
+ */
+static unsigned long class_malloc_new(struct size_class *class, gfp_t gfp, int nid)
+{
+	bool grows = ZS_ESTIMATE(class->groups) & BIT(ZS_GROWING);
+	struct zpdesc *first = NULL;
+	unsigned long handle = 0;
+	struct zspage *new;
+
+	if (!zs_migration)
+		gfp &= ~__GFP_MOVABLE;
+	if (grows || (class_is_small(class) && class->geo.pages > 1)) {
+		first = zs_alloc_single(gfp, nid);
+		if (!first)
+			return 0;
+		class = class_on_node(class, page_to_nid(zpdesc_page(first)), gfp);
+		zs_race("malloc_page");
+	}
+	if (grows)
+		handle = class_malloc_page(class, first);
+	if (handle)
+		return handle;
+	new = zspage_alloc(class, gfp, nid, first);
+	if (!new)
+		return 0;
+	zs_race("malloc_new");
+	return zspage_malloc_first(new);
 }
 
 /*
@@ -2415,27 +2614,16 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 	bool others = nr_node_ids > 1 || READ_ONCE(class->pool->set_mask);
 	int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
 	unsigned long handle = class_malloc_beside(class);
-	struct zspage *new = NULL;
 
-	if (handle)
-		return handle;
 	/* Without @nid, a free slot of any node is preferred to new memory. */
-	if (others && (nid != NUMA_NO_NODE || nr_node_ids == 1))
-		new = zspage_alloc(class, at_hand, near);
-	if (others && !new) {
+	if (!handle && others && (nid != NUMA_NO_NODE || nr_node_ids == 1))
+		handle = class_malloc_new(class, at_hand, near);
+	if (!handle && others)
 		handle = class_malloc_elsewhere(class, gfp, near);
-		if (handle)
-			return handle;
-	}
-	if (!new)
-		new = zspage_alloc(class, gfp, nid);
-	if (!new) {
-		/* Objects may have been freed meanwhile. */
-		handle = class_malloc(class);
-		return handle ?: (unsigned long)-ENOMEM;
-	}
-	zs_race("malloc_new");
-	return zspage_malloc_first(new);
+	if (!handle)
+		handle = class_malloc_new(class, gfp, nid);
+	/* Objects may have been freed meanwhile. */
+	return handle ?: class_malloc(class) ?: (unsigned long)-ENOMEM;
 }
 
 static bool zs_node_is_online(int nid)
@@ -2523,7 +2711,7 @@ static bool zspage_return_slot(struct zspage *zspage, unsigned int slot)
 	zspage->inuse--;
 	class->inuse--;
 	if (unlikely(zspage->fullness == ZS_BAD))
-		class->bad_inuse--;
+		class->slots--;
 	return true;
 }
 
@@ -3141,7 +3329,7 @@ static bool zs_isolate_page(struct page *page, isolate_mode_t mode)
 	 */
 	if (zspage->state != ZSPAGE_LIVE) {
 		result = ZS_ISOLATION_DEAD;
-	} else if (zspage->isolated + zspage->nr_stale >= class->geo.pages) {
+	} else if (zspage->isolated + zspage->nr_stale >= zspage->nr_pages) {
 		result = ZS_ISOLATION_STALE;
 	} else {
 		zspage->isolated++;
@@ -3343,6 +3531,7 @@ struct zs_supply {
  *		until its pages[] are not needed any more. The other links are in
  *		supply->far_links.
  * @pages: the pages of the zspage, to be freed without a lock
+ * @nr_pages: how many these are
  * @dead: the zspage, to be freed then, too; NULL if it became a forwarder
  */
 struct zs_evacuation {
@@ -3350,6 +3539,7 @@ struct zs_evacuation {
 	struct zs_supply *supply;
 	unsigned long near_links[ZS_MAX_PAGES];
 	struct zpdesc *pages[ZS_MAX_PAGES];
+	unsigned int nr_pages;
 	struct zspage *dead;
 };
 
@@ -3436,21 +3626,11 @@ static bool zs_get_supply(struct zs_supply *supply)
 	return true;
 }
 
-/*
- * The number of zspages that compaction deals with: those with objects, except bad ones
- */
-static unsigned long class_nr_used_zspages(struct size_class *class)
-	__must_hold(&class->lock)
-{
-	return class->nr_live - class->nr[ZS_EMPTY] - class->nr[ZS_BAD];
-}
-
-/* The number of free slots in these zspages */
+/* The number of free slots that compaction may use: not those of empty zspages */
 static unsigned long class_room(struct size_class *class)
 	__must_hold(&class->lock)
 {
-	return class_nr_used_zspages(class) * class->geo.slots -
-	       (class->inuse - class->bad_inuse);
+	return class->slots - class->nr[ZS_EMPTY] * class->geo.slots - class->inuse;
 }
 
 /*
@@ -3458,23 +3638,20 @@ static unsigned long class_room(struct size_class *class)
  * free slots are not counted, because something is known to be in the way there.
  *
  * The result may be too low: a group is left out if its zspages may have more than
- * geo.max_natives objects, although those of them that have many guests may be evacuated.
+ * geo.max_natives objects, although those of them that have many guests may be evacuated;
+ * and so is the growing zspage.
  * Without class->lock, the counts may also change while they are read. But the result is
  * never more than the pages of zspages that it may pay to evacuate.
  */
 static unsigned long class_freeable(struct size_class *class, unsigned long kept)
 {
 	unsigned long groups = ZS_ESTIMATE(class->groups), wanted, pay = 0;
-	long zspages = ZS_ESTIMATE(class->nr_live), room;
+	long room = ZS_ESTIMATE(class->slots) - ZS_ESTIMATE(class->inuse) - kept;
 	long slots = class->geo.slots;
 	unsigned int f;
 
 	if (groups & BIT(ZS_EMPTY))
-		zspages -= ZS_ESTIMATE(class->nr[ZS_EMPTY]);
-	if (groups & BIT(ZS_BAD))
-		zspages -= ZS_ESTIMATE(class->nr[ZS_BAD]);
-	room = zspages * slots + ZS_ESTIMATE(class->bad_inuse) -
-	       ZS_ESTIMATE(class->inuse) - kept;
+		room -= ZS_ESTIMATE(class->nr[ZS_EMPTY]) * slots;
 	if (room < slots)
 		return 0;
 	wanted = room / slots;
@@ -3528,16 +3705,18 @@ static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 
 	supply->need_links = zs_extra_links(&class->geo, natives);
 	supply->need_blocks = 1;
-	for (int f = ZS_99; f >= ZS_10 && left; f--) {
+	/* The growing zspage comes last. */
+	for (int f = ZS_99; f >= ZS_EMPTY && left; f--) {
+		int group = f == ZS_EMPTY ? ZS_GROWING : f;
 		struct zspage *zspage, *next;
 
-		list_for_each_entry_safe(zspage, next, &class->zspages[f], list) {
+		list_for_each_entry_safe(zspage, next, &class->zspages[group], list) {
 			unsigned int nr;
 
 			zspage_assert_locked(zspage);
-			if (zspage == source || zspage_set_aside_if_bad(zspage))
+			if (zspage == source || !zspage->inuse || zspage_set_aside_if_bad(zspage))
 				continue;
-			nr = min(left, class->geo.slots - zspage->inuse);
+			nr = min(left, zspage_slots(zspage) - zspage->inuse);
 			supply->need_blocks += DIV_ROUND_UP(nr, ZS_GUESTS_PER_BLOCK);
 			blocks += DIV_ROUND_UP(zspage->nr_guests + nr, ZS_GUESTS_PER_BLOCK);
 			blocks -= DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK);
@@ -3549,7 +3728,7 @@ static bool zspage_count_need(struct zspage *source, struct zs_supply *supply)
 	added = supply->need_links + blocks * (long)sizeof(struct zs_guest_block);
 	if (natives)
 		added += zspage_descriptor_size(class->geo.pages, class->geo.slots);
-	return !left && added <= (long)(class->geo.pages * PAGE_SIZE / ZS_PAYBACK);
+	return !left && added <= (long)(source->nr_pages * PAGE_SIZE / ZS_PAYBACK);
 }
 
 /* Whether something that is easy to see keeps @zspage from being evacuated */
@@ -3618,9 +3797,10 @@ static struct zspage *class_find_source(struct size_class *class,
 {
 	supply->need_blocks = 0;
 	supply->need_links = 0;
-	if (class_room(class) < class->geo.slots) {
-		search->over = true;
-		return NULL;
+	/* There is no room for a zspage that has all of its pages. */
+	if (class_room(class) < class->geo.slots && search->fullness != ZS_GROWING) {
+		search->fullness = ZS_GROWING;
+		search->next = class->zspages[ZS_GROWING].next;
 	}
 
 	for (unsigned int tries = ZS_TRIES; tries; tries--) {
@@ -3686,7 +3866,7 @@ bool zs_copy_slot(struct zspage *dest, unsigned int dest_slot,
 static bool zspage_finish_if_full(struct zspage *dest)
 	__must_hold(&dest->class->lock)
 {
-	if (dest->inuse < dest->class->geo.slots && !zspage_set_aside_if_bad(dest))
+	if (dest->inuse < zspage_slots(dest) && !zspage_set_aside_if_bad(dest))
 		return false;
 	zspage_update_fullness(dest);
 	return true;
@@ -3837,14 +4017,13 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 	if (ret) {
 		/* This adds it to the front of its list, which the search has passed. */
 		zspage_enlist(source);
-		zspage_unlock_pages(source, class->geo.pages);
+		zspage_unlock_pages(source, source->nr_pages);
 		zspage_thaw(source);
 	} else {
 		/* There are no stale pages, because there are no pins. */
-		memcpy(ev->pages, source->pages,
-		       class->geo.pages * sizeof(*source->pages));
-		memset(source->pages, 0,
-		       class->geo.pages * sizeof(*source->pages));
+		ev->nr_pages = source->nr_pages;
+		memcpy(ev->pages, source->pages, ev->nr_pages * sizeof(*source->pages));
+		memset(source->pages, 0, ev->nr_pages * sizeof(*source->pages));
 		zs_race("natives_moved");
 		if (natives) {
 			zspage_make_forwarder(source, ev->near_links,
@@ -3857,7 +4036,7 @@ static bool zspage_evacuate(struct zspage *source, struct zs_evacuation *ev)
 		 * Before the bytes are added: the pool, which may be at its limit, must not
 		 * seem to grow until the pages are free.
 		 */
-		atomic_long_sub(class->geo.pages, &class->pool->pages);
+		atomic_long_sub(ev->nr_pages, &class->pool->pages);
 	}
 	pool_add_bytes(class->pool, class_added(class) - added);
 	trace_zs_evacuate(class->pool->name, class->geo.size, natives, guests,
@@ -3960,11 +4139,11 @@ static void class_compact(struct size_class *class, struct zs_compaction *compac
 		spin_unlock(&class->lock);
 		if (evacuated) {
 			zs_race("evacuated");
-			zs_release_pages(ev.pages, class->geo.pages);
+			zs_release_pages(ev.pages, ev.nr_pages);
 			if (ev.dead)
 				zspage_free_descriptor(ev.dead);
 			zs_trim_supply(supply);
-			compaction->freed += class->geo.pages;
+			compaction->freed += ev.nr_pages;
 		}
 		/*
 		 * For the zspage that was found and takes more than there is; or, after
@@ -4208,27 +4387,30 @@ static int classes_show(struct seq_file *m, void *unused)
 	for (unsigned int i = 0; i < zs_nr_geos; i++) {
 		const struct zs_geometry *geo = &zs_geos[i];
 		struct zs_class_totals t = { };
-		unsigned long zspages = 0;
 
 		for (unsigned int set = 0; set < zs_nr_sets(); set++) {
 			struct size_class *class = zs_class(pool, geo->size, set);
+			struct zspage *growing;
 
 			if (!class)
 				continue;
 			spin_lock(&class->lock);
 			for (int f = 0; f < ZS_NR_FULLNESS; f++)
 				t.nr[f] += class->nr[f];
+			growing = class_growing(class);
+			if (growing) {
+				zspage_assert_locked(growing);
+				t.nr[zs_fullness(growing->inuse, zspage_slots(growing))]++;
+			}
+			t.allocated += class->slots;
 			t.used += class->inuse;
+			t.pages += class->nr_pages;
 			t.freeable += class_freeable(class, 0);
 			spin_unlock(&class->lock);
 		}
 
-		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
-			zspages += t.nr[f];
+		for (int f = 0; f < ZS_NR_FULLNESS; f++)
 			total.nr[f] += t.nr[f];
-		}
-		t.allocated = zspages * geo->slots;
-		t.pages = zspages * geo->pages;
 
 		seq_printf(m, " %5u %5u", zs_size_step(geo->size), geo->size);
 		zs_show_totals(m, &t);
@@ -4302,7 +4484,7 @@ static void class_add_memory(struct size_class *class, unsigned long *bytes)
 	spin_lock(&class->lock);
 	zspages = class->nr_live;
 	bytes[ZS_MEMORY_USED] += class->inuse * class->geo.size;
-	bytes[ZS_MEMORY_PAGES] += zspages * class->geo.pages * PAGE_SIZE;
+	bytes[ZS_MEMORY_PAGES] += class->nr_pages * PAGE_SIZE;
 	bytes[ZS_MEMORY_STALE] += class->nr_stale * PAGE_SIZE;
 	bytes[ZS_MEMORY_DESCRIPTORS] += zspages * class_descriptor_size(class);
 	bytes[ZS_MEMORY_FORWARDERS] += class->nr_forwarders * class_descriptor_size(class);

@@ -158,6 +158,11 @@ static inline bool zs_straddles(unsigned int offset, size_t len)
  * A page is *bad* if the kernel knows that its memory is faulty. A zspage that was found
  * to have a bad page is in the group ZS_BAD, whatever its fullness, until it is freed. No
  * objects are allocated in it, moved to it or moved out of it any more.
+ *
+ * A zspage is *growing* as long as it has fewer pages than its geometry, see "Growing
+ * zspages". Then it is in the group ZS_GROWING, whatever its fullness, unless it is bad.
+ *
+ * ZS_BAD and the groups after it do not depend on the slots in use.
  */
 enum zs_fullness {
 	ZS_EMPTY,
@@ -165,6 +170,7 @@ enum zs_fullness {
 	ZS_99 = 10,
 	ZS_FULL,
 	ZS_BAD,
+	ZS_GROWING,
 	ZS_NR_FULLNESS,
 };
 
@@ -197,18 +203,20 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  *	  are an evacuation, which copies all objects of a zspage, and
  *	  zspage_remove_guest(), which walks the guest blocks of one, at most a third as
  *	  many as it has slots. The shrinker does not take the lock to count the pages that
- *	  it can free: it reads @inuse, @groups, @nr, @nr_live, @bad_inuse, @vain_room and
- *	  @vain_until, which may be inconsistent.
+ *	  it can free: it reads @inuse, @slots, @groups, @nr, @vain_room and @vain_until,
+ *	  which may be inconsistent.
  * @waited: how long zs_malloc() has waited for @lock, from @first_wait on, in nanoseconds
  * @inuse: slots in use; the sum of zspage->inuse
+ * @slots: slots that are in use or may be used: the sum of zspage_slots() of the live
+ *	   zspages, and for those of ZS_BAD of zspage->inuse
  * @groups: a bit for each list of @zspages that is not empty; derived from @nr
  * @nr_live: live zspages; the sum of @nr
- * @bad_inuse: the part of @inuse that is in zspages of ZS_BAD
  * @vain_room: free slots that were left when compaction last freed fewer pages than it
  *	       wanted, if they would do for evacuating another zspage. The shrinker
  *	       promises nothing for that many slots.
  * @vain_until: when @vain_room expires, in jiffies. Nothing tells the class when an open
  *		object is closed or a page is unlocked.
+ * @nr_pages: pages of the live zspages; the sum of zspage->nr_pages
  * @nr: the number of zspages on each list of @zspages
  * @zspages: the live zspages of each fullness group, the one that was added last first
  * @forwarders: the forwarders; those that are sparse are at the end, see
@@ -231,7 +239,7 @@ struct size_class {
 	struct kmem_cache	*cache;
 
 	/*
-	 * The shrinker reads the fields up to @vain_until for each class. Together with
+	 * The shrinker reads fields up to @vain_until for each class. Together with
 	 * @lock they fill one cache line at most, if a spinlock_t is small: without lock
 	 * debugging, and not on PREEMPT_RT.
 	 */
@@ -239,12 +247,13 @@ struct size_class {
 
 	unsigned int		waited __guarded_by(&lock);
 	unsigned long		inuse __guarded_by(&lock);
+	unsigned long		slots __guarded_by(&lock);
 	unsigned long		groups __guarded_by(&lock);
 	unsigned long		nr_live __guarded_by(&lock);
-	unsigned long		bad_inuse __guarded_by(&lock);
 	unsigned long		vain_room __guarded_by(&lock);
 	unsigned long		vain_until __guarded_by(&lock);
 
+	unsigned long		nr_pages __guarded_by(&lock);
 	unsigned long		nr[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	zspages[ZS_NR_FULLNESS] __guarded_by(&lock);
 	struct list_head	forwarders __guarded_by(&lock);
@@ -346,6 +355,9 @@ struct zs_pool {
  */
 #define ZS_SET_PAGES	4096
 
+/* A class with fewer zspages than this is small: a new zspage begins with a single page. */
+#define ZS_SMALL_CLASS	4
+
 /*
  * A zspage records its guests in blocks, each guest by its handle, which is called its
  * owner. The owners are in no particular order. All blocks except the first are full.
@@ -389,7 +401,8 @@ struct zs_far_links {
 
 /**
  * enum zspage_state - the life of a zspage
- * @ZSPAGE_NEW: only the task that allocated it knows it
+ * @ZSPAGE_NEW: only the task that allocated it knows it. If a growing zspage gets its page
+ *		instead, its descriptor is freed: zspage_discard().
  * @ZSPAGE_LIVE: on the list of its fullness group in class->zspages[]. Its pages may be
  *		 isolated. Objects may be allocated in it, and it may be evacuated, unless
  *		 the group is ZS_BAD.
@@ -472,9 +485,9 @@ enum zspage_state {
  *	   that could not be noted
  * @state: an enum zspage_state. A byte of its own, because it is written under
  *	   class->lock but read without it.
- * @was_host: guests were moved out of it, so its descriptor is freed after a grace
- *	      period. It is set under class->lock, never reverts, and is read when the
- *	      zspage is dead or a forwarder without objects.
+ * @nr_pages: the pages that it has, or had when it was evacuated: class->geo.pages unless
+ *	      it is growing. It is changed under class->lock. Tasks without the lock read it
+ *	      only if the zspage is dead.
  * @fullness: an enum zs_fullness: the group whose list it is on if it is ZSPAGE_LIVE
  * @isolated: pages that the migration core has isolated. If there are any, the zspage is
  *	      neither freed nor evacuated.
@@ -487,6 +500,9 @@ enum zspage_state {
  * @nr_draining: how many of these the round will free, the oldest ones; 0 if there is no
  *		 round
  * @round: whether ZS_PIN_ROUND was set in the last round
+ * @was_host: guests were moved out of it, so its descriptor is freed after a grace
+ *	      period. It is set under class->lock, never reverts, and is read when the
+ *	      zspage is dead or a forwarder without objects.
  * @guests: the record of the guests' owners
  * @far_links: in a forwarder, instead: the links that have no room in @near_links, or
  *	       NULL; see zs_link_at()
@@ -494,9 +510,9 @@ enum zspage_state {
  * @deferred: if it is ZSPAGE_DEAD, instead: on the list of the worker that frees it
  * @rcu: instead: frees the descriptor of a zspage that @was_host, and its links
  * @magic: ZSPAGE_MAGIC, until the descriptor is freed
- * @pages: class->geo.pages pointers to pages, followed by the bitmap of used slots. An
- *	   entry is changed under class->lock and read with or without it; see
- *	   zspage_page().
+ * @pages: class->geo.pages pointers to pages, of which @nr_pages are set, followed by the
+ *	   bitmap of used slots. An entry is changed under class->lock and read with or
+ *	   without it; see zspage_page().
  * @near_links: in a forwarder, instead: as many links as it had pages. All links are
  *		changed under class->lock and read with or without it.
  *
@@ -518,7 +534,9 @@ enum zspage_state {
  * not in a round: all three are 0, and pins is negative only if it is frozen
  * live handles that name it == inuse - nr_guests; in a forwarder, nr_links
  * class->inuse == sum of inuse
- * pool->pages == sum of geo.pages of all zspages that have pages; forwarders and evacuated
+ * a class has at most one zspage in ZS_GROWING, and no slot of it is used that is not in
+ *		  its pages
+ * pool->pages == sum of nr_pages of all zspages that have pages; forwarders and evacuated
  *		  ones have none
  *
  * In debug builds, zspage_check() checks a zspage each time that its slots have changed.
@@ -532,7 +550,7 @@ struct zspage {
 	struct zpdesc		*stale __guarded_by(&class->lock);
 	unsigned int		early __guarded_by(&class->lock);
 	u8			state;
-	bool			was_host;
+	u8			nr_pages;
 
 	u8			fullness __guarded_by(&class->lock);
 	u8			isolated __guarded_by(&class->lock);
@@ -547,8 +565,9 @@ struct zspage {
 		u16		nr_links;
 	};
 	u8			nr_stale __guarded_by(&class->lock);
-	u8			nr_draining : 7 __guarded_by(&class->lock);
+	u8			nr_draining : 6 __guarded_by(&class->lock);
 	u8			round : 1 __guarded_by(&class->lock);
+	u8			was_host : 1;
 	union {
 		struct zs_guest_block	*guests;	/* class->lock */
 		struct zs_far_links	*far_links;
@@ -566,6 +585,8 @@ struct zspage {
 		DECLARE_FLEX_ARRAY(unsigned long, near_links);
 	};
 };
+
+static_assert(ZS_MAX_PAGES < BIT(6));	/* for nr_draining */
 
 #ifdef CONFIG_DEBUG_VM
 static inline void zspage_set_magic(struct zspage *zspage, unsigned int magic)
@@ -602,6 +623,19 @@ static inline u8 **zspage_late(struct zspage *zspage)
 	for (unsigned int i = 1; i < zspage->nr_stale; i++)
 		oldest = oldest->next;
 	return &oldest->late;
+}
+
+/*
+ * The slots that lie in the pages of @zspage. Each further page has at least one more,
+ * because a slot is no longer than a page, and zs_fit() chooses no more pages than it needs.
+ */
+static inline unsigned int zspage_slots(const struct zspage *zspage)
+{
+	const struct zs_geometry *geo = &zspage->class->geo;
+
+	if (likely(zspage->nr_pages == geo->pages))
+		return geo->slots;
+	return zspage->nr_pages * PAGE_SIZE / geo->size;
 }
 
 static inline unsigned long *zspage_bitmap(struct zspage *zspage)
@@ -718,6 +752,7 @@ enum zs_race_context {
 /* A user of the list defines ZS_POINT(), which is expanded for each point. */
 #define ZS_RACE_POINTS {								\
 	ZS_POINT(malloc_wait, SLEEPS)		/* the lock is taken, not waiting yet */ \
+	ZS_POINT(malloc_page, SLEEPS)		/* a page to grow by, in no zspage */	\
 	ZS_POINT(malloc_new, SLEEPS)		/* a new zspage, on no list */		\
 	ZS_POINT(free, SLEEPS)			/* zs_free() before the lock */		\
 	ZS_POINT(free_dead, SLEEPS)		/* a dead zspage, not freed yet */	\
@@ -807,6 +842,7 @@ static __always_inline void zs_race(const char *point)
 #define VISIBLE_IF_ZSMALLOC_TEST
 extern bool zs_migration;
 extern unsigned long zs_set_pages;
+extern unsigned int zs_small_class;
 extern struct zspage zs_no_host;
 unsigned int zs_nr_classes(void);
 unsigned int zs_class_number(const struct size_class *class);

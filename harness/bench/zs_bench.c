@@ -584,6 +584,39 @@ static void density(const char *name, unsigned int nr)
 	zs_destroy_pool(pool);
 }
 
+/* Ten times, half of the objects are freed at random, and as many others are stored. */
+static void churn(const char *name, unsigned int nr)
+{
+	struct memory before = memory_now();
+	struct rnd_state rnd;
+	unsigned int i;
+
+	scenario = name;
+	if (si_mem_available() < nr / 5 * 2 + nr / 20)
+		return;
+	setup(nr, 0);
+	run(1, do_malloc);
+	prandom_seed_state(&rnd, 2);
+	for (int round = 0; round < 10; round++) {
+		for (i = 0; i < nr; i++) {
+			if (prandom_u32_state(&rnd) & 1)
+				continue;
+			zs_free(pool, handles[i]);
+			handles[i] = 0;
+		}
+		for (i = 0; i < nr; i++) {
+			if (handles[i])
+				continue;
+			sizes[i] = random_size(&rnd);
+			handles[i] = allocate(pool, sizes[i]);
+		}
+	}
+	report_density("density_churned", "density_churned_free", before);
+
+	free_all();
+	zs_destroy_pool(pool);
+}
+
 /*
  * Objects that stay while the objects around them are freed and allocated.  In each
  * generation SURVIVOR_OBJECTS objects of one size are stored, and all but every
@@ -1543,8 +1576,12 @@ static int __init zs_bench(void)
 		panic("no memory");
 
 	if (is_wanted("density")) {
+		density("1000", 1000);
+		churn("1000", 1000);
 		density("4000", 4000);
+		churn("4000", 4000);
 		density("40000", 40000);
+		churn("40000", 40000);
 		density("400000", 400000);
 	}
 	if (is_wanted("survivor"))

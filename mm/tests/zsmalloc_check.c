@@ -66,8 +66,8 @@ static const char *forwarder_check(struct zspage *forwarder)
 static const char *class_check_zspages(struct size_class *class, unsigned long *zspages)
 	__must_hold(&class->lock)
 {
-	unsigned long inuse = 0, guests = 0, blocks = 0, bad = 0, stale = 0, live = 0;
-	unsigned long isolated = 0;
+	unsigned long inuse = 0, guests = 0, blocks = 0, slots = 0, stale = 0, live = 0;
+	unsigned long isolated = 0, pages = 0;
 	struct zspage *zspage;
 	const char *wrong;
 
@@ -82,7 +82,8 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 			if (wrong)
 				return wrong;
 			inuse += zspage->inuse;
-			bad += f == ZS_BAD ? zspage->inuse : 0;
+			slots += f == ZS_BAD ? zspage->inuse : zspage_slots(zspage);
+			pages += zspage->nr_pages;
 			stale += zspage->nr_stale;
 			isolated += zspage->isolated;
 			guests += zspage->nr_guests;
@@ -98,7 +99,9 @@ static const char *class_check_zspages(struct size_class *class, unsigned long *
 	*zspages = live;
 	return ZS_WRONG(live == class->nr_live) ?:
 	       ZS_WRONG(inuse == class->inuse) ?:
-	       ZS_WRONG(bad == class->bad_inuse) ?:
+	       ZS_WRONG(slots == class->slots) ?:
+	       ZS_WRONG(pages == class->nr_pages) ?:
+	       ZS_WRONG(class->nr[ZS_GROWING] <= 1) ?:
 	       ZS_WRONG(stale == class->nr_stale) ?:
 	       ZS_WRONG(isolated == class->nr_isolated) ?:
 	       ZS_WRONG(guests == class->forwarded) ?:
@@ -144,7 +147,7 @@ const char *zs_check_pool(struct zs_pool *pool)
 		spin_lock(&class->lock);
 		wrong = class_check_zspages(class, &nr) ?: class_check_forwarders(class);
 		zspages += nr;
-		pages += nr * class->geo.pages;
+		pages += class->nr_pages;
 		forwarders += class->nr_forwarders;
 		added += class_added(class);
 		spin_unlock(&class->lock);

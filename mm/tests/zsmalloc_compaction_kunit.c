@@ -714,6 +714,16 @@ static void compaction_frees_more_than_it_allocates(struct kunit *test)
 		expect_packed(t, SCALED(sizes[i]));
 }
 
+static unsigned long bad_inuse(struct size_class *class)
+{
+	unsigned long inuse = 0;
+	struct zspage *zspage;
+
+	list_for_each_entry(zspage, &class->zspages[ZS_BAD], list)
+		inuse += zspage->inuse;
+	return inuse;
+}
+
 /* @nr zspages with a free slot each, and a page that goes bad; returns the class */
 static struct size_class *bad_zspages(struct zst *t, size_t size, unsigned int nr)
 {
@@ -748,7 +758,7 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 					    obj_zspage(&t->objs[n]));
 	}
 	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 40);
-	KUNIT_EXPECT_EQ(test, class->bad_inuse, 40 * (slots - 1));
+	KUNIT_EXPECT_EQ(test, bad_inuse(class), 40 * (slots - 1));
 	expect_all_intact(t);
 
 	/* They are freed with their last objects, like others. */
@@ -761,7 +771,7 @@ static void bad_zspages_get_no_new_objects(struct kunit *test)
 	free_all(t);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
 	KUNIT_EXPECT_EQ(test, class->nr[ZS_BAD], 0);
-	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
+	KUNIT_EXPECT_EQ(test, bad_inuse(class), 0);
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 }
 
@@ -806,7 +816,7 @@ static void compaction_skips_bad_zspages(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, obj_is_forwarded(&t->objs[i]));
 	KUNIT_EXPECT_EQ(test, bad->nr_guests, 0);
 	free_all(t);
-	KUNIT_EXPECT_EQ(test, class->bad_inuse, 0);
+	KUNIT_EXPECT_EQ(test, bad_inuse(class), 0);
 }
 
 /* Its other pages can still be migrated, and the last isolation frees it. */
@@ -1056,7 +1066,7 @@ static void host_that_goes_bad_gets_no_more_guests(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->dest_gone_bad->fullness, ZS_BAD);
 	KUNIT_EXPECT_EQ(test, t->dest_gone_bad->nr_guests, end->fails ? 0 : natives / 2);
 	KUNIT_EXPECT_EQ(test, class->forwarded, end->fails ? 0 : natives);
-	KUNIT_EXPECT_EQ(test, class->bad_inuse,
+	KUNIT_EXPECT_EQ(test, bad_inuse(class),
 			slots / 2 + (end->fails ? 0 : natives / 2));
 	for (int i = 0; i < ARRAY_SIZE(others); i++)
 		atomic_dec(&others[i]->pins);
@@ -1975,6 +1985,156 @@ static void zspage_opened_just_before_the_freeze_is_not_evacuated(struct kunit *
 	atomic_dec(&t->opened->pins);
 }
 
+/*
+ * Growing zspages
+ */
+
+/* A size whose zspages have several pages, with several slots in each */
+static size_t many_slots_size(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--)
+		if (geo[nr].pages >= 2 && geo[nr].slots > 4 * geo[nr].pages)
+			return geo[nr].size;
+	kunit_skip(test, "no class with several pages, and slots in each");
+}
+
+static void growing_zspages_are_hosts(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct zspage *growing, *complete;
+	unsigned long promised;
+
+	zs_small_class = UINT_MAX;
+	complete = obj_zspage(fill_zspage(t, size));
+	growing = obj_zspage(obj_alloc(t, size));
+	KUNIT_ASSERT_EQ(test, growing->nr_pages, 1);
+	KUNIT_ASSERT_GT(test, zspage_slots(growing), 3);
+	/* The growing zspage has room for two objects of the other one. */
+	keep_if(t, 0, n, n < 2 || n == class->geo.slots);
+	promised = zs_freeable_pages(t->pool, TEST_NODE);
+	KUNIT_EXPECT_EQ(test, promised, class->geo.pages);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), promised);
+	KUNIT_EXPECT_EQ(test, complete->state, ZSPAGE_FORWARDER);
+	for (unsigned int i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_PTR_EQ(test, obj_host(&t->objs[i]), growing);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 1);
+	/* Nothing is left to be gained. */
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
+	/* It grows on, with guests. */
+	while (class->nr[ZS_GROWING])
+		obj_alloc(t, size);
+	expect_all_intact(t);
+	expect_model(t);
+}
+
+/* It frees as many pages as it has, not as many as others have. */
+static void growing_zspages_are_evacuated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct zspage *complete, *growing;
+	struct obj *o;
+
+	zs_small_class = UINT_MAX;
+	complete = obj_zspage(fill_zspage(t, size));
+	o = obj_alloc(t, size);
+	growing = obj_zspage(o);
+	/* No other zspage has a free slot. */
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
+	obj_free(t, &t->objs[0]);
+	o = &t->objs[0];
+	KUNIT_ASSERT_PTR_EQ(test, obj_zspage(o), growing);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 1);
+	KUNIT_EXPECT_EQ(test, growing->state, ZSPAGE_FORWARDER);
+	KUNIT_EXPECT_PTR_EQ(test, obj_host(o), complete);
+	KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), class->geo.pages);
+	/* The next one is another zspage. */
+	KUNIT_EXPECT_PTR_NE(test, obj_zspage(obj_alloc(t, size)), growing);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), class->geo.pages + 1);
+	expect_all_intact(t);
+	expect_model(t);
+}
+
+/* The end of the isolation frees it, so moving objects to it would not free as many pages. */
+static void growing_zspages_without_objects_are_no_hosts(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct zspage *growing;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zs_small_class = UINT_MAX;
+	fill_zspage(t, size);
+	growing = obj_zspage(obj_alloc(t, size));
+	KUNIT_EXPECT_EQ(test, isolate_zspage(growing, &list), 1);
+	keep_if(t, 0, n, n < 2);
+	KUNIT_EXPECT_EQ(test, growing->fullness, ZS_GROWING);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 0);
+	end_isolation(t, &list, false);
+	zst_flush_deferred(test);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), class->geo.pages);
+	expect_all_intact(t);
+}
+
+/* It has fewer free slots than there are objects to move, so its own object is moved. */
+static void objects_are_not_moved_to_pages_that_are_not_there(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct zspage *growing;
+	unsigned int room;
+
+	zs_small_class = UINT_MAX;
+	fill_zspage(t, size);
+	growing = obj_zspage(obj_alloc(t, size));
+	room = zspage_slots(growing) - 1;
+	KUNIT_ASSERT_LT(test, room + 1, class->geo.slots);
+	keep_if(t, 0, n, n < room + 1 || n == class->geo.slots);
+	KUNIT_EXPECT_EQ(test, zs_freeable_pages(t->pool, TEST_NODE), 0);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 1);
+	KUNIT_EXPECT_EQ(test, growing->state, ZSPAGE_FORWARDER);
+}
+
+static void bad_zspages_do_not_grow(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct zspage *bad;
+
+	zs_small_class = UINT_MAX;
+	/* One has free slots when it goes bad, the other has none. */
+	for (unsigned int full = 0; full < 2; full++) {
+		bad = obj_zspage(obj_alloc(t, size));
+		while (full && bad->inuse < zspage_slots(bad))
+			obj_alloc(t, size);
+		go_bad(t, zpdesc_page(bad->pages[0]));
+		KUNIT_EXPECT_PTR_NE(test, obj_zspage(obj_alloc(t, size)), bad);
+		KUNIT_EXPECT_EQ(test, bad->fullness, ZS_BAD);
+		KUNIT_EXPECT_EQ(test, bad->nr_pages, 1);
+		KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 1);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2 + full);
+		expect_all_intact(t);
+		obj_free(t, &t->objs[t->nr - 1]);
+		KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 0);
+	}
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+}
+
 static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(empty_zspages_are_no_room),
 	KUNIT_CASE(zspages_of_several_groups_are_promised),
@@ -2027,6 +2187,11 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE(links_of_the_wrong_size_are_freed),
 	KUNIT_CASE(forwarded_objects_outlive_a_destroyed_pool),
 	KUNIT_CASE_SLOW(overhead_does_not_grow_over_time),
+	KUNIT_CASE(growing_zspages_are_hosts),
+	KUNIT_CASE(growing_zspages_are_evacuated),
+	KUNIT_CASE(growing_zspages_without_objects_are_no_hosts),
+	KUNIT_CASE(objects_are_not_moved_to_pages_that_are_not_there),
+	KUNIT_CASE(bad_zspages_do_not_grow),
 	{ }
 };
 

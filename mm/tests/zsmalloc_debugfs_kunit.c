@@ -78,7 +78,20 @@ static unsigned int numbers_of_line(char **text, unsigned long *numbers)
 	return nr;
 }
 
-/* A pool of several classes, with zspages full and not, forwarders and guests */
+/* A size that fill_pool() does not use otherwise, of zspages with several pages */
+static size_t growing_size(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (nr--)
+		if (geo[nr].pages > 1 && geo[nr].size != long_size(test))
+			return geo[nr].size;
+	kunit_skip(test, "no two classes with several pages");
+}
+
+/* A pool of several classes, with zspages full, not full and growing, forwarders and guests */
 static void fill_pool(struct kunit *test, struct zst *t)
 {
 	sparse_zspages(t, long_size(test), 8, 2);
@@ -90,14 +103,32 @@ static void fill_pool(struct kunit *test, struct zst *t)
 	for (int i = 0; i < 3; i++)
 		obj_alloc(t, PAGE_SIZE);
 	obj_alloc(t, 100);
+	zs_small_class = UINT_MAX;
+	for (int i = 0; i < 2; i++)
+		obj_alloc(t, growing_size(test));
+	zs_small_class = 0;
+}
+
+/* What the zspages of @class add; the growing one counts by the slots that it has now. */
+static void add_zspages(struct size_class *class, unsigned long *want)
+{
+	struct zspage *zspage;
+
+	for (int f = 0; f < ZS_NR_FULLNESS; f++)
+		list_for_each_entry(zspage, &class->zspages[f], list) {
+			unsigned int slots = zspage_slots(zspage);
+
+			if (f == ZS_GROWING)
+				want[1 + zs_fullness(zspage->inuse, slots)]++;
+			want[13] += f == ZS_BAD ? zspage->inuse : slots;
+			want[15] += zspage->nr_pages;
+		}
 }
 
 /* The sum over all class sets of what @geo has */
 static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 			  unsigned long *want)
 {
-	unsigned long zspages = 0;
-
 	memset(want, 0, MAX_COLUMNS * sizeof(*want));
 	want[0] = zs_size_step(geo->size);
 	want[1] = geo->size;
@@ -109,14 +140,12 @@ static void class_numbers(struct zst *t, const struct zs_geometry *geo,
 		for (int f = 0; f < ZS_NR_FULLNESS; f++) {
 			if (f == ZS_BAD)
 				want[18] += class->nr[f];
-			else if (f != ZS_EMPTY)
+			else if (f != ZS_EMPTY && f != ZS_GROWING)
 				want[1 + f] += class->nr[f];
-			zspages += class->nr[f];
 		}
+		add_zspages(class, want);
 		want[14] += class->inuse;
 	}
-	want[13] = zspages * geo->slots;
-	want[15] = zspages * geo->pages;
 	want[16] = geo->pages;
 }
 
@@ -220,7 +249,7 @@ static void memory_numbers(struct size_class *class, unsigned long *numbers)
 	for (int f = 0; f < ZS_NR_FULLNESS; f++)
 		list_for_each_entry(zspage, &class->zspages[f], list) {
 			numbers[0] += zspage->inuse * class->geo.size;
-			numbers[1] += class->geo.pages * PAGE_SIZE;
+			numbers[1] += zspage->nr_pages * PAGE_SIZE;
 			numbers[2] += zspage->nr_stale * PAGE_SIZE;
 			numbers[3] += descriptor;
 			numbers[6] += DIV_ROUND_UP(zspage->nr_guests, ZS_GUESTS_PER_BLOCK) *

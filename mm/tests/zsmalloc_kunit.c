@@ -697,6 +697,10 @@ static void geometry_is_within_its_limits(struct kunit *test)
 					KUNIT_ASSERT_LE(test,
 							geo.slots * geo.size,
 							geo.pages * page);
+					/* The last page has slots of its own. */
+					KUNIT_ASSERT_LT(test,
+							(geo.pages - 1) * page / size,
+							geo.slots);
 					/* At most one slot short of full */
 					if (geo.slots < max_slots)
 						KUNIT_ASSERT_GT(test,
@@ -860,11 +864,24 @@ static void lowest_slot_that_may_be_free_is_known(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, zspage->hint, slot + 1);
 }
 
+static const struct class_kind {
+	const char *name;
+	unsigned int small_class;
+} class_kinds[] = {
+	{ "large_classes", 0 },
+	{ "small_classes", UINT_MAX },
+	{ "both", 4 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(class_kinds, class_kinds, name);
+
 static void random_operations_agree_with_a_model(struct kunit *test)
 {
+	const struct class_kind *kind = test->param_value;
 	struct zst *t = test->priv;
 	struct rnd_state rnd;
 
+	zs_small_class = kind->small_class;
 	prandom_seed_state(&rnd, 20261122);
 	/* As many bytes with pages of any size */
 	for (unsigned int i = 0; i < 20000 / SCALED(1); i++) {
@@ -888,8 +905,6 @@ static void random_operations_agree_with_a_model(struct kunit *test)
 	expect_all_intact(t);
 }
 
-/* Failing allocations, each in turn */
-
 static struct zs_pool *no_pool(size_t size)
 {
 	return NULL;
@@ -900,6 +915,253 @@ static struct zspage *no_descriptor(struct size_class *class, gfp_t gfp, int nid
 	act_meanwhile(current_zst());
 	return NULL;
 }
+
+/*
+ * Growing zspages
+ */
+
+/* The pages of @nr objects, if only the last zspage has fewer pages than its geometry */
+static unsigned int pages_of(const struct zs_geometry *geo, unsigned int nr)
+{
+	return nr / geo->slots * geo->pages +
+	       DIV_ROUND_UP((unsigned long)(nr % geo->slots) * geo->size, PAGE_SIZE);
+}
+
+static void small_classes_get_pages_when_objects_need_them(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	struct zst *t = test->priv;
+	unsigned int nr;
+
+	zs_small_class = UINT_MAX;
+	geo = zs_geometries(&nr);
+	for (; nr--; geo++) {
+		struct size_class *class = test_class(t, geo->size);
+
+		/* Large pages have thousands of slots. */
+		if (geo->slots > 512)
+			continue;
+		for (unsigned int n = 1; n <= geo->slots + geo->slots / 2; n++) {
+			obj_alloc(t, geo->size);
+			KUNIT_ASSERT_EQ(test, pool_pages(t->pool), pages_of(geo, n));
+			KUNIT_ASSERT_EQ(test, class->nr[ZS_GROWING],
+					pages_of(geo, n) % geo->pages != 0);
+		}
+		expect_all_intact(t);
+		free_all(t);
+		KUNIT_ASSERT_EQ(test, pool_pages(t->pool), 0);
+		KUNIT_ASSERT_EQ(test, class->nr_live, 0);
+	}
+}
+
+static void large_classes_get_whole_zspages(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
+
+	zs_small_class = 2;
+	fill_zspage(t, size);
+	fill_zspage(t, size);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2 * class->geo.pages);
+	obj_alloc(t, size);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 3 * class->geo.pages);
+	KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 0);
+	expect_all_intact(t);
+}
+
+static void growing_zspages_are_filled_last(struct kunit *test)
+{
+	struct zspage *complete, *growing;
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned long pages;
+
+	zs_small_class = UINT_MAX;
+	complete = obj_zspage(fill_zspage(t, size));
+	growing = obj_zspage(obj_alloc(t, size));
+	while (growing->nr_pages < 2 || growing->inuse < zspage_slots(growing))
+		obj_alloc(t, size);
+	pages = pool_pages(t->pool);
+	/* A free slot in each: the first objects are those of the complete zspage. */
+	obj_free(t, &t->objs[t->nr - 1]);
+	obj_free(t, &t->objs[0]);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), complete);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), growing);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), growing);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages + 1);
+	expect_all_intact(t);
+}
+
+static struct zpdesc *single_meanwhile(gfp_t gfp, int nid)
+{
+	act_meanwhile(current_zst());
+	return page_zpdesc(alloc_pages_node(nid, gfp, 0));
+}
+
+static struct zpdesc *no_page(gfp_t gfp, int nid)
+{
+	return NULL;
+}
+
+/* A growing zspage without a free slot */
+static struct zspage *full_growing(struct zst *t, size_t size)
+{
+	struct zspage *zspage;
+
+	zs_small_class = UINT_MAX;
+	zspage = obj_zspage(obj_alloc(t, size));
+	while (zspage->inuse < zspage_slots(zspage))
+		obj_alloc(t, size);
+	KUNIT_ASSERT_EQ(t->test, zspage->fullness, ZS_GROWING);
+	return zspage;
+}
+
+static void growing_zspages_stay_as_they_are_without_memory(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct zspage *zspage = full_growing(t, size);
+
+	kunit_activate_static_stub(test, zs_alloc_single, no_page);
+	KUNIT_EXPECT_EQ(test, zs_malloc(t->pool, size, GFP_TEST, TEST_NODE),
+			(unsigned long)-ENOMEM);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 1);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), zspage);
+	KUNIT_EXPECT_EQ(test, zspage->nr_pages, 2);
+	expect_all_intact(t);
+}
+
+static void free_all_objects(struct zst *t)
+{
+	free_all(t);
+}
+
+/* Another task frees the growing zspage while a page for it is allocated. */
+static void page_outlives_the_zspage_that_it_was_allocated_for(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	unsigned long handle;
+
+	full_growing(t, size);
+	kunit_activate_static_stub(test, zs_alloc_single, single_meanwhile);
+	t->meanwhile = free_all_objects;
+	handle = zs_malloc(t->pool, size, GFP_TEST, TEST_NODE);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_EXPECT_EQ(test, t->nr, 0);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 1);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+	zs_free(t->pool, handle);
+}
+
+static struct zpdesc *noted_single_meanwhile(gfp_t gfp, int nid)
+{
+	struct zst *t = current_zst();
+	struct zpdesc *zpdesc = single_meanwhile(gfp, nid);
+
+	get_page(zpdesc_page(zpdesc));
+	t->given[t->nr_given++] = zpdesc_page(zpdesc);
+	return zpdesc;
+}
+
+static void page_is_freed_if_there_is_no_descriptor_for_it(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+
+	full_growing(t, size);
+	kunit_activate_static_stub(test, zs_alloc_single, noted_single_meanwhile);
+	kunit_activate_static_stub(test, zs_alloc_descriptor, no_descriptor);
+	t->meanwhile = free_all_objects;
+	/* This looks for references to the page. */
+	expect_enomem(t, size);
+	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+}
+
+static void alloc_same_size(struct zst *t)
+{
+	t->other.handle = zs_malloc(t->pool, t->other.size, GFP_TEST, TEST_NODE);
+}
+
+/* Two tasks make a growing zspage at the same time. One of the two gets both pages. */
+static void one_zspage_of_a_class_grows(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
+
+	zs_small_class = UINT_MAX;
+	t->other.size = size;
+	kunit_activate_static_stub(test, zs_alloc_single, single_meanwhile);
+	t->meanwhile = alloc_same_size;
+	obj_alloc(t, size);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	KUNIT_EXPECT_EQ(test, class->nr_live, 1);
+	KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 1);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+	zs_free(t->pool, t->other.handle);
+	expect_all_intact(t);
+}
+
+static void growing_zspages_have_as_many_stale_pages_as_pages(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct scatterlist sg[2];
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = full_growing(t, size);
+	zs_obj_read_sg_begin(t->pool, t->objs->handle, sg, size);
+	put_page(replace_first_page(t, zspage, MIGRATE_ASYNC));
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 0);
+	/* With another page, one of the two can be isolated. */
+	obj_alloc(t, size);
+	KUNIT_EXPECT_EQ(test, zspage->nr_pages, 2);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 1);
+	/* It grows while that page is isolated. */
+	while (zspage->nr_pages < 3)
+		obj_alloc(t, size);
+	end_isolation(t, &list, true);
+	zs_obj_read_sg_end(t->pool, t->objs->handle);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 3);
+	end_isolation(t, &list, true);
+	expect_all_intact(t);
+	expect_quiet(t);
+}
+
+static void growing_zspages_may_lose_their_objects_while_isolated(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct zspage *zspage;
+	LIST_HEAD(list);
+
+	needs_migration(test);
+	zspage = full_growing(t, size);
+	KUNIT_EXPECT_EQ(test, isolate_zspage(zspage, &list), 1);
+	free_all(t);
+	KUNIT_EXPECT_EQ(test, zspage->fullness, ZS_GROWING);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+	/* It is used again, */
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc(t, size)), zspage);
+	free_all(t);
+	/* and freed when the isolation ends. */
+	end_isolation(t, &list, false);
+	zst_flush_deferred(test);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 0);
+	KUNIT_EXPECT_EQ(test, test_class(t, size)->nr[ZS_GROWING], 0);
+}
+
+/* Failing allocations, each in turn */
 
 static void pool_creation_fails_without_memory(struct kunit *test)
 {
@@ -1291,6 +1553,7 @@ static void users_migration_and_compaction_at_once(struct kunit *test)
 	const unsigned int nr = 1500;
 
 	needs_migration(test);
+	zs_small_class = ZS_SMALL_CLASS;
 	for (int i = 0; i < ARRAY_SIZE(tasks); i++) {
 		crowd[i].t = t;
 		crowd[i].first = i * nr;
@@ -1377,7 +1640,16 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(zspages_are_freed_with_their_last_object),
 	KUNIT_CASE(fullest_zspage_is_used_first),
 	KUNIT_CASE(lowest_slot_that_may_be_free_is_known),
-	KUNIT_CASE(random_operations_agree_with_a_model),
+	KUNIT_CASE_PARAM(random_operations_agree_with_a_model, class_kinds_gen_params),
+	KUNIT_CASE(small_classes_get_pages_when_objects_need_them),
+	KUNIT_CASE(large_classes_get_whole_zspages),
+	KUNIT_CASE(growing_zspages_are_filled_last),
+	KUNIT_CASE(growing_zspages_stay_as_they_are_without_memory),
+	KUNIT_CASE(page_outlives_the_zspage_that_it_was_allocated_for),
+	KUNIT_CASE(page_is_freed_if_there_is_no_descriptor_for_it),
+	KUNIT_CASE(one_zspage_of_a_class_grows),
+	KUNIT_CASE(growing_zspages_have_as_many_stale_pages_as_pages),
+	KUNIT_CASE(growing_zspages_may_lose_their_objects_while_isolated),
 	KUNIT_CASE(pool_creation_fails_without_memory),
 	KUNIT_CASE(all_memory_of_a_pool_is_freed),
 	KUNIT_CASE(slot_that_is_freed_during_allocation_is_used),

@@ -106,6 +106,7 @@ struct zst {
 	struct {			/* see alloc_meanwhile() */
 		struct zs_pool *pool;
 		int nid;
+		size_t size;
 		unsigned long handle;
 	} other;
 	struct {			/* see block_supply() */

@@ -389,7 +389,7 @@ unsigned int isolate_zspage(struct zspage *zspage, struct list_head *list)
 {
 	unsigned int nr = 0;
 
-	for (unsigned int i = 0; i < zspage->class->geo.pages; i++)
+	for (unsigned int i = 0; i < zspage->nr_pages; i++)
 		nr += isolate(zpdesc_page(zspage->pages[i]), list);
 	return nr;
 }
@@ -465,6 +465,8 @@ int zst_init(struct kunit *test)
 	t->test = test;
 	zst_flush_deferred(test);
 	t->pages_before = all_zspages();
+	/* Zspages have all of their pages from the beginning, except in tests of growing. */
+	zs_small_class = 0;
 	t->objs = kvcalloc(MAX_OBJS, sizeof(*t->objs), GFP_KERNEL);
 	t->want = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
 	t->copy = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
@@ -478,6 +480,7 @@ void zst_exit(struct kunit *test)
 {
 	struct zst *t = test->priv;
 
+	zs_small_class = ZS_SMALL_CLASS;
 	if (!t)
 		return;
 	/* If the test ended early */

@@ -798,6 +798,44 @@ static void slots_of_all_sets_of_a_node_are_used_before_reclaim(struct kunit *te
 	expect_all_intact(t);
 }
 
+static struct zpdesc *single_on_last_node(gfp_t gfp, int nid)
+{
+	nid = next_memory_node(first_memory_node);
+	return page_zpdesc(alloc_pages_node(nid, gfp | __GFP_THISNODE, 0));
+}
+
+/* A page for a growing zspage comes from another node: a zspage there gets it. */
+static void zspages_grow_by_pages_of_their_node(struct kunit *test)
+{
+	struct zspage *growing, *other;
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct size_class *class = test_class(t, size);
+	int nid[2];
+
+	needs_two_nodes(test, nid);
+	zs_small_class = UINT_MAX;
+	growing = obj_zspage(obj_alloc_node(t, size, nid[0]));
+	while (growing->inuse < zspage_slots(growing))
+		obj_alloc_node(t, size, nid[0]);
+	kunit_activate_static_stub(test, zs_alloc_single, single_on_last_node);
+	other = obj_zspage(obj_alloc_node(t, size, nid[0]));
+	KUNIT_EXPECT_EQ(test, other->class->nid, nid[1]);
+	while (other->inuse < zspage_slots(other))
+		obj_alloc_node(t, size, nid[1]);
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc_node(t, size, nid[0])), other);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	KUNIT_EXPECT_EQ(test, growing->nr_pages, 1);
+	KUNIT_EXPECT_EQ(test, class->nr_pages, 1);
+	KUNIT_EXPECT_EQ(test, other->nr_pages, 2);
+	for (unsigned int i = 0; i < 2; i++)
+		KUNIT_EXPECT_EQ(test, page_to_nid(zpdesc_page(other->pages[i])), nid[1]);
+	/* With memory there, the first one grows again. */
+	KUNIT_EXPECT_PTR_EQ(test, obj_zspage(obj_alloc_node(t, size, nid[0])), growing);
+	KUNIT_EXPECT_EQ(test, growing->nr_pages, 2);
+	expect_all_intact(t);
+}
+
 static struct kunit_case numa_cases[] = {
 	KUNIT_CASE_PARAM(pages_come_from_the_requested_node, long_and_page_gen_params),
 	KUNIT_CASE(pool_takes_no_memory_for_unused_nodes),
@@ -807,6 +845,7 @@ static struct kunit_case numa_cases[] = {
 	KUNIT_CASE(node_works_without_classes),
 	KUNIT_CASE_PARAM(allocation_for_an_offline_node_succeeds, small_long_and_page_gen_params),
 	KUNIT_CASE(free_slots_of_the_requested_node_are_used_first),
+	KUNIT_CASE(zspages_grow_by_pages_of_their_node),
 	KUNIT_CASE(slots_of_other_nodes_are_used_before_reclaim),
 	KUNIT_CASE(slots_of_other_nodes_are_used_before_reserves),
 	KUNIT_CASE(slots_of_the_nearest_node_are_used),

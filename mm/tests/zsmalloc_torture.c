@@ -638,7 +638,7 @@ static unsigned int zt_class_pages(struct zt_thread *t, struct size_class *class
 
 		list = &class->zspages[(first + f) % ZS_NR_FULLNESS];
 		list_for_each_entry(zspage, list, list) {
-			unsigned int i = 0, end = class->geo.pages;
+			unsigned int i = 0, end = zspage->nr_pages;
 
 			if (nr == ZT_BATCH || looked++ == ZT_LOOK)
 				goto out;

@@ -45,7 +45,7 @@ except ImportError:
 STALE = 1
 MAGIC = 0x7A737067
 # enum zs_fullness, by the share of slots in use
-GROUPS = ["empty", *(f"<{10 * i}%" for i in range(1, 10)), "<100%", "full", "bad"]
+GROUPS = ["empty", *(f"<{10 * i}%" for i in range(1, 10)), "<100%", "full", "bad", "growing"]
 NO_BITS = "the bit of slot {} is not set, so its object was freed"
 
 
@@ -314,8 +314,8 @@ class Kernel:
         self.class_size = drgn.sizeof(prog.type("struct size_class"))
         self.nr_classes = int(prog["zs_nr_geos"])
         self.nr_groups = int(prog["ZS_NR_FULLNESS"])
-        self.full, self.bad, self.most = (
-            int(prog[name]) for name in ("ZS_FULL", "ZS_BAD", "ZS_99"))
+        self.full, self.bad, self.growing, self.most = (
+            int(prog[name]) for name in ("ZS_FULL", "ZS_BAD", "ZS_GROWING", "ZS_99"))
         self.states = ("new", "live", "frozen", "forwarder", "dead")
         try:
             self.nr_nodes = int(prog["nr_node_ids"])
@@ -528,10 +528,12 @@ class Class:
                 0 < self.slots <= 1 << self.kernel.slot_bits):
             raise Wrong(f"the class at {self.address:#x} has no valid geometry")
         self.nid = now.nid.value_()
-        for name in ("inuse", "groups", "nr_live", "bad_inuse", "nr_forwarders",
+        for name in ("inuse", "groups", "nr_live", "nr_pages", "nr_forwarders",
                      "link_bytes", "forwarded", "guest_blocks", "nr_stale",
                      "nr_isolated"):
             setattr(self, name, now.member_(name).value_())
+        # self.slots is that of the geometry
+        self.usable_slots = now.slots.value_()
         self.nr = now.nr.value_()
         self.descriptor_size = now.cache.object_size.value_()
         # The number of the class in debugfs, as zs_size_step() has it
@@ -597,7 +599,7 @@ class Zspage:
             raise Wrong(f"{address:#x} is not a zspage: {klass:#x} is no class of a pool")
 
         self.state = kernel.states[state]
-        for name in ("early", "fullness", "isolated", "inuse", "hint", "nr_guests",
+        for name in ("early", "nr_pages", "fullness", "isolated", "inuse", "hint", "nr_guests",
                      "nr_links", "nr_stale", "nr_draining"):
             setattr(self, name, now.member_(name).value_())
         self.was_host = bool(now.was_host.value_())
@@ -608,7 +610,8 @@ class Zspage:
         geo = self.klass
         nr_words = -(-geo.slots // (8 * kernel.word))
         words = kernel.words(address + kernel.at_pages, geo.pages + nr_words)
-        self.pages = words[:geo.pages]              # and near_links
+        self.near_links = words[:geo.pages]
+        self.pages = words[:self.nr_pages]          # if it is no forwarder
         self.bitmap = 0
         for i, word in enumerate(words[geo.pages:]):
             self.bitmap |= word << i * 8 * kernel.word
@@ -624,6 +627,12 @@ class Zspage:
     @property
     def forwarder(self):
         return self.state == "forwarder"
+
+    def slots(self):
+        """As zspage_slots()"""
+        geo = self.klass
+        return geo.slots if self.nr_pages == geo.pages else \
+            self.nr_pages * self.kernel.page_size // geo.size
 
     def frozen(self):
         return bool(self.pins & 1 << 30)
@@ -647,7 +656,7 @@ class Zspage:
     def links(self):
         """(slot, link) of all objects that a forwarder was made or last trimmed with"""
         slots = list(bits(self.bitmap))
-        near = self.pages[:len(slots)]
+        near = self.near_links[:len(slots)]
         far = []
         if len(slots) > len(near):
             far = self.kernel.words(self.first_guests, len(slots) - len(near))
@@ -655,9 +664,9 @@ class Zspage:
 
     def link(self, slot):
         rank = (self.bitmap & (1 << slot) - 1).bit_count()
-        if rank < len(self.pages):
-            return self.pages[rank]
-        at = self.first_guests + (rank - len(self.pages)) * self.kernel.word
+        if rank < len(self.near_links):
+            return self.near_links[rank]
+        at = self.first_guests + (rank - len(self.near_links)) * self.kernel.word
         return self.kernel.words(at, 1)[0]
 
     def owners(self):
@@ -979,7 +988,7 @@ class Check:
 
     def check_class(self, klass):
         klass.read()
-        inuse = guests = blocks = bad = stale = isolated = live = 0
+        inuse = guests = blocks = slots = pages = stale = isolated = live = 0
         linked = {}     # by the host's location, the handles that forwarders link there
         hosted = {}
         for group in range(self.kernel.nr_groups):
@@ -990,7 +999,8 @@ class Check:
                     hosted[owner] = zspage.address
                 count += 1
                 inuse += zspage.inuse
-                bad += zspage.inuse if group == self.kernel.bad else 0
+                slots += zspage.inuse if group == self.kernel.bad else zspage.slots()
+                pages += zspage.nr_pages
                 stale += zspage.nr_stale
                 isolated += zspage.isolated
                 guests += zspage.nr_guests
@@ -1001,7 +1011,10 @@ class Check:
             live += count
         self.equal(klass, "nr_live", klass.nr_live, "the zspages on its lists", live)
         self.equal(klass, "inuse", klass.inuse, "the sum of its zspages", inuse)
-        self.equal(klass, "bad_inuse", klass.bad_inuse, "the sum of its bad zspages", bad)
+        self.equal(klass, "slots", klass.usable_slots, "the sum of its zspages", slots)
+        self.equal(klass, "nr_pages", klass.nr_pages, "the sum of its zspages", pages)
+        self.holds(klass, "at most one zspage is growing",
+                   klass.nr[self.kernel.growing] <= 1)
         self.equal(klass, "nr_stale", klass.nr_stale, "the sum of its zspages", stale)
         self.equal(klass, "nr_isolated", klass.nr_isolated, "the sum of its zspages",
                    isolated)
@@ -1027,7 +1040,7 @@ class Check:
         self.check_links(klass, linked, hosted)
         self.zspages += live
         self.nr_forwarders += forwarders
-        return live * klass.pages
+        return pages
 
     def check_links(self, klass, linked, hosted):
         """Each link leads to a host that has a record of the handle, and back."""
@@ -1054,11 +1067,16 @@ class Check:
         self.equal(zspage, "inuse", zspage.inuse, "the weight of the bitmap", inuse)
         self.equal(zspage, "fullness", zspage.fullness, "its list", group)
         if group != self.kernel.bad:
-            self.equal(zspage, "fullness", zspage.fullness, "that of its slots",
-                       klass.fullness(inuse))
+            self.equal(zspage, "fullness", zspage.fullness, "that of its slots and pages",
+                       klass.fullness(inuse) if zspage.nr_pages == klass.pages
+                       else self.kernel.growing)
+        self.holds(zspage, "nr_pages is that of its class at most",
+                   0 < zspage.nr_pages <= klass.pages)
+        self.holds(zspage, "slots in use are in its pages",
+                   zspage.bitmap.bit_length() <= zspage.slots())
         self.holds(zspage, "nr_guests is at most inuse", zspage.nr_guests <= inuse)
         self.holds(zspage, "isolated is at most the number of pages",
-                   zspage.isolated <= klass.pages)
+                   zspage.isolated <= zspage.nr_pages)
         first_free = (~zspage.bitmap & zspage.bitmap + 1).bit_length() - 1
         self.holds(zspage, "all slots below hint are in use",
                    zspage.hint <= min(first_free, klass.slots))
@@ -1174,7 +1192,7 @@ def cmd_classes(kernel, args):
                 klass.nid, pool.set_of(klass.address), klass.number, klass.size,
                 f"{klass.pages}/{klass.slots}",
                 *(nr or "." for nr in klass.nr[1:]), klass.inuse,
-                klass.nr_live * klass.pages, klass.nr_forwarders, klass.forwarded)])
+                klass.nr_pages, klass.nr_forwarders, klass.forwarded)])
         print_table(rows, right=range(len(rows[0])))
 
 
@@ -1228,7 +1246,7 @@ def print_zspage(kernel, zspage):
     klass = zspage.klass
     print(f"{zspage} of pool {klass.pool.name}, {klass}")
     print(f"  {zspage.state}, {'had ' if zspage.forwarder else ''}"
-          f"{count(klass.pages, 'page')}, {count(klass.slots, 'slot')}, "
+          f"{count(zspage.nr_pages, 'page')}, {count(klass.slots if zspage.forwarder else zspage.slots(), 'slot')}, "
           f"{count(zspage.moves // 2, 'page move')}" +
           (", guests were moved out of it" if zspage.was_host else ""))
     if zspage.frozen():
@@ -1414,7 +1432,7 @@ def cmd_memory(kernel, args):
         late = 0
         for klass in pool.classes():
             sums["used"] += klass.inuse * klass.size
-            sums["pages"] += klass.nr_live * klass.pages * kernel.page_size
+            sums["pages"] += klass.nr_pages * kernel.page_size
             sums["stale"] += klass.nr_stale * kernel.page_size
             sums["descriptors"] += klass.nr_live * klass.descriptor_size
             sums["forwarders"] += klass.nr_forwarders * klass.descriptor_size

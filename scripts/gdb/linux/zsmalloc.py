@@ -245,6 +245,7 @@ POOL is an expression for a struct zs_pool pointer, or its address."""
             nodes = 1
         shift = int(gdb.parse_and_eval("zs_set_shift"))
         full = int(gdb.parse_and_eval("ZS_FULL"))
+        growing = int(gdb.parse_and_eval("ZS_GROWING"))
         gdb.write("node set   size pages slots   partly     full  objects forwarders forwarded\n")
         for index in range(nodes << shift):
             classes = pool["sets"][index]
@@ -254,7 +255,7 @@ POOL is an expression for a struct zs_pool pointer, or its address."""
                 cls = classes[i]
                 if not cls["nr_live"] and not cls["nr_forwarders"]:
                     continue
-                partly = sum(int(cls["nr"][group]) for group in range(1, full))
+                partly = sum(int(cls["nr"][group]) for group in (*range(1, full), growing))
                 gdb.write("%4d %3d %6d %5d %5d %8d %8d %8d %10d %9d\n" % (
                     cls["nid"], index & (1 << shift) - 1, cls["geo"]["size"], cls["geo"]["pages"], cls["geo"]["slots"],
                     partly, cls["nr"][full], cls["inuse"], cls["nr_forwarders"],
@@ -283,7 +284,7 @@ ZSPAGE is an expression for a struct zspage pointer, or its address."""
                     slot, handle_of(where, zspage, slot),
                     "link 0x%x" % link if link else "freed"))
             return
-        for i in range(int(zspage["class"]["geo"]["pages"])):
+        for i in range(int(zspage["nr_pages"])):
             page = zspage["pages"][i].cast(utils.get_page_type().pointer())
             gdb.write("  page %d: page frame 0x%x, struct page 0x%x\n" % (
                 i, int(where.ops.page_to_pfn(page)), ulong(page)))

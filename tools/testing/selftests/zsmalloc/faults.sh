@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Measures page faults that read from zram and from zswap, with and without compaction of
-# memory. A process reads random pages of memory that is swapped out. Memory is compacted
-# without pause, by a task and by kcompactd, and THP is on.
+# memory. A process reads random pages of memory that is swapped out. Little memory is free.
+# It is compacted without pause, by a task that wants huge pages and returns them, by
+# compact_memory and by kcompactd. THP is on.
 
 . "$(dirname "$0")/zsmalloc_lib.sh"
 
@@ -11,16 +12,22 @@ MB=256		# the memory that is swapped out
 TIME=$((SECONDS_OF_WORK * 5))	# seconds of each measurement
 LEAST=$((TIME * 100))	# so many faults must be measured
 LIMIT_MS=200	# the 99th percentile must not exceed this
+SPARE=160	# MB that stay free
+WANTED=40	# huge pages that are wanted again and again
 PROACTIVE=/proc/sys/vm/compaction_proactiveness
+HUGE=/proc/sys/vm/nr_hugepages
 THP=/sys/kernel/mm/transparent_hugepage/enabled
 
 start_test 8
 need_file $PROACTIVE CONFIG_COMPACTION
 need_file $THP CONFIG_TRANSPARENT_HUGEPAGE
+need_file $HUGE CONFIG_HUGETLB_PAGE
+HUGE_MB=$(($(awk '$1 == "Hugepagesize:" { print $2 }' /proc/meminfo) / 1024))
 need_zram
 need_command mkswap swapon fallocate
 need_kcompactd
 set_for_test $PROACTIVE 0
+set_for_test $HUGE 0
 set_for_test /proc/sys/vm/page-cluster 0	# A fault reads one page.
 was=$(sed 's/.*\[\(.*\)\].*/\1/' $THP)
 at_exit write $THP "$was"
@@ -29,11 +36,21 @@ zswap_off
 count_migrations
 begin_checks
 
+# Huge pages take the free memory, except for SPARE. They stay where they are.
+take_memory() {
+	local nr=$((($(meminfo MemFree) - SPARE) / HUGE_MB))
+	((nr < 0)) || write $HUGE "$nr"
+}
+
 start_flat_out() {
+	local nr
+	nr=$(cat $HUGE)
 	write $PROACTIVE 100
 	rm -f "$TMP/enough"
 	while [[ ! -e $TMP/enough ]]; do
+		echo $((nr + WANTED)) > $HUGE
 		echo 1 > /proc/sys/vm/compact_memory
+		echo "$nr" > $HUGE
 	done &
 	COMPACTOR=$!
 }
@@ -47,11 +64,14 @@ end_flat_out() {
 # faults NAME: times the faults of a load, NAME.compacting: while memory is compacted
 faults() {
 	local name=$1 key status=0
-	LOAD_SECONDS=120 start_load "$name" -m $MB -t -s "$TIME" || return
+	LOAD_SECONDS=120 start_load "$name" -m $MB -t -s $((TIME + 10)) || return
+	take_memory
 	[[ $name != *.compacting ]] || start_flat_out
 	sleep "$TIME"
-	end_load "$name" || status=1
+	kill -TERM "${LOADS[$name]}"	# It reports its times and then checks its memory.
 	[[ $name != *.compacting ]] || end_flat_out
+	end_load "$name" || status=1
+	write $HUGE 0
 	for key in faults faults_per_s p50_us p99_us p999_us max_us; do
 		figure "faults.$name.$key" "$(load_result "$name" $key)"
 	done

@@ -489,15 +489,16 @@ free_on_node() { # in MB
 		"/sys/devices/system/node/node$NODE/meminfo"
 }
 
-# A file in tmpfs takes the node's memory, except for the area and 32 MB, so that movable
-# pages fill the area. The area is allocated while the file is written.
+# A file in tmpfs, which is not swapped out, takes the node's memory, except for the area
+# and 32 MB, so that movable pages fill the area.
+# The area is allocated while the file is written.
 make_ballast() {
 	local mb
 	mkdir "$TMP/ballast" || return
 	write "$AREA/alloc" "$PAGES" || fail "the empty CMA area cannot be allocated" || return
 	write /proc/sys/vm/drop_caches 3
 	mb=$(($(free_on_node) - 32))
-	mount -t tmpfs -o "mpol=bind:$NODE,size=${mb}M" tmpfs "$TMP/ballast" || return
+	mount -t tmpfs -o "noswap,mpol=bind:$NODE,size=${mb}M" tmpfs "$TMP/ballast" || return
 	at_exit umount "$TMP/ballast"
 	limited dd if=/dev/zero of="$TMP/ballast/file" bs=1M count="$mb" 2> "$TMP/dd" ||
 		fail "$(tail -n 1 "$TMP/dd")" || return
