@@ -490,8 +490,8 @@ free_on_node() { # in MB
 }
 
 # A file in tmpfs, which is not swapped out, takes the node's memory, except for the area
-# and 32 MB, so that movable pages fill the area.
-# The area is allocated while the file is written.
+# and 32 MB, so that movable pages fill the area. The area is allocated while the file is
+# written.
 make_ballast() {
 	local mb
 	mkdir "$TMP/ballast" || return
