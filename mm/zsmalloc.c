@@ -1865,9 +1865,9 @@ static void zspage_free_rcu(struct rcu_head *rcu)
 	zspage_free_memory(container_of(rcu, struct zspage, rcu));
 }
 
-/* Other bits of the byte may change, under class->lock: see zspage_is_idle(). */
 static bool zspage_was_host(const struct zspage *zspage)
 {
+	/* Other bits of the byte may change, under class->lock: see zspage_is_idle(). */
 	return data_race(!!zspage->was_host);
 }
 
@@ -2074,7 +2074,7 @@ static bool zspage_check(struct zspage *zspage)
  * @node: on class->searches
  * @next: zspage->list of the zspage to look at next, or the head of the list at its end
  * @fullness: the group whose list that is. Groups are searched in the order of fullness,
- *	      each from front to back.
+ *	      each from front to back, and ZS_GROWING after them.
  * @over: no zspage is left to look at
  *
  * The search continues in the next hold of class->lock where it stopped in the last one,
@@ -2409,7 +2409,7 @@ static unsigned long class_malloc_beside(struct size_class *class)
  * A class has at most one growing zspage. Its free slots are used when no other zspage of
  * the class has any, for new objects and for objects that are moved. A zspage of a large
  * class gets all of its pages at once: taking the lock for each page would make zs_malloc()
- * slower, and would save little memory compared with that of the class.
+ * slower, and the memory saved would be little next to what the class has.
  */
 
 /* Add a page to the growing zspage of @class, and return it; NULL if there is none. */
@@ -2433,16 +2433,19 @@ static struct zspage *class_grow(struct size_class *class, struct zpdesc *zpdesc
 }
 
 /*
- * Allocate an object in the growing zspage of @class, to which the page is added. Returns 0
- * if there is no growing zspage.
+ * Allocate an object in the growing zspage of @class, to which the page is added; or, if
+ * objects were freed meanwhile, in a free slot, and free the page. Returns 0 if there is
+ * neither.
  */
 static unsigned long class_malloc_page(struct size_class *class, struct zpdesc *zpdesc)
 {
-	unsigned long handle = 0;
+	unsigned long handle, found;
 	struct zspage *zspage;
 
 	spin_lock(&class->lock);
-	zspage = class_grow(class, zpdesc);
+	found = class_take_slot(class);
+	handle = found;
+	zspage = found ? NULL : class_grow(class, zpdesc);
 	if (zspage) {
 		zspage_assert_locked(zspage);
 		handle = zspage_malloc(zspage);
@@ -2451,8 +2454,16 @@ static unsigned long class_malloc_page(struct size_class *class, struct zpdesc *
 		atomic_long_inc(&class->pool->pages);
 	}
 	spin_unlock(&class->lock);
+	if (found)
+		zpdesc_put(zpdesc);
 
 	return handle;
+}
+
+/* Whether @class has a growing zspage; an estimate */
+static bool class_has_growing(struct size_class *class)
+{
+	return ZS_ESTIMATE(class->groups) & BIT(ZS_GROWING);
 }
 
 /* Free the descriptor of a new zspage whose page was given to another one. */
@@ -2466,8 +2477,8 @@ static void zspage_discard(struct zspage *zspage)
 }
 
 /*
- * Allocate the first object in @new, which is a new zspage. If it is to grow, and another
- * CPU was faster, so that the class has a growing zspage already, that one gets its page.
+ * Allocate the first object in @new, which is a new zspage. If it is to grow, and the class
+ * has a growing zspage, for example because another CPU was faster, that one gets its page.
  */
 static unsigned long zspage_malloc_first(struct zspage *new)
 {
@@ -2505,22 +2516,21 @@ static unsigned long zspage_malloc_first(struct zspage *new)
  */
 static unsigned long class_malloc_new(struct size_class *class, gfp_t gfp, int nid)
 {
-	bool grows = ZS_ESTIMATE(class->groups) & BIT(ZS_GROWING);
 	struct zpdesc *first = NULL;
 	unsigned long handle = 0;
 	struct zspage *new;
 
 	if (!zs_migration)
 		gfp &= ~__GFP_MOVABLE;
-	if (grows || (class_is_small(class) && class->geo.pages > 1)) {
+	if (class_has_growing(class) || (class_is_small(class) && class->geo.pages > 1)) {
 		first = zs_alloc_single(gfp, nid);
 		if (!first)
 			return 0;
 		class = class_on_node(class, page_to_nid(zpdesc_page(first)), gfp);
 		zs_race("malloc_page");
+		if (class_has_growing(class))
+			handle = class_malloc_page(class, first);
 	}
-	if (grows)
-		handle = class_malloc_page(class, first);
 	if (handle)
 		return handle;
 	new = zspage_alloc(class, gfp, nid, first);
@@ -3626,7 +3636,7 @@ static bool zs_get_supply(struct zs_supply *supply)
 	return true;
 }
 
-/* The number of free slots that compaction may use: not those of empty zspages */
+/* The number of free slots that compaction may use: not those of zspages in ZS_EMPTY */
 static unsigned long class_room(struct size_class *class)
 	__must_hold(&class->lock)
 {
@@ -3783,6 +3793,23 @@ static void zspage_trace_outcome(struct zspage *zspage, enum zs_outcome outcome)
 }
 
 /*
+ * There is no room for the objects of a zspage that has all of its pages: go on with the
+ * growing one, or end the search if there is not enough room for it either.
+ */
+static void class_search_growing(struct size_class *class, struct zs_search *search)
+	__must_hold(&class->lock)
+{
+	struct zspage *growing = class_growing(class);
+
+	if (!growing || class_room(class) < zspage_slots(growing)) {
+		search->over = true;
+	} else if (search->fullness != ZS_GROWING) {
+		search->fullness = ZS_GROWING;
+		search->next = &growing->list;
+	}
+}
+
+/*
  * Find a zspage to evacuate, the emptiest group first. None of its objects is open,
  * other zspages of the class have room for all of them, and evacuating it pays. Returns
  * it frozen and with its pages locked.
@@ -3797,13 +3824,10 @@ static struct zspage *class_find_source(struct size_class *class,
 {
 	supply->need_blocks = 0;
 	supply->need_links = 0;
-	/* There is no room for a zspage that has all of its pages. */
-	if (class_room(class) < class->geo.slots && search->fullness != ZS_GROWING) {
-		search->fullness = ZS_GROWING;
-		search->next = class->zspages[ZS_GROWING].next;
-	}
+	if (class_room(class) < class->geo.slots)
+		class_search_growing(class, search);
 
-	for (unsigned int tries = ZS_TRIES; tries; tries--) {
+	for (unsigned int tries = ZS_TRIES; tries && !search->over; tries--) {
 		struct zspage *zspage = class_search(class, search);
 		enum zs_outcome outcome;
 

@@ -586,7 +586,7 @@ struct zspage {
 	};
 };
 
-static_assert(ZS_MAX_PAGES < BIT(6));	/* for nr_draining */
+static_assert(!(ZS_MAX_PAGES >> 6), "nr_draining has 6 bits");
 
 #ifdef CONFIG_DEBUG_VM
 static inline void zspage_set_magic(struct zspage *zspage, unsigned int magic)
@@ -635,7 +635,7 @@ static inline unsigned int zspage_slots(const struct zspage *zspage)
 
 	if (likely(zspage->nr_pages == geo->pages))
 		return geo->slots;
-	return zspage->nr_pages * PAGE_SIZE / geo->size;
+	return PAGE_SIZE * zspage->nr_pages / geo->size;
 }
 
 static inline unsigned long *zspage_bitmap(struct zspage *zspage)

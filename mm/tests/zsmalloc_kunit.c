@@ -1035,6 +1035,11 @@ static void growing_zspages_stay_as_they_are_without_memory(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static void free_first_object(struct zst *t)
+{
+	obj_free(t, t->objs);
+}
+
 static void free_all_objects(struct zst *t)
 {
 	free_all(t);
@@ -1057,6 +1062,29 @@ static void page_outlives_the_zspage_that_it_was_allocated_for(struct kunit *tes
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 1);
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 	zs_free(t->pool, handle);
+}
+
+/* Another task frees an object while a page for the growing zspage is allocated. */
+static void slot_that_is_freed_meanwhile_is_used_before_a_page(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = long_size(test);
+	struct zspage *zspage = full_growing(t, size);
+	unsigned long handle;
+
+	obj_alloc(t, size);
+	while (zspage->inuse < zspage_slots(zspage))
+		obj_alloc(t, size);
+	kunit_activate_static_stub(test, zs_alloc_single, single_meanwhile);
+	t->meanwhile = free_first_object;
+	handle = zs_malloc(t->pool, size, GFP_TEST, TEST_NODE);
+	kunit_deactivate_static_stub(test, zs_alloc_single);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2);
+	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, 2);
+	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
+	zs_free(t->pool, handle);
+	expect_all_intact(t);
 }
 
 static struct zpdesc *noted_single_meanwhile(gfp_t gfp, int nid)
@@ -1242,11 +1270,6 @@ static void all_memory_of_a_pool_is_freed(struct kunit *test)
 	zst_flush_deferred(test);
 	expect_all_freed_to(test, t->cache);
 	expect_all_freed_to(test, t->class_cache);
-}
-
-static void free_first_object(struct zst *t)
-{
-	obj_free(t, t->objs);
 }
 
 static void slot_that_is_freed_during_allocation_is_used(struct kunit *test)
@@ -1646,6 +1669,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(growing_zspages_are_filled_last),
 	KUNIT_CASE(growing_zspages_stay_as_they_are_without_memory),
 	KUNIT_CASE(page_outlives_the_zspage_that_it_was_allocated_for),
+	KUNIT_CASE(slot_that_is_freed_meanwhile_is_used_before_a_page),
 	KUNIT_CASE(page_is_freed_if_there_is_no_descriptor_for_it),
 	KUNIT_CASE(one_zspage_of_a_class_grows),
 	KUNIT_CASE(growing_zspages_have_as_many_stale_pages_as_pages),
