@@ -1615,7 +1615,7 @@ struct zpdesc *zs_alloc_single(gfp_t gfp, int nid)
  * Memory for evacuating one zspage, or for trimming a forwarder. An evacuation frees at
  * least ZS_PAYBACK times as many bytes, and a slab that is allocated for it is used by the
  * next ones, too. Therefore its memory may come from the reserves if the task reclaims
- * memory, and has PF_MEMALLOC.
+ * memory, and has PF_MEMALLOC. That of a trim does not, see class_trim_forwarders().
  */
 VISIBLE_IF_ZSMALLOC_TEST
 void *zs_alloc_supply(size_t size, gfp_t gfp)
@@ -2667,7 +2667,7 @@ static bool zs_hint_is_valid(int nid)
  *
  * With __GFP_THISNODE in @gfp, slots of other nodes are not used, except if @nid is
  * offline, if it has no memory, or if it has no free memory for the pool's size classes
- * of that node, some 50 KB. Until it has, its objects share the classes of another node.
+ * of that node, some 64 KB. Until it has, its objects share the classes of another node.
  * The other flags in @gfp and the cpuset of the task apply to new memory only: a free
  * slot may be on a node on which the task must not allocate.
  *
