@@ -20,6 +20,8 @@ need_cma
 need_zram
 need_command numactl mkswap swapon
 need_kcompactd
+# With THP, the kernel would keep as much memory free as the area has.
+set_for_test /proc/sys/vm/min_free_kbytes 4096
 zswap_off
 count_migrations
 begin_checks
