@@ -293,9 +293,8 @@ end_cgroup() {
 	wait_for 10 rmdir "$1"
 }
 
-# start_load NAME OPTION...: starts zs_load in the background, in $CGROUP if it is set, by
-# the command LOAD_WITH if it is set. Returns when all memory of the load was paged out,
-# or fails after LOAD_SECONDS.
+# start_load NAME OPTION...: starts zs_load in the background, in $CGROUP if it is set.
+# Returns when all memory of the load was paged out, or fails after LOAD_SECONDS.
 start_load() {
 	local name=$1
 	shift
@@ -303,8 +302,7 @@ start_load() {
 	rm -f "$TMP/$name"
 	(
 		[[ -z ${CGROUP:-} ]] || write "$CGROUP/cgroup.procs" "$BASHPID"
-		# shellcheck disable=SC2086 # words
-		exec ${LOAD_WITH:-} "$DIR/zs_load" -o "$TMP/$name" "$@"
+		exec "$DIR/zs_load" -o "$TMP/$name" "$@"
 	) &
 	LOADS[$name]=$!
 	if ! wait_for "${LOAD_SECONDS:-60}" load_is_ready "$name" ||
