@@ -2064,6 +2064,27 @@ static void growing_zspages_are_evacuated(struct kunit *test)
 	expect_model(t);
 }
 
+/* There is room for another zspage, too, but one of its objects is open. */
+static void growing_zspages_are_evacuated_after_others(struct kunit *test)
+{
+	struct zst *t = test->priv;
+	size_t size = many_slots_size(test);
+	struct size_class *class = test_class(t, size);
+	struct scatterlist sg[2];
+	struct zspage *growing;
+
+	zs_small_class = UINT_MAX;
+	fill_zspage(t, size);
+	growing = obj_zspage(obj_alloc(t, size));
+	keep_if(t, 0, n, n < 2 || n == class->geo.slots);
+	zs_obj_read_sg_begin(t->pool, t->objs->handle, sg, size);
+	KUNIT_EXPECT_EQ(test, zst_compact(t), 1);
+	zs_obj_read_sg_end(t->pool, t->objs->handle);
+	KUNIT_EXPECT_EQ(test, growing->state, ZSPAGE_FORWARDER);
+	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), class->geo.pages);
+	expect_all_intact(t);
+}
+
 /* The end of the isolation frees it, so moving objects to it would not free as many pages. */
 static void growing_zspages_without_objects_are_no_hosts(struct kunit *test)
 {
@@ -2189,6 +2210,7 @@ static struct kunit_case compaction_cases[] = {
 	KUNIT_CASE_SLOW(overhead_does_not_grow_over_time),
 	KUNIT_CASE(growing_zspages_are_hosts),
 	KUNIT_CASE(growing_zspages_are_evacuated),
+	KUNIT_CASE(growing_zspages_are_evacuated_after_others),
 	KUNIT_CASE(growing_zspages_without_objects_are_no_hosts),
 	KUNIT_CASE(objects_are_not_moved_to_pages_that_are_not_there),
 	KUNIT_CASE(bad_zspages_do_not_grow),
