@@ -1064,6 +1064,16 @@ static void page_outlives_the_zspage_that_it_was_allocated_for(struct kunit *tes
 	zs_free(t->pool, handle);
 }
 
+static struct zpdesc *noted_single_meanwhile(gfp_t gfp, int nid)
+{
+	struct zst *t = current_zst();
+	struct zpdesc *zpdesc = single_meanwhile(gfp, nid);
+
+	get_page(zpdesc_page(zpdesc));
+	t->given[t->nr_given++] = zpdesc_page(zpdesc);
+	return zpdesc;
+}
+
 /* Another task frees an object while a page for the growing zspage is allocated. */
 static void slot_that_is_freed_meanwhile_is_used_before_a_page(struct kunit *test)
 {
@@ -1075,26 +1085,20 @@ static void slot_that_is_freed_meanwhile_is_used_before_a_page(struct kunit *tes
 	obj_alloc(t, size);
 	while (zspage->inuse < zspage_slots(zspage))
 		obj_alloc(t, size);
-	kunit_activate_static_stub(test, zs_alloc_single, single_meanwhile);
+	kunit_activate_static_stub(test, zs_alloc_single, noted_single_meanwhile);
 	t->meanwhile = free_first_object;
 	handle = zs_malloc(t->pool, size, GFP_TEST, TEST_NODE);
 	kunit_deactivate_static_stub(test, zs_alloc_single);
 	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(handle));
+	/* Only the test has a reference to the page. */
+	KUNIT_ASSERT_EQ(test, t->nr_given, 1);
+	KUNIT_EXPECT_EQ(test, page_ref_count(t->given[0]), 1);
+	put_page(t->given[--t->nr_given]);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2);
 	KUNIT_EXPECT_EQ(test, all_zspages() - t->pages_before, 2);
 	KUNIT_EXPECT_STREQ(test, zs_check_pool(t->pool) ?: "", "");
 	zs_free(t->pool, handle);
 	expect_all_intact(t);
-}
-
-static struct zpdesc *noted_single_meanwhile(gfp_t gfp, int nid)
-{
-	struct zst *t = current_zst();
-	struct zpdesc *zpdesc = single_meanwhile(gfp, nid);
-
-	get_page(zpdesc_page(zpdesc));
-	t->given[t->nr_given++] = zpdesc_page(zpdesc);
-	return zpdesc;
 }
 
 static void page_is_freed_if_there_is_no_descriptor_for_it(struct kunit *test)
@@ -1117,6 +1121,13 @@ static void alloc_same_size(struct zst *t)
 	t->other.handle = zs_malloc(t->pool, t->other.size, GFP_TEST, TEST_NODE);
 }
 
+static struct zspage *descriptor_meanwhile(struct size_class *class, gfp_t gfp, int nid)
+{
+	act_meanwhile(current_zst());
+	gfp &= ~(__GFP_HIGHMEM | __GFP_MOVABLE | __GFP_THISNODE);
+	return kmem_cache_alloc_node(class->cache, gfp | __GFP_ZERO, nid);
+}
+
 /* Two tasks make a growing zspage at the same time. One of the two gets both pages. */
 static void one_zspage_of_a_class_grows(struct kunit *test)
 {
@@ -1126,10 +1137,10 @@ static void one_zspage_of_a_class_grows(struct kunit *test)
 
 	zs_small_class = UINT_MAX;
 	t->other.size = size;
-	kunit_activate_static_stub(test, zs_alloc_single, single_meanwhile);
+	kunit_activate_static_stub(test, zs_alloc_descriptor, descriptor_meanwhile);
 	t->meanwhile = alloc_same_size;
 	obj_alloc(t, size);
-	kunit_deactivate_static_stub(test, zs_alloc_single);
+	kunit_deactivate_static_stub(test, zs_alloc_descriptor);
 	KUNIT_EXPECT_EQ(test, class->nr_live, 1);
 	KUNIT_EXPECT_EQ(test, class->nr[ZS_GROWING], 1);
 	KUNIT_EXPECT_EQ(test, pool_pages(t->pool), 2);
