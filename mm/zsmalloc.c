@@ -978,7 +978,7 @@ static void class_wait_thaw(struct size_class *class)
  *
  * For its natives it becomes a forwarder. It gets a link for each of them, in the order
  * of the slots that they had. The bitmap shows the slots that have links. The first links,
- * as many as it had pages, take the place of pages[]; the others, the far links, are in
+ * as many as pages[] has entries, take its place; the others, the far links, are in
  * memory of their own.
  *
  * A guest has a link already, in the forwarder that its handle names. That link is
@@ -3537,7 +3537,7 @@ struct zs_supply {
  * struct zs_evacuation - the evacuation of one zspage
  * @dest: the zspage that objects are being moved to; its fullness is not updated yet
  * @supply: the memory for it
- * @near_links: the first links of the forwarder, as many as it has pages. They are here
+ * @near_links: the first links of the forwarder, class->geo.pages of them. They are here
  *		until its pages[] are not needed any more. The other links are in
  *		supply->far_links.
  * @pages: the pages of the zspage, to be freed without a lock

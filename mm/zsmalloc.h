@@ -513,7 +513,7 @@ enum zspage_state {
  * @pages: class->geo.pages pointers to pages, of which @nr_pages are set, followed by the
  *	   bitmap of used slots. An entry is changed under class->lock and read with or
  *	   without it; see zspage_page().
- * @near_links: in a forwarder, instead: as many links as it had pages. All links are
+ * @near_links: in a forwarder, instead: class->geo.pages links. All links are
  *		changed under class->lock and read with or without it.
  *
  * On 64-bit without debug options, the fields before @pages fill 64 bytes. A further field
@@ -708,7 +708,7 @@ static inline unsigned long zspage_handle(struct zspage *zspage, unsigned int sl
 /*
  * Link number @rank of a forwarder. A forwarder's bitmap shows the slots that its
  * objects had when it was evacuated, and its links are in the order of these slots. The
- * first links, as many as it had pages, are in @near, the rest is in @far. A link is 0
+ * first links, as many as pages[] had entries, are in @near, the rest is in @far. A link is 0
  * if its object was freed. Forwarders are trimmed, see forwarder_trim(): then the links
  * that are 0 go, and their slots are no longer in the bitmap.
  */

@@ -482,47 +482,6 @@ need_cma() { # sets AREA, PAGES, FIRST, LAST and NODE
 
 free_area() { write "$AREA/free" "$PAGES"; }
 
-free_on_node() { # in MB
-	awk '$3 == "MemFree:" { print int($4 / 1024) }' \
-		"/sys/devices/system/node/node$NODE/meminfo"
-}
-
-# A file in tmpfs, which is not swapped out, takes the node's memory, except for the area
-# and 32 MB, so that movable pages fill the area. The area is allocated while the file is
-# written.
-make_ballast() {
-	local mb
-	mkdir "$TMP/ballast" || return
-	write "$AREA/alloc" "$PAGES" || fail "the empty CMA area cannot be allocated" || return
-	write /proc/sys/vm/drop_caches 3
-	mb=$(($(free_on_node) - 32))
-	mount -t tmpfs -o "noswap,mpol=bind:$NODE,size=${mb}M" tmpfs "$TMP/ballast" || return
-	at_exit umount "$TMP/ballast"
-	limited dd if=/dev/zero of="$TMP/ballast/file" bs=1M count="$mb" 2> "$TMP/dd" ||
-		fail "$(tail -n 1 "$TMP/dd")" || return
-	free_area
-	say "$(free_on_node) MB of node $NODE are free, $(meminfo CmaFree) MB of them in the CMA area"
-	(($(meminfo CmaFree) >= (PAGES * PAGE_SIZE >> 20) * 95 / 100))
-}
-
-# report_times NAME: reports the times that zs_time wrote to $TMP/NAME. Sets NR, FAILURES,
-# and the 99th percentile P99_US.
-report_times() {
-	local p50 max
-	[[ -s $TMP/$1 ]] || return
-	NR=$(wc -l < "$TMP/$1")
-	FAILURES=$(awk '$2 { n++ } END { print n + 0 }' "$TMP/$1")
-	read -r p50 P99_US max < <(sort -n "$TMP/$1" | awk '
-		{ us[NR] = $1 }
-		END { print us[int((NR + 1) / 2)], us[int(NR * 0.99 + 0.99)], us[NR] }')
-	say "CMA blocks, $1: $NR allocations, $FAILURES failed; median $p50 us, 99th percentile $P99_US us, maximum $max us"
-	figure "$BLOCKS.$1.blocks" "$NR"
-	figure "$BLOCKS.$1.failed" "$FAILURES"
-	figure "$BLOCKS.$1.p50_us" "$p50"
-	figure "$BLOCKS.$1.p99_us" "$P99_US"
-	figure "$BLOCKS.$1.max_us" "$max"
-}
-
 # --- kcompactd --------------------------------------------------------------
 
 need_kcompactd() {
