@@ -12,6 +12,8 @@ branch "series"; the tags are moved.
 Each hunk of the difference goes into the first patch after which all lines that it changes
 are there, next to each other, in this patch and in all later ones. For lines that are only
 added, these are the line before and the line after. So a hunk never conflicts with a patch.
+Nor does it go before a patch that brings a name which it uses: lines of C that contain a
+name with an underscore go where that name occurs in C for the first time, or later.
 
 If these lines are all of the base, no patch has made them. The hunk goes into the only patch
 that touches the file, or else into PATCH. The same holds for files that no patch has. What
@@ -117,11 +119,23 @@ def number(tag):
     return int(tag[1:])
 
 
+def names_in(lines):
+    """Names of C with an underscore, which words of comments rarely have"""
+    return set(re.findall(rb'\b[A-Za-z]\w*_\w+', b''.join(lines)))
+
+
 class Absorber:
     def __init__(self, new, patch):
         self.new = new
         self.tags = sorted(text('tag', '-l', 'p[0-9]*').split())
         self.snapshots = [Snapshot('base')] + [Snapshot(tag) for tag in self.tags]
+        self.names = {}         # name -> the first snapshot that has it
+        for k, snapshot in enumerate(self.snapshots):
+            for path, (_, blob) in snapshot.files.items():
+                if path.endswith(('.c', '.h')) and (not k or snapshot.files[path] !=
+                                                    self.snapshots[k - 1].files.get(path)):
+                    for name in names_in(contents(blob)):
+                        self.names.setdefault(name, k)
         self.patch = None
         if patch:
             names = [number(tag) for tag in self.tags]
@@ -177,6 +191,7 @@ class Absorber:
         last = self.snapshots[-1].files[path][1]
         new = blob_of(data)
         states = [Lines(snapshot, path, last) for snapshot in self.snapshots]
+        before = contents(last)
         after = split(data)
         edits = {}          # snapshot -> [(start, end, lines)]
         for a, b, c, d in hunks(last, new):
@@ -184,6 +199,9 @@ class Absorber:
             first = len(places) - 1
             while first > 0 and places[first - 1] is not None:
                 first -= 1
+            if first and path.endswith(('.c', '.h')):
+                used = names_in(after[c:d]) - names_in(before[a:b])
+                first = max([first] + [self.names.get(name, 0) for name in used])
             what = f'{path}: line {a + 1}' + (f' to {b}' if b > a + 1 else '')
             if first == 0:
                 patches = self.touching(path)

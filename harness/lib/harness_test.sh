@@ -621,6 +621,11 @@ test_series() {
 	sed -i 's/^SECOND/above\n&\nbelow/' "$p/mm/n.c"
 	yes 'series-refresh: lines before and after the line of a patch' in_copy series-refresh
 	yes 'series-refresh: stay in their order' test "$(grep -E '^\+(above|SECOND|below)' "$p"/series/0002-*.patch | tr -d '\n')" == '+above+SECOND+below'
+	sed -i 's/^SECOND/&_name/' "$p/mm/n.c"
+	yes 'series-refresh: a name' in_copy series-refresh
+	sed -i 's/^FIRST 9/& with SECOND_name/' "$p/mm/n.c"
+	yes 'series-refresh: a line that uses the name' in_copy series-refresh
+	yes 'series-refresh: is not changed before the name is there' has 0002 '+FIRST 9 with SECOND_name'
 	sed -i 's/^third$/THIRD/; s/^+third$/+THIRD/' "$p/harness/base-edits.patch"
 	yes 'series-refresh: an edit of a base file' in_copy series-refresh
 	yes 'series-refresh: stays in its patch' has 0003 '+THIRD'
