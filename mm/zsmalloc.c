@@ -2355,6 +2355,66 @@ static __always_inline unsigned long class_malloc(struct size_class *class)
 	return handle;
 }
 
+/* Whether @class has a free slot; an estimate */
+static bool class_has_room(struct size_class *class)
+{
+	return ZS_ESTIMATE(class->slots) != ZS_ESTIMATE(class->inuse);
+}
+
+/* class_malloc(), except that it does not wait for the lock, but returns 0 then */
+static unsigned long class_try_malloc(struct size_class *class)
+{
+	unsigned long handle;
+
+	if (!spin_trylock(&class->lock))
+		return 0;
+	handle = class_take_slot(class);
+	spin_unlock(&class->lock);
+
+	return handle;
+}
+
+/*
+ * Classes without zspages
+ *
+ * In a small pool, a page for each class would take much of the memory. Therefore an
+ * object whose class has no zspage is allocated in a free slot of a larger class, if its
+ * slots are at most a quarter larger. The class counts the bytes that are lost by that.
+ * When they would be more than half a page, it gets a zspage, which has half a page of
+ * free slots on average. Objects stay where they were allocated. When the class has lost
+ * its last zspage, it counts from 0 again.
+ *
+ * In a large pool, each class loses half a page by this once.
+ */
+
+/*
+ * Allocate an object of the size of @class in a larger class, if @class has no zspage.
+ * Returns 0 if no free slot is found.
+ */
+static unsigned long class_malloc_larger(struct size_class *class)
+{
+	unsigned int index = zs_geo_index(class->geo.size);
+
+	if (ZS_ESTIMATE(class->nr_live) || !class_is_small(class))
+		return 0;
+	for (struct size_class *larger = class + 1; ++index < zs_nr_geos; larger++) {
+		unsigned int lost = larger->geo.size - class->geo.size;
+		unsigned long handle;
+
+		if (lost > class->geo.size / 4 ||
+		    ZS_ESTIMATE(class->lost) + lost > ZS_MAX_LOST)
+			break;
+		handle = class_has_room(larger) ? class_try_malloc(larger) : 0;
+		if (!handle)
+			continue;
+		spin_lock(&class->lock);
+		class->lost += lost;
+		spin_unlock(&class->lock);
+		return handle;
+	}
+	return 0;
+}
+
 /*
  * The class of the size of @class in set number @set of node @nid, if it is another one
  * and may have a free slot, or NULL
@@ -2365,8 +2425,7 @@ static struct size_class *class_with_room(struct size_class *class, int nid,
 	struct size_class *other = zs_class(class->pool, class->geo.size,
 					    zs_set_index(nid, set));
 
-	return other && other != class &&
-	       ZS_ESTIMATE(other->slots) != ZS_ESTIMATE(other->inuse) ? other : NULL;
+	return other && other != class && class_has_room(other) ? other : NULL;
 }
 
 /*
@@ -2389,10 +2448,7 @@ static unsigned long class_malloc_beside(struct size_class *class)
 		struct size_class *other = class_with_room(class, class->nid,
 							   (cpu + i) & mask);
 
-		if (!other || !spin_trylock(&other->lock))
-			continue;
-		handle = class_take_slot(other);
-		spin_unlock(&other->lock);
+		handle = other ? class_try_malloc(other) : 0;
 	}
 	return handle;
 }
@@ -2502,6 +2558,7 @@ static unsigned long zspage_malloc_first(struct zspage *new)
 			zspage_adopt(new, new->pages[i]);
 		handle = zspage_handle(new, zspage_take_slot(new));
 		zspage_enlist(new);
+		class->lost = 0;
 	}
 	spin_unlock(&class->lock);
 	if (growing)
@@ -2623,7 +2680,7 @@ static noinline unsigned long class_malloc_slow(struct size_class *class,
 			__GFP_THISNODE | __GFP_NOMEMALLOC | __GFP_NOWARN;
 	bool others = nr_node_ids > 1 || READ_ONCE(class->pool->set_mask);
 	int near = nid == NUMA_NO_NODE ? numa_mem_id() : nid;
-	unsigned long handle = class_malloc_beside(class);
+	unsigned long handle = class_malloc_beside(class) ?: class_malloc_larger(class);
 
 	/* Without @nid, a free slot of any node is preferred to new memory. */
 	if (!handle && others && (nid != NUMA_NO_NODE || nr_node_ids == 1))
@@ -4349,6 +4406,9 @@ EXPORT_SYMBOL_GPL(zs_huge_class_size);
  * @size: the size in bytes, 1 to PAGE_SIZE
  *
  * Context: any.
+ * An object may take the space of one that is up to a quarter larger, if the pool has no
+ * memory for objects of its size yet.
+ *
  * Return: a number that is the same for two sizes if their objects take the same space,
  * and otherwise greater for the size whose objects take more.
  */

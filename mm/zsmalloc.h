@@ -231,6 +231,7 @@ static inline enum zs_fullness zs_fullness(unsigned int inuse,
  * @nr_isolated: isolated pages, the sum of zspage->isolated
  * @searches: a struct zs_search for each compaction of the class that is under way
  * @first_wait: the beginning of the second in which @waited counts, in jiffies
+ * @lost: bytes lost in slots of larger classes, see "Classes without zspages"
  */
 struct size_class {
 	struct zs_geometry	geo;
@@ -265,6 +266,7 @@ struct size_class {
 	unsigned long		nr_isolated __guarded_by(&lock);
 	struct hlist_head	searches __guarded_by(&lock);
 	unsigned long		first_wait __guarded_by(&lock);
+	unsigned int		lost __guarded_by(&lock);
 };
 
 /*
@@ -357,6 +359,9 @@ struct zs_pool {
 
 /* A class with fewer zspages than this is small: a new zspage begins with a single page. */
 #define ZS_SMALL_CLASS	4
+
+/* The most bytes that a class without zspages may lose in slots of larger classes */
+#define ZS_MAX_LOST	(PAGE_SIZE / 2)
 
 /*
  * A zspage records its guests in blocks, each guest by its handle, which is called its

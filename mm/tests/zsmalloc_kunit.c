@@ -994,6 +994,72 @@ static void growing_zspages_are_filled_last(struct kunit *test)
 	expect_all_intact(t);
 }
 
+/*
+ * Classes without zspages
+ */
+
+/* Makes zspages with @nr or more free slots, but none without an object. */
+static void leave_room(struct zst *t, const struct zs_geometry *geo, unsigned int nr)
+{
+	unsigned int first = t->nr;
+
+	zs_small_class = 0;
+	for (unsigned int room = 0; room < nr; room += geo->slots - 1)
+		fill_zspage(t, geo->size);
+	thin_out(t, first, geo->slots);
+	zs_small_class = ZS_SMALL_CLASS;
+}
+
+static struct size_class *class_of_next_object(struct zst *t, size_t size)
+{
+	return obj_zspage(obj_alloc(t, size))->class;
+}
+
+static void objects_take_larger_slots_until_half_a_page_is_lost(struct kunit *test)
+{
+	const struct zs_geometry *geo, *larger;
+	struct zst *t = test->priv;
+	struct size_class *class;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (geo->size < PAGE_SIZE / 8)
+		geo++;
+	larger = geo + 1;
+	class = test_class(t, geo->size);
+	nr = PAGE_SIZE / 2 / (larger->size - geo->size);
+	/* What was lost counts until the class has a zspage, and not after its end. */
+	for (int times = 0; times < 2; times++) {
+		unsigned long pages;
+
+		leave_room(t, larger, nr + 2 * geo->slots);
+		pages = pool_pages(t->pool);
+		for (unsigned int i = 0; i < nr; i++)
+			KUNIT_ASSERT_PTR_EQ(test, class_of_next_object(t, geo->size),
+					    test_class(t, larger->size));
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages);
+		for (unsigned int i = 0; i < geo->slots + 1; i++)
+			KUNIT_ASSERT_PTR_EQ(test, class_of_next_object(t, geo->size), class);
+		KUNIT_EXPECT_EQ(test, pool_pages(t->pool), pages + geo->pages + 1);
+		expect_all_intact(t);
+		free_all(t);
+	}
+}
+
+static void slots_that_are_much_larger_are_not_taken(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	struct zst *t = test->priv;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	if (geo[1].size - geo->size <= geo->size / 4)
+		kunit_skip(test, "the smallest class is followed closely");
+	leave_room(t, geo + 1, 1);
+	KUNIT_EXPECT_PTR_EQ(test, class_of_next_object(t, geo->size), test_class(t, geo->size));
+	expect_all_intact(t);
+}
+
 static struct zpdesc *single_meanwhile(gfp_t gfp, int nid)
 {
 	act_meanwhile(current_zst());
@@ -1678,6 +1744,8 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(small_classes_get_pages_when_objects_need_them),
 	KUNIT_CASE(large_classes_get_whole_zspages),
 	KUNIT_CASE(growing_zspages_are_filled_last),
+	KUNIT_CASE(objects_take_larger_slots_until_half_a_page_is_lost),
+	KUNIT_CASE(slots_that_are_much_larger_are_not_taken),
 	KUNIT_CASE(growing_zspages_stay_as_they_are_without_memory),
 	KUNIT_CASE(page_outlives_the_zspage_that_it_was_allocated_for),
 	KUNIT_CASE(slot_that_is_freed_meanwhile_is_used_before_a_page),
