@@ -35,10 +35,10 @@ ROOT_PROGRAMS=(awk basename bash cat chmod cut date dd df dirname dmesg env expr
 	readlink realpath rm rmdir rmmod sed seq sleep sort stat swapoff swapon sync tail tee
 	timeout touch tr truncate umount uname uniq wc)
 # The machines, each with its own table, see machine_of()
-MACHINES=(zsmalloc reporting unplug low_zone small sleep others)
+MACHINES=(zsmalloc reporting unplug low_zone small cma sleep others)
 declare -A ON_MACHINE=(		# and all others on "zsmalloc"
 	[give_back.sh]='reporting unplug' [low_zone.sh]=low_zone [small_memory.sh]=small
-	[sleep.sh]=sleep
+	[sleep.sh]=sleep [cma_swap.sh]=cma
 )
 TESTS=()
 # The kernel's own that allocate huge pages, migrate, swap, or use zram or zswap
@@ -174,6 +174,10 @@ machine_of() {
 		;;
 	small)
 		memory=64M
+		;;
+	cma)
+		# A phone: one node, and memory that is either for all or for CMA
+		memory=384M cmdline=cma=64M
 		;;
 	sleep)
 		# Nothing of 9p, which does not sleep.  The machine starts again to resume.

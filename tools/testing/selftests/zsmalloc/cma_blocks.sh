@@ -62,21 +62,9 @@ one_by_one() {
 
 # report NAME: reports the times in $TMP/NAME
 report() {
-	local nr failed p50 p99 max
-	[[ -s $TMP/$1 ]] || return
-	nr=$(wc -l < "$TMP/$1")
-	failed=$(awk '$2 { n++ } END { print n + 0 }' "$TMP/$1")
-	read -r p50 p99 max < <(sort -n "$TMP/$1" | awk '
-		{ us[NR] = $1 }
-		END { print us[int((NR + 1) / 2)], us[int(NR * 0.99 + 0.99)], us[NR] }')
-	say "CMA blocks, $1: $nr allocations, $failed failed; median $p50 us, 99th percentile $p99 us, maximum $max us"
-	figure "cma_blocks.$1.blocks" "$nr"
-	figure "cma_blocks.$1.failed" "$failed"
-	figure "cma_blocks.$1.p50_us" "$p50"
-	figure "cma_blocks.$1.p99_us" "$p99"
-	figure "cma_blocks.$1.max_us" "$max"
+	report_times "$1" "cma_blocks.$1" || return
 	figure "cma_blocks.$1.migrated" "$MOVED"
-	((nr == NR * ROUNDS && p99 <= LIMIT_MS * 1000))
+	((NR_TIMED == NR * ROUNDS && P99_US <= LIMIT_MS * 1000))
 }
 
 # blocks NAME FILL BEGIN END: ROUNDS times, calls FILL and BEGIN, allocates all blocks

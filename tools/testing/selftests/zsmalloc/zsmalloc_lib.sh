@@ -482,6 +482,24 @@ need_cma() { # sets AREA, PAGES, FIRST, LAST and NODE
 
 free_area() { write "$AREA/free" "$PAGES"; }
 
+# report_times NAME KEY: reports the times that zs_time wrote to $TMP/NAME, as figures that
+# begin with KEY. Sets NR_TIMED, FAILURES, and the 99th percentile P99_US.
+report_times() {
+	local p50 max
+	[[ -s $TMP/$1 ]] || return
+	NR_TIMED=$(wc -l < "$TMP/$1")
+	FAILURES=$(awk '$2 { n++ } END { print n + 0 }' "$TMP/$1")
+	read -r p50 P99_US max < <(sort -n "$TMP/$1" | awk '
+		{ us[NR] = $1 }
+		END { print us[int((NR + 1) / 2)], us[int(NR * 0.99 + 0.99)], us[NR] }')
+	say "CMA blocks, $1: $NR_TIMED allocations, $FAILURES failed; median $p50 us, 99th percentile $P99_US us, maximum $max us"
+	figure "$2.blocks" "$NR_TIMED"
+	figure "$2.failed" "$FAILURES"
+	figure "$2.p50_us" "$p50"
+	figure "$2.p99_us" "$P99_US"
+	figure "$2.max_us" "$max"
+}
+
 # --- kcompactd --------------------------------------------------------------
 
 need_kcompactd() {
