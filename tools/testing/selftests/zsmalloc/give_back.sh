@@ -20,6 +20,7 @@ KEEP=4		# of so many pages or objects, one stays
 MOST_KEPT=50	# percentage of free memory that may stay with the host
 MOST_KEPT_OPEN=85	# the same if as many objects are open as there are blocks of 2 MB
 LEAST_UNPLUGGED=50	# percentage of the wanted memory that must be unplugged
+LEAST_UNPLUGGED_OPEN=15	# the same if as many objects are open as there are blocks of 2 MB
 SPARE=64	# MB of free memory that stay in the guest when memory is unplugged
 
 start_test 12
@@ -84,11 +85,11 @@ gave_back() { # gave_back PERCENTAGE: of free memory that may stay
 	((kept * 100 <= free * $1))
 }
 
-# As much as is free, except for SPARE, is unplugged, and plugged again.
-unplug() {
+# As much as is free, except for SPARE, is unplugged, and plugged again, in blocks of 2 MB.
+unplug() { # unplug PERCENTAGE: must be unplugged
 	local want before unplugged
 	before=$PLUGGED
-	want=$(($(meminfo MemFree) - SPARE))
+	want=$((($(meminfo MemFree) - SPARE) / 2 * 2))
 	((want <= before)) || want=$before
 	host plug $((before - want)) || return
 	unplugged=$((before - ANSWER[0] / 1024))
@@ -97,7 +98,7 @@ unplug() {
 	figure "$NAME.$STATE.unplugged_mb" "$unplugged"
 	[[ -z ${ZSMALLOC_TEST_MAP:-} ]] || $ZSMALLOC_TEST_MAP "$STATE.unplugged"
 	host plug "$before" || return
-	((unplugged * 100 >= want * LEAST_UNPLUGGED))
+	((unplugged * 100 >= want * $1))
 }
 
 end_pool() {
@@ -106,9 +107,9 @@ end_pool() {
 	(($(hold checked) > OPEN && $(hold wrong) == 0)) && empty_node
 }
 
-check_unplug() { # check_unplug STATEMENT
+check_unplug() { # check_unplug STATEMENT PERCENTAGE
 	if ((PLUGGED)); then
-		check "$1" unplug
+		check "$1" unplug "$2"
 	else
 		skip "$1" "the guest has no memory that can be unplugged"
 	fi
@@ -121,14 +122,14 @@ STATE=swap
 check "memory is swapped to zram and three quarters of it are freed" fill_swap
 check "memory and zram are compacted" compact write "$SYS/compact" 1
 check "the host gets back what is free, with zram as swap" gave_back $MOST_KEPT
-check_unplug "free memory is unplugged, with zram as swap"
+check_unplug "free memory is unplugged, with zram as swap" $LEAST_UNPLUGGED
 check "swapped memory is intact" end_load swap
 zram_end_all
 STATE=open
 check "a pool is filled, and three quarters of its objects are freed" fill_pool
 check "memory and the pool are compacted while $OPEN objects are open" compact hold_set compact 1
 check "the host gets back what is free, while $OPEN objects are open" gave_back $MOST_KEPT_OPEN
-check_unplug "free memory is unplugged, while $OPEN objects are open"
+check_unplug "free memory is unplugged, while $OPEN objects are open" $LEAST_UNPLUGGED_OPEN
 check "all objects are intact" end_pool
 check "all zsmalloc pages of the test are freed" nothing_leaked
 ktap_finished
