@@ -2381,10 +2381,12 @@ static unsigned long class_try_malloc(struct size_class *class)
  * object whose class has no zspage is allocated in a free slot of a larger class, if its
  * slots are at most a quarter larger. The class counts the bytes that are lost by that.
  * When they would be more than half a page, it gets a zspage, which has half a page of
- * free slots on average. Objects stay where they were allocated. When the class has lost
- * its last zspage, it counts from 0 again.
+ * free slots on average. Objects stay where they were allocated. Once the class has got a
+ * zspage, it counts from 0: this matters when it has lost its last one.
  *
- * In a large pool, each class loses half a page by this once.
+ * The count is not exact. Tasks that allocate at the same time may exceed the limit by an
+ * object each, and an object that is freed is not subtracted, because a slot does not tell
+ * the size of its object. A pool with several class sets is large, and does not do this.
  */
 
 /*
@@ -2395,7 +2397,8 @@ static unsigned long class_malloc_larger(struct size_class *class)
 {
 	unsigned int index = zs_geo_index(class->geo.size);
 
-	if (ZS_ESTIMATE(class->nr_live) || !class_is_small(class))
+	if (ZS_ESTIMATE(class->nr_live) || !class_is_small(class) ||
+	    READ_ONCE(class->pool->set_mask))
 		return 0;
 	for (struct size_class *larger = class + 1; ++index < zs_nr_geos; larger++) {
 		unsigned int lost = larger->geo.size - class->geo.size;
@@ -2713,7 +2716,8 @@ static bool zs_hint_is_valid(int nid)
  *	 __GFP_HIGHMEM and __GFP_MOVABLE
  * @nid: the node that the object should be on, or NUMA_NO_NODE
  *
- * A free slot on @nid is used first; then free memory of @nid; then a free slot on
+ * A free slot on @nid is used first, which may be up to a quarter larger if the node has no
+ * zspage for objects of this size; then free memory of @nid; then a free slot on
  * another node that has memory, the nearest first. Only after that does the call reclaim
  * memory itself; kswapd may have been woken before. NUMA_NO_NODE means the node of the
  * CPU, except that any free slot is preferred to new memory. An offline @nid is taken for
@@ -4405,10 +4409,10 @@ EXPORT_SYMBOL_GPL(zs_huge_class_size);
  * @pool: the pool
  * @size: the size in bytes, 1 to PAGE_SIZE
  *
- * Context: any.
- * An object may take the space of one that is up to a quarter larger, if the pool has no
- * memory for objects of its size yet.
+ * An object may take the space of one that is up to a quarter larger, as long as its class
+ * has no zspage. The number does not depend on that.
  *
+ * Context: any.
  * Return: a number that is the same for two sizes if their objects take the same space,
  * and otherwise greater for the size whose objects take more.
  */

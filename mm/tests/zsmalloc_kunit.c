@@ -1060,6 +1060,23 @@ static void slots_that_are_much_larger_are_not_taken(struct kunit *test)
 	expect_all_intact(t);
 }
 
+static void pools_with_class_sets_take_no_larger_slots(struct kunit *test)
+{
+	const struct zs_geometry *geo;
+	struct zst *t = test->priv;
+	unsigned int nr;
+
+	geo = zs_geometries(&nr);
+	while (geo->size < PAGE_SIZE / 8)
+		geo++;
+	use_cpu(test, 0);
+	leave_room(t, geo + 1, 1);
+	if (!add_second_set(t->pool))
+		kunit_skip(test, "not two CPUs");
+	KUNIT_EXPECT_EQ(test, class_of_next_object(t, geo->size)->geo.size, geo->size);
+	expect_all_intact(t);
+}
+
 static struct zpdesc *single_meanwhile(gfp_t gfp, int nid)
 {
 	act_meanwhile(current_zst());
@@ -1746,6 +1763,7 @@ static struct kunit_case zst_cases[] = {
 	KUNIT_CASE(growing_zspages_are_filled_last),
 	KUNIT_CASE(objects_take_larger_slots_until_half_a_page_is_lost),
 	KUNIT_CASE(slots_that_are_much_larger_are_not_taken),
+	KUNIT_CASE(pools_with_class_sets_take_no_larger_slots),
 	KUNIT_CASE(growing_zspages_stay_as_they_are_without_memory),
 	KUNIT_CASE(page_outlives_the_zspage_that_it_was_allocated_for),
 	KUNIT_CASE(slot_that_is_freed_meanwhile_is_used_before_a_page),
