@@ -2397,6 +2397,7 @@ static unsigned long class_malloc_larger(struct size_class *class)
 {
 	unsigned int index = zs_geo_index(class->geo.size);
 
+	/* A class without zspages is small, except for tests that want none to be. */
 	if (ZS_ESTIMATE(class->nr_live) || !class_is_small(class) ||
 	    READ_ONCE(class->pool->set_mask))
 		return 0;

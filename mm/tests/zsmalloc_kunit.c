@@ -1010,6 +1010,17 @@ static void leave_room(struct zst *t, const struct zs_geometry *geo, unsigned in
 	zs_small_class = ZS_SMALL_CLASS;
 }
 
+/* A geometry that is followed by another one with slots of nearly the same size */
+static const struct zs_geometry *middle_geometry(void)
+{
+	unsigned int nr;
+	const struct zs_geometry *geo = zs_geometries(&nr);
+
+	while (geo->size < PAGE_SIZE / 8)
+		geo++;
+	return geo;
+}
+
 static struct size_class *class_of_next_object(struct zst *t, size_t size)
 {
 	return obj_zspage(obj_alloc(t, size))->class;
@@ -1017,18 +1028,12 @@ static struct size_class *class_of_next_object(struct zst *t, size_t size)
 
 static void objects_take_larger_slots_until_half_a_page_is_lost(struct kunit *test)
 {
-	const struct zs_geometry *geo, *larger;
+	const struct zs_geometry *geo = middle_geometry(), *larger = geo + 1;
+	unsigned int nr = PAGE_SIZE / 2 / (larger->size - geo->size);
 	struct zst *t = test->priv;
-	struct size_class *class;
-	unsigned int nr;
+	struct size_class *class = test_class(t, geo->size);
 
-	geo = zs_geometries(&nr);
-	while (geo->size < PAGE_SIZE / 8)
-		geo++;
-	larger = geo + 1;
-	class = test_class(t, geo->size);
-	nr = PAGE_SIZE / 2 / (larger->size - geo->size);
-	/* What was lost counts until the class has a zspage, and not after its end. */
+	/* When the class has had a zspage, it counts what is lost from 0. */
 	for (int times = 0; times < 2; times++) {
 		unsigned long pages;
 
@@ -1062,13 +1067,9 @@ static void slots_that_are_much_larger_are_not_taken(struct kunit *test)
 
 static void pools_with_class_sets_take_no_larger_slots(struct kunit *test)
 {
-	const struct zs_geometry *geo;
+	const struct zs_geometry *geo = middle_geometry();
 	struct zst *t = test->priv;
-	unsigned int nr;
 
-	geo = zs_geometries(&nr);
-	while (geo->size < PAGE_SIZE / 8)
-		geo++;
 	use_cpu(test, 0);
 	leave_room(t, geo + 1, 1);
 	if (!add_second_set(t->pool))

@@ -21,7 +21,8 @@ need_command mkswap swapon
 need_kcompactd
 [[ $(cat /sys/devices/system/node/online 2> /dev/null) != *[-,]* ]] ||
 	skip_test "the machine has several nodes, whose memory is used before the CMA area"
-! awk '/zone +Movable/ { in_it = 1 } in_it && /managed/ { exit !$2 }' /proc/zoneinfo ||
+! awk '/zone +Movable/ { in_it = 1 } in_it && /managed/ { pages = $2; exit }
+	END { exit !pages }' /proc/zoneinfo ||
 	skip_test "the machine has a movable zone, which is used before the CMA area"
 zswap_off
 count_migrations
